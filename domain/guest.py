@@ -1,0 +1,96 @@
+"""What a hypervisor is told about a guest, and what it says of it."""
+
+from enum import IntEnum
+
+import msgspec
+
+
+class PowerState(IntEnum):
+    """Nova's power states, with Nova's numbers."""
+
+    NOSTATE = 0
+    RUNNING = 1
+    PAUSED = 3
+    SHUTDOWN = 4
+    CRASHED = 6
+    SUSPENDED = 7
+
+
+class ImageSource(msgspec.Struct, frozen=True, kw_only=True):
+    """The image a guest's disk starts from. ``checksum`` is the hex digest by ``checksum_algorithm``."""
+
+    id: str
+    disk_format: str
+    checksum: str
+    checksum_algorithm: str = "sha512"
+    size: int = 0
+    """Bytes of the stored file."""
+    min_disk_gb: int = 0
+    properties: dict[str, str] = {}
+
+
+class Nic(msgspec.Struct, frozen=True, kw_only=True):
+    """One network interface of a guest, already allocated."""
+
+    port_id: str
+    network_id: str
+    network_name: str
+    mac_address: str
+    """Lower case, colon separated."""
+    ip_address: str
+    cidr: str
+    """The subnet, as ``10.0.0.0/24``."""
+    gateway_ip: str | None = None
+    dhcp_ip: str | None = None
+    """The address that the host's DHCP server takes in that subnet."""
+    dns_nameservers: tuple[str, ...] = ()
+    mtu: int = 1400
+    fixed: bool = True
+
+
+class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a host needs to build a guest."""
+
+    server_id: str
+    epoch: int
+    """Counts the server's assignments to hosts; a host refuses a command of an older one."""
+    name: str
+    project_id: str
+    user_id: str
+    flavor_id: str
+    flavor_name: str
+    vcpus: int
+    ram_mb: int
+    disk_gb: int
+    """Root disk; 0 means the size of the image."""
+    image: ImageSource | None
+    nics: tuple[Nic, ...] = ()
+    metadata: dict[str, str] = {}
+    extra_specs: dict[str, str] = {}
+
+    @property
+    def instance_name(self) -> str:
+        """The hypervisor's name for the guest; unique, and at most 48 characters."""
+        return f"instance-{self.server_id}"
+
+
+class GuestState(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest as a host finds it."""
+
+    server_id: str
+    epoch: int
+    power_state: PowerState
+
+
+class HostDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host offers."""
+
+    name: str
+    hypervisor_type: str
+    hypervisor_version: int
+    """As Nova writes it: 7002022 is 7.2.22."""
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    cpu_info: dict[str, object] = {}
+    host_ip: str = "127.0.0.1"

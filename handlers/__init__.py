@@ -1,0 +1,1 @@
+"""What to do when something is asked or has happened. Owns the ports to the outside."""

@@ -1,0 +1,238 @@
+"""The ports: what the handlers need of the outside, and what they promise to find there.
+
+Every port has one contract test class under ``tests/contract``, run over each implementation.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from domain.guest import GuestSpec, GuestState, HostDescription
+from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+
+
+class Snapshot(NamedTuple):
+    """A fold of an aggregate up to ``tail``, encoded by whoever saved it."""
+
+    tail: Tail
+    body: bytes
+
+
+class EventStore(Protocol):
+    """The log of one cell."""
+
+    @property
+    def cell(self) -> str:
+        """The name of the cell whose stream this is."""
+        ...
+
+    async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
+        """Append one event, if the aggregate still ends at ``tail``.
+
+        Returns the event as recorded, also when the answer to a first attempt was lost but the event
+        was stored. Raises Stale if somebody else appended, Unavailable if it is certain, or cannot be
+        found out in time, that the log does not answer.
+        """
+        ...
+
+    async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
+        """All events of an aggregate after ``after``, oldest first."""
+        ...
+
+    def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
+        """Every event after position ``after``, in order, for ever, in batches as they come.
+
+        ``kinds`` narrows it to those kinds of aggregate. An empty batch says that the end of the stream
+        was reached; it comes once, after the backlog (at once if there is none).
+        """
+        ...
+
+    async def last_position(self) -> int:
+        """The position of the newest event; 0 for an empty log."""
+        ...
+
+    async def save_snapshot(self, aggregate: AggregateId, snapshot: Snapshot) -> None:
+        """Keep a snapshot, replacing the one before; an older tail never replaces a newer."""
+        ...
+
+    async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
+        """The newest snapshot kept."""
+        ...
+
+
+class Delivery(Protocol):
+    """A host command in the hands of an agent."""
+
+    @property
+    def body(self) -> bytes:
+        """The command, encoded."""
+        ...
+
+    async def done(self) -> None:
+        """The work is done and reported: never deliver it again."""
+        ...
+
+    async def working(self) -> None:
+        """Still at it: do not deliver it to another, start the deadline anew."""
+        ...
+
+    async def retry(self, delay: float) -> None:
+        """Deliver it again after ``delay`` seconds."""
+        ...
+
+
+class CommandBus(Protocol):
+    """The queues of commands to the hosts of one cell, and the reports that come back."""
+
+    async def send(self, host: str, command_id: str, body: bytes) -> None:
+        """Put a command in a host's queue; durable when this returns. The same ``command_id`` sent again
+        within two minutes is stored once. Raises Unavailable."""
+        ...
+
+    def receive(self, hosts: list[str]) -> AsyncIterator[Delivery]:
+        """The commands for these hosts, for ever; what is not ``done`` after a while comes again."""
+        ...
+
+    async def report(self, host: str, body: bytes) -> bytes:
+        """Tell the cell's conductor what a host has done or seen, and return its answer once it is in the log.
+        Raises Unavailable if no conductor answers in time."""
+        ...
+
+    async def serve_reports(self, handle: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        """Answer reports with ``handle(host, body)`` until cancelled; several servers share the work.
+        A handler that raises leaves the report unanswered, so that the host tries again."""
+        ...
+
+    async def ask(self, host: str, question: bytes, timeout: float = 10.0) -> bytes:
+        """Ask a host something that changes nothing (its console log). Raises Unavailable."""
+        ...
+
+    async def serve_questions(self, hosts: list[str], handle: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        """Answer the questions to these hosts with ``handle(host, question)`` until cancelled."""
+        ...
+
+
+class Beat(NamedTuple):
+    """A sign of life of a process or a host."""
+
+    name: str
+    """``role/host`` — ``compute/node1``, ``projector/node1``."""
+    time: datetime
+    facts: dict[str, object]
+
+
+class Liveness(Protocol):
+    """Signs of life: the last one of each sender is kept, none is history."""
+
+    async def beat(self, name: str, facts: dict[str, object]) -> None:
+        """Say that ``name`` lives."""
+        ...
+
+    def watch(self) -> AsyncIterator[Beat]:
+        """First the last beat of every sender, then each new one, for ever."""
+        ...
+
+
+class Positions(Protocol):
+    """How far the projections have read, for read-your-writes."""
+
+    async def announce(self, projection: str, cell: str, position: int) -> None:
+        """A projection says that it answers with everything up to ``position``."""
+        ...
+
+    async def reached(self, projection: str, cell: str, position: int, timeout: float) -> bool:
+        """Wait until the projection has announced ``position``; False if it has not in ``timeout`` seconds."""
+        ...
+
+
+class Vault(Protocol):
+    """Keys outside the log: destroying a key erases what was sealed with it, for ever."""
+
+    async def seal(self, owner: str, plaintext: bytes) -> str:
+        """Encrypt under the owner's key, made at the first use; returns text fit for an event."""
+        ...
+
+    async def unseal(self, owner: str, sealed: str) -> bytes | None:
+        """Decrypt; None once the key was destroyed."""
+        ...
+
+    async def destroy(self, owner: str) -> None:
+        """Destroy the owner's key; harmless if there is none."""
+        ...
+
+
+class GuestEvent(NamedTuple):
+    """A guest changed by itself (or by ``virsh``)."""
+
+    state: GuestState
+
+
+class Hypervisor(Protocol):
+    """One host's hypervisor. Every operation is idempotent; failures raise HostFailed."""
+
+    async def describe(self) -> HostDescription:
+        """What the host offers."""
+        ...
+
+    async def guests(self) -> list[GuestState]:
+        """Every guest of ours on the host, running or not."""
+        ...
+
+    async def build(self, spec: GuestSpec) -> GuestState:
+        """Make the guest and start it. A guest of the same epoch that is there already is completed and
+        started; a leftover of an older epoch is replaced."""
+        ...
+
+    async def start(self, server_id: str) -> GuestState:
+        """Power on."""
+        ...
+
+    async def stop(self, server_id: str, timeout: float) -> GuestState:
+        """Ask the guest to shut down; after ``timeout`` seconds power it off."""
+        ...
+
+    async def reboot(self, server_id: str, *, hard: bool, timeout: float) -> GuestState:
+        """Restart: hard by power cycle, soft by the guest itself, becoming hard after ``timeout`` seconds."""
+        ...
+
+    async def destroy(self, server_id: str) -> None:
+        """Remove the guest and everything of it on this host; harmless if it is not there."""
+        ...
+
+    async def console_log(self, server_id: str, lines: int | None) -> str:
+        """The last ``lines`` lines (all, if None) of the guest's serial console."""
+        ...
+
+    def watch(self) -> AsyncIterator[GuestEvent]:
+        """Changes of power state, as they happen, for ever. Ends (raises HostFailed) when the connection to
+        the hypervisor is lost; watch again then."""
+        ...
+
+
+class ImageFiles(Protocol):
+    """Where a host gets the bytes of images."""
+
+    async def download(self, image_id: str, target: Path) -> None:
+        """Write the image's stored bytes to ``target``. Raises HostFailed or Unavailable."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that the simulation can own it."""
+
+    def now(self) -> datetime:
+        """The current time, aware, in UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        ...
+
+
+class Ids(Protocol):
+    """Randomness, so that the simulation can own it."""
+
+    def uuid(self) -> str:
+        """A new random UUID, in its usual text form."""
+        ...

@@ -1,0 +1,1 @@
+"""How it is run: the composition root, the ``lightcurve`` command, the embedded parts."""
