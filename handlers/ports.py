@@ -69,6 +69,11 @@ class Delivery(Protocol):
         """The command, encoded."""
         ...
 
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery, more when it came before."""
+        ...
+
     async def done(self) -> None:
         """The work is done and reported: never deliver it again."""
         ...

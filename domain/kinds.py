@@ -1,0 +1,24 @@
+"""Every kind of aggregate, by name: what the mapper, the generated event table and the golden samples go by."""
+
+from typing import Any
+
+from domain import flavor, host, image, keypair, ledger, network, quota
+from domain.kind import Kind
+from domain.record import Event
+from domain.server import state as server
+
+KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind
+    for kind in (
+        server.KIND,
+        ledger.KIND,
+        host.KIND,
+        flavor.KIND,
+        keypair.KIND,
+        quota.KIND,
+        network.KIND,
+        image.KIND,
+    )
+}
+
+EVENTS: tuple[type[Event], ...] = tuple(event for kind in KINDS.values() for event in kind.events)

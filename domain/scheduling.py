@@ -1,0 +1,129 @@
+"""The choice of a host: filters, then weighers, then the claim. Pure; runs inside the ledger's decision.
+
+The rules and their names follow Nova's scheduler
+(https://docs.openstack.org/nova/latest/admin/scheduling.html).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import NoCapacity
+from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Amounts, Claimed, Ledger
+
+NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scheduler knows of a host beside its resources."""
+
+    id: str
+    """Also the id of its resource provider."""
+    name: str
+    availability_zone: str
+    enabled: bool
+    up: bool
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server needs of its host."""
+
+    server_id: str
+    epoch: int
+    project_id: str
+    user_id: str
+    resources: dict[str, int]
+    availability_zone: str | None = None
+    host: str | None = None
+    excluded_hosts: tuple[str, ...] = ()
+    """Names of the hosts that already failed this server."""
+    request_id: str | None = None
+
+
+Filter = Callable[[HostView, Wanted], bool]
+
+FILTERS: dict[str, Filter] = {
+    "requested_host": lambda host, wanted: wanted.host in (None, host.name),
+    "availability_zone": lambda host, wanted: wanted.availability_zone in (None, host.availability_zone),
+    "host_enabled": lambda host, _: host.enabled,
+    "host_up": lambda host, _: host.up,
+    "not_tried_before": lambda host, wanted: host.name not in wanted.excluded_hosts,
+}
+"""Every rule beside capacity, by the name under which the explanation counts it."""
+
+
+def place(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> Claimed:
+    """The claim on the best host. ``hosts`` is by id.
+
+    A claim of the same (server, epoch) that stands already is the answer: asking again changes nothing.
+    Raises NoCapacity, with the number of hosts that each rule removed.
+    """
+    standing = ledger.claims.get(wanted.server_id)
+    if standing and standing.epoch == wanted.epoch:
+        return standing
+    fits = _fits(ledger, wanted.resources)
+    candidates = np.flatnonzero(fits)
+    if len(candidates):
+        weights = _weights(ledger, candidates)
+        best = int(candidates[int(np.argmax(weights))])
+        for row in _best_first(best, candidates, weights):
+            provider_id = ledger.columns.provider_at[row]
+            host = hosts.get(provider_id) if provider_id else None
+            if host and all(passes(host, wanted) for passes in FILTERS.values()):
+                return Claimed(
+                    consumer_id=wanted.server_id,
+                    epoch=wanted.epoch,
+                    project_id=wanted.project_id,
+                    user_id=wanted.user_id,
+                    allocations={host.id: dict(wanted.resources)},
+                    request_id=wanted.request_id,
+                )
+    raise explain(ledger, hosts, wanted)
+
+
+def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> NoCapacity:
+    """Why no host can take it: each rule in turn, and how many of the remaining hosts it removed."""
+    removed: dict[str, int] = {}
+    remaining = list(hosts.values())
+    for name, passes in FILTERS.items():
+        kept = [host for host in remaining if passes(host, wanted)]
+        if len(kept) < len(remaining):
+            removed[name] = len(remaining) - len(kept)
+        remaining = kept
+    for resource_class, amount in wanted.resources.items():
+        fits = ledger.columns.fits(resource_class, amount)
+        rows = ledger.columns.row_of
+        kept = [host for host in remaining if host.id in rows and fits[rows[host.id]]]
+        if len(kept) < len(remaining):
+            removed[resource_class] = len(remaining) - len(kept)
+        remaining = kept
+    story = ", ".join(f"{name} removed {count}" for name, count in removed.items())
+    return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.", removed)
+
+
+def _fits(ledger: Ledger, resources: Amounts) -> NDArray[np.bool_]:
+    fits = np.ones(len(ledger.columns), dtype=np.bool_)
+    for resource_class, amount in resources.items():
+        fits &= ledger.columns.fits(resource_class, amount)
+    return fits
+
+
+def _weights(ledger: Ledger, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The sum of free RAM, CPU and disk, each scaled to 0..1 over the candidates: spread, as Nova's default."""
+    weights = np.zeros(len(rows))
+    for resource_class in (MEMORY_MB, VCPU, DISK_GB):
+        free = ledger.columns.free(resource_class)[rows]
+        low, high = free.min(), free.max()
+        if high > low:
+            weights += (free - low) / (high - low)
+    return weights
+
+
+def _best_first(best: int, rows: NDArray[np.intp], weights: NDArray[np.float64]) -> Iterator[int]:
+    """The best row first; the others are put in order only if it is refused."""
+    yield best
+    for index in np.argsort(-weights, kind="stable"):
+        if rows[index] != best:
+            yield int(rows[index])

@@ -1,0 +1,179 @@
+"""What may be asked of a server, in which state; and which reports of a host count.
+
+The rules are Nova's (the state checks of its compute API); refusals speak Nova's words. A function returns
+the event, or None where nothing is left to do; it raises Refused where a rule forbids.
+"""
+
+from datetime import datetime
+
+from domain.errors import Refused, not_found
+from domain.guest import PowerState
+from domain.server import events as e
+from domain.server.state import (
+    ACTIVE,
+    DELETED,
+    DELETING,
+    ERROR,
+    PAUSED,
+    POWERING_OFF,
+    POWERING_ON,
+    REBOOTING,
+    REBOOTING_HARD,
+    STOPPED,
+    SUSPENDED,
+    Server,
+)
+
+MAX_ATTEMPTS = 3
+"""On how many hosts a creation is tried."""
+
+
+def existing(server: Server | None, server_id: str) -> Server:
+    """The server, unless it is deleted or never was."""
+    if server is None or server.vm_state == DELETED:
+        raise not_found("Instance", server_id)
+    return server
+
+
+def request(server: Server | None, event: e.ServerRequested) -> e.ServerRequested:
+    """Request a server under an id nobody has used or abandoned."""
+    if server is not None:
+        raise Refused("server.id_used", f"Instance {event.server_id} already exists.")
+    return event
+
+
+def abandon(server: Server | None, server_id: str) -> e.ServerAbandoned | None:
+    """Make sure that a server which was never requested never will be."""
+    return None if server else e.ServerAbandoned(server_id=server_id)
+
+
+def _check(
+    server: Server, action: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = (None,)
+) -> None:
+    if server.locked:
+        raise Refused("server.locked", f"Instance {server.id} is locked")
+    cannot = f"Cannot '{action}' instance {server.id} while it is in"
+    if server.vm_state not in vm_states:
+        raise Refused("server.state", f"{cannot} vm_state {server.vm_state}")
+    if server.task_state not in task_states:
+        raise Refused("server.state", f"{cannot} task_state {server.task_state}")
+    if server.launched_at is None:
+        raise Refused("server.state", f"Cannot '{action}' instance {server.id} while it was never launched")
+
+
+def stop(server: Server | None, server_id: str, deadline: datetime) -> e.ServerStopRequested:
+    """Power off an active server, or one in error."""
+    _check(existing(server, server_id), "stop", (ACTIVE, ERROR))
+    return e.ServerStopRequested(deadline=deadline)
+
+
+def start(server: Server | None, server_id: str, deadline: datetime) -> e.ServerStartRequested:
+    """Power on a stopped server."""
+    _check(existing(server, server_id), "start", (STOPPED,))
+    return e.ServerStartRequested(deadline=deadline)
+
+
+def reboot(server: Server | None, server_id: str, deadline: datetime, *, hard: bool) -> e.ServerRebootRequested:
+    """Reboot: soft while active; hard in any state with a guest, also over a soft one that hangs."""
+    server = existing(server, server_id)
+    if hard:
+        states = (ACTIVE, STOPPED, PAUSED, SUSPENDED, ERROR)
+        _check(server, "reboot", states, (None, REBOOTING, REBOOTING_HARD))
+    else:
+        _check(server, "reboot", (ACTIVE,))
+    return e.ServerRebootRequested(deadline=deadline, hard=hard)
+
+
+def rename(server: Server | None, server_id: str, name: str) -> e.ServerRenamed | None:
+    """Change the display name."""
+    return None if existing(server, server_id).name == name else e.ServerRenamed(name=name)
+
+
+def delete(server: Server | None, server_id: str, deadline: datetime) -> e.ServerDeleteRequested | None:
+    """Delete in any state; None if that is under way already."""
+    server = existing(server, server_id)
+    if server.locked:
+        raise Refused("server.locked", f"Instance {server_id} is locked")
+    return None if server.task_state == DELETING else e.ServerDeleteRequested(deadline=deadline)
+
+
+def _current(server: Server | None, epoch: int, *task_states: str | None) -> Server | None:
+    """The server, if a report for ``epoch`` still counts and it is in one of these tasks."""
+    if server is None or server.vm_state == DELETED or server.host is None or server.epoch != epoch:
+        return None
+    return server if server.task_state in task_states else None
+
+
+def placed(server: Server | None, event: e.ServerPlaced) -> e.ServerPlaced | None:
+    """Record the host, if one is still being looked for in that epoch."""
+    wanted = server and server.host is None and is_creating(server) and event.epoch == server.epoch + 1
+    return event if wanted else None
+
+
+def is_creating(server: Server) -> bool:
+    """Whether its creation is under way."""
+    return server.action is not None and server.action.name == "create"
+
+
+def built(server: Server | None, epoch: int, power_state: PowerState) -> e.ServerBuilt | None:
+    """The host has built the guest."""
+    server = _current(server, epoch, "spawning")
+    return e.ServerBuilt(epoch=epoch, power_state=power_state) if server else None
+
+
+def failed(
+    server: Server | None, epoch: int, version: int, fault: e.Fault
+) -> e.ServerBuildFailed | e.ServerActionFailed | None:
+    """The host could not do what the action accepted at ``version`` wanted. Deletion cannot fail."""
+    server = _current(server, epoch, "spawning", POWERING_OFF, POWERING_ON, REBOOTING, REBOOTING_HARD)
+    if server is None or server.action is None or server.action.version != version:
+        return None
+    if is_creating(server):
+        return e.ServerBuildFailed(epoch=epoch, fault=fault)
+    return e.ServerActionFailed(fault=fault, to_error=server.action.name == "reboot")
+
+
+def stopped(server: Server | None, epoch: int) -> e.ServerStopped | None:
+    """The host has powered off the guest."""
+    return e.ServerStopped(epoch=epoch) if _current(server, epoch, POWERING_OFF) else None
+
+
+def started(server: Server | None, epoch: int) -> e.ServerStarted | None:
+    """The host has powered on the guest."""
+    return e.ServerStarted(epoch=epoch) if _current(server, epoch, POWERING_ON) else None
+
+
+def rebooted(server: Server | None, epoch: int, version: int) -> e.ServerRebooted | None:
+    """The host has rebooted the guest, for the request accepted at ``version``."""
+    server = _current(server, epoch, REBOOTING, REBOOTING_HARD)
+    current = server and server.action and server.action.version == version
+    return e.ServerRebooted(epoch=epoch) if current else None
+
+
+def power_observed(server: Server | None, epoch: int, power_state: PowerState) -> e.ServerPowerChanged | None:
+    """The guest's power is this. While an action is under way its own report tells instead."""
+    server = _current(server, epoch, None)
+    if server is None or server.launched_at is None or server.power_state == power_state:
+        return None
+    return e.ServerPowerChanged(epoch=epoch, power_state=power_state)
+
+
+def given_up(server: Server | None, fault: e.Fault, removed: dict[str, int]) -> e.ServerFailed | None:
+    """The creation cannot succeed any more."""
+    return e.ServerFailed(fault=fault, removed=removed) if server and is_creating(server) else None
+
+
+def expired(server: Server | None, now: datetime) -> e.ServerFailed | e.ServerActionFailed | None:
+    """End an action whose deadline has passed. Deletion is completed instead, never given up."""
+    action = server.action if server else None
+    if action is None or action.name == "delete" or now < action.deadline:
+        return None
+    fault = e.Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
+    if action.name == "create":
+        return e.ServerFailed(fault=fault)
+    return e.ServerActionFailed(fault=fault, to_error=True)
+
+
+def deleted(server: Server | None, *, without_host: bool) -> e.ServerDeleted | None:
+    """Everything of the server is gone."""
+    return e.ServerDeleted(without_host=without_host) if server and server.task_state == DELETING else None

@@ -1,0 +1,182 @@
+"""What can happen to a server."""
+
+from datetime import datetime
+
+import msgspec
+
+from domain.flavor import Flavor
+from domain.guest import ImageSource, Nic, PowerState
+from domain.record import Event
+
+
+class NetworkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One interface that the user asked for."""
+
+    network_id: str
+    fixed_ip: str | None = None
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why something failed. ``message`` is for the tenant: cause and next step, no host, path or traceback;
+    ``details`` is for the administrator."""
+
+    code: int
+    message: str
+    details: str = ""
+
+
+class ServerRequested(Event, tag="server.requested", frozen=True, kw_only=True):
+    """A user asked for a server, and was told yes."""
+
+    server_id: str
+    name: str
+    project_id: str
+    user_id: str
+    flavor: Flavor
+    deadline: datetime
+    """When the creation ends in ERROR if it has not ended before."""
+    image: ImageSource | None = None
+    key_name: str | None = None
+    public_key: str | None = None
+    metadata: dict[str, str] = {}
+    networks: tuple[NetworkRequest, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    availability_zone: str | None = None
+    """As asked for; None lets the scheduler choose."""
+    requested_host: str | None = None
+    config_drive: bool = False
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    hostname: str | None = None
+    secrets: str | None = None
+    """User data, password and personality, sealed."""
+    reservation_id: str = ""
+    launch_index: int = 0
+
+
+class ServerAbandoned(Event, tag="server.abandoned", frozen=True, kw_only=True):
+    """A server id for which quota was reserved, but whose request never came: it never will."""
+
+    server_id: str
+
+
+class ServerPlaced(Event, tag="server.placed", frozen=True, kw_only=True):
+    """A host was chosen, its resources are claimed, and the addresses are allocated."""
+
+    host: str
+    host_id: str
+    epoch: int
+    availability_zone: str
+    nics: tuple[Nic, ...] = ()
+
+
+class ServerBuilt(Event, tag="server.built", frozen=True, kw_only=True):
+    """The guest runs."""
+
+    epoch: int
+    power_state: PowerState
+
+
+class ServerBuildFailed(Event, tag="server.build_failed", frozen=True, kw_only=True):
+    """The host could not build the guest, and has nothing left of it; another may be tried."""
+
+    epoch: int
+    fault: Fault
+
+
+class ServerFailed(Event, tag="server.failed", frozen=True, kw_only=True):
+    """The creation has failed for good. ``removed`` counts the hosts that each scheduling rule took out."""
+
+    fault: Fault
+    removed: dict[str, int] = {}
+
+
+class ServerStopRequested(Event, tag="server.stop_requested", frozen=True, kw_only=True):
+    """Power off was accepted."""
+
+    deadline: datetime
+
+
+class ServerStopped(Event, tag="server.stopped", frozen=True, kw_only=True):
+    """The guest is off, as was asked."""
+
+    epoch: int
+
+
+class ServerStartRequested(Event, tag="server.start_requested", frozen=True, kw_only=True):
+    """Power on was accepted."""
+
+    deadline: datetime
+
+
+class ServerStarted(Event, tag="server.started", frozen=True, kw_only=True):
+    """The guest is on, as was asked."""
+
+    epoch: int
+
+
+class ServerRebootRequested(Event, tag="server.reboot_requested", frozen=True, kw_only=True):
+    """A reboot was accepted."""
+
+    deadline: datetime
+    hard: bool
+
+
+class ServerRebooted(Event, tag="server.rebooted", frozen=True, kw_only=True):
+    """The guest runs again, as was asked."""
+
+    epoch: int
+
+
+class ServerActionFailed(Event, tag="server.action_failed", frozen=True, kw_only=True):
+    """The action in progress has ended without success. ``to_error`` tells whether its state is now in doubt."""
+
+    fault: Fault
+    to_error: bool = False
+
+
+class ServerPowerChanged(Event, tag="server.power_changed", frozen=True, kw_only=True):
+    """The guest's power changed without an action: from inside, or by the host's own tools."""
+
+    epoch: int
+    power_state: PowerState
+
+
+class ServerRenamed(Event, tag="server.renamed", frozen=True, kw_only=True):
+    """The display name is now another."""
+
+    name: str
+
+
+class ServerDeleteRequested(Event, tag="server.delete_requested", frozen=True, kw_only=True):
+    """Deletion was accepted. It cannot fail: past the deadline it is completed without the host."""
+
+    deadline: datetime
+
+
+class ServerDeleted(Event, tag="server.deleted", frozen=True, kw_only=True):
+    """Guest, claim, addresses, quota and secrets are gone. ``without_host``: the host did not answer, and
+    removes the guest when it comes back."""
+
+    without_host: bool = False
+
+
+EVENTS: tuple[type[Event], ...] = (
+    ServerRequested,
+    ServerAbandoned,
+    ServerPlaced,
+    ServerBuilt,
+    ServerBuildFailed,
+    ServerFailed,
+    ServerStopRequested,
+    ServerStopped,
+    ServerStartRequested,
+    ServerStarted,
+    ServerRebootRequested,
+    ServerRebooted,
+    ServerActionFailed,
+    ServerPowerChanged,
+    ServerRenamed,
+    ServerDeleteRequested,
+    ServerDeleted,
+)

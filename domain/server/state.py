@@ -1,0 +1,259 @@
+"""The state of a server, and how each event changes it. Names and values are Nova's."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from domain.flavor import Flavor
+from domain.guest import ImageSource, Nic, PowerState
+from domain.kind import Kind
+from domain.record import AggregateId, Event, Metadata
+from domain.server import events as e
+
+BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", "paused", "suspended"
+ERROR, DELETED = "error", "deleted"
+"""vm_state: the stable state."""
+
+SCHEDULING, SPAWNING, POWERING_OFF, POWERING_ON = "scheduling", "spawning", "powering-off", "powering-on"
+REBOOTING, REBOOTING_HARD, DELETING = "rebooting", "rebooting_hard", "deleting"
+"""task_state: what is being done; None if nothing is."""
+
+VM_STATE_OF_POWER = {
+    PowerState.RUNNING: ACTIVE,
+    PowerState.PAUSED: PAUSED,
+    PowerState.SHUTDOWN: STOPPED,
+    PowerState.CRASHED: STOPPED,
+    PowerState.SUSPENDED: SUSPENDED,
+}
+"""Where a guest's own change of power puts its server."""
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An accepted action that has not ended, and whose it is."""
+
+    name: str
+    """As in Nova's instance actions: create, stop, start, reboot, delete."""
+    request_id: str
+    started_at: datetime
+    deadline: datetime
+    version: int
+    """The server's version when it was accepted; a host skips commands of an older one."""
+    user_id: str | None = None
+    project_id: str | None = None
+    global_request_id: str | None = None
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A server, as its events tell."""
+
+    id: str
+    name: str
+    project_id: str
+    user_id: str
+    flavor: Flavor
+    image: ImageSource | None
+    key_name: str | None
+    public_key: str | None
+    metadata: dict[str, str]
+    networks: tuple[e.NetworkRequest, ...]
+    security_groups: tuple[str, ...]
+    requested_zone: str | None
+    requested_host: str | None
+    config_drive: bool
+    description: str | None
+    tags: tuple[str, ...]
+    hostname: str | None
+    secrets: str | None
+    reservation_id: str
+    launch_index: int
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    vm_state: str = BUILDING
+    task_state: str | None = SCHEDULING
+    power_state: PowerState = PowerState.NOSTATE
+    action: Action | None = None
+    host: str | None = None
+    host_id: str | None = None
+    availability_zone: str | None = None
+    epoch: int = 0
+    nics: tuple[Nic, ...] = ()
+    failed_hosts: tuple[str, ...] = ()
+    """Hosts that could not build it, in the order tried."""
+    fault: e.Fault | None = None
+    fault_at: datetime | None = None
+    launched_at: datetime | None = None
+    terminated_at: datetime | None = None
+    locked: bool = False
+    abandoned: bool = False
+
+
+def aggregate(server_id: str) -> AggregateId:
+    """The aggregate of one server."""
+    return AggregateId("server", server_id)
+
+
+def _requested(event: e.ServerRequested, meta: Metadata) -> Server:
+    return Server(
+        id=event.server_id,
+        name=event.name,
+        project_id=event.project_id,
+        user_id=event.user_id,
+        flavor=event.flavor,
+        image=event.image,
+        key_name=event.key_name,
+        public_key=event.public_key,
+        metadata=event.metadata,
+        networks=event.networks,
+        security_groups=event.security_groups,
+        requested_zone=event.availability_zone,
+        requested_host=event.requested_host,
+        config_drive=event.config_drive,
+        description=event.description,
+        tags=event.tags,
+        hostname=event.hostname,
+        secrets=event.secrets,
+        reservation_id=event.reservation_id,
+        launch_index=event.launch_index,
+        created_at=meta.time,
+        updated_at=meta.time,
+        action=_action("create", event.deadline, meta, 1),
+    )
+
+
+def _abandoned(event: e.ServerAbandoned, meta: Metadata) -> Server:
+    nothing = Flavor(id="", name="", vcpus=0, ram_mb=0, disk_gb=0)
+    request = e.ServerRequested(
+        server_id=event.server_id, name="", project_id="", user_id="", flavor=nothing, deadline=meta.time
+    )
+    return msgspec.structs.replace(
+        _requested(request, meta), abandoned=True, vm_state=DELETED, task_state=None, action=None
+    )
+
+
+def _action(name: str, deadline: datetime, meta: Metadata, version: int) -> Action:
+    return Action(
+        name=name,
+        request_id=meta.request_id,
+        global_request_id=meta.global_request_id,
+        user_id=meta.user_id,
+        project_id=meta.project_id,
+        started_at=meta.time,
+        deadline=deadline,
+        version=version,
+    )
+
+
+Fields = dict[str, Any]
+IDLE: Fields = {"task_state": None, "action": None}
+
+
+def _begin(name: str, task_state: str) -> Callable[[Server, Any, Metadata], Fields]:
+    def fields(server: Server, event: Any, meta: Metadata) -> Fields:
+        return {"task_state": task_state, "action": _action(name, event.deadline, meta, server.version + 1)}
+
+    return fields
+
+
+def _placed(_server: Server, event: e.ServerPlaced, _meta: Metadata) -> Fields:
+    return {
+        "task_state": SPAWNING,
+        "host": event.host,
+        "host_id": event.host_id,
+        "epoch": event.epoch,
+        "availability_zone": event.availability_zone,
+        "nics": event.nics,
+    }
+
+
+def _built(_server: Server, event: e.ServerBuilt, meta: Metadata) -> Fields:
+    return IDLE | {"vm_state": ACTIVE, "power_state": event.power_state, "launched_at": meta.time}
+
+
+def _build_failed(server: Server, event: e.ServerBuildFailed, meta: Metadata) -> Fields:
+    return {
+        "task_state": SCHEDULING,
+        "failed_hosts": (*server.failed_hosts, server.host),
+        "host": None,
+        "host_id": None,
+        "availability_zone": None,
+        "fault": event.fault,
+        "fault_at": meta.time,
+    }
+
+
+def _failed(server: Server, event: e.ServerFailed, meta: Metadata) -> Fields:
+    nics = server.nics if server.host else ()
+    return IDLE | {"vm_state": ERROR, "fault": event.fault, "fault_at": meta.time, "nics": nics}
+
+
+def _stopped(_server: Server, _event: e.ServerStopped, _meta: Metadata) -> Fields:
+    return IDLE | {"vm_state": STOPPED, "power_state": PowerState.SHUTDOWN}
+
+
+def _running(_server: Server, _event: Event, _meta: Metadata) -> Fields:
+    return IDLE | {"vm_state": ACTIVE, "power_state": PowerState.RUNNING}
+
+
+def _reboot_requested(server: Server, event: e.ServerRebootRequested, meta: Metadata) -> Fields:
+    return _begin("reboot", REBOOTING_HARD if event.hard else REBOOTING)(server, event, meta)
+
+
+def _action_failed(server: Server, event: e.ServerActionFailed, meta: Metadata) -> Fields:
+    vm_state = ERROR if event.to_error else server.vm_state
+    return IDLE | {"fault": event.fault, "fault_at": meta.time, "vm_state": vm_state}
+
+
+def _power_changed(server: Server, event: e.ServerPowerChanged, _meta: Metadata) -> Fields:
+    vm_state = VM_STATE_OF_POWER.get(event.power_state, server.vm_state)
+    return {"power_state": event.power_state, "vm_state": vm_state}
+
+
+def _renamed(_server: Server, event: e.ServerRenamed, _meta: Metadata) -> Fields:
+    return {"name": event.name}
+
+
+def _deleted(_server: Server, _event: e.ServerDeleted, meta: Metadata) -> Fields:
+    return IDLE | {
+        "vm_state": DELETED,
+        "power_state": PowerState.NOSTATE,
+        "terminated_at": meta.time,
+        "nics": (),
+        "secrets": None,
+    }
+
+
+CHANGES: dict[type[Event], Callable[[Server, Any, Metadata], Fields]] = {
+    e.ServerPlaced: _placed,
+    e.ServerBuilt: _built,
+    e.ServerBuildFailed: _build_failed,
+    e.ServerFailed: _failed,
+    e.ServerStopRequested: _begin("stop", POWERING_OFF),
+    e.ServerStopped: _stopped,
+    e.ServerStartRequested: _begin("start", POWERING_ON),
+    e.ServerStarted: _running,
+    e.ServerRebootRequested: _reboot_requested,
+    e.ServerRebooted: _running,
+    e.ServerActionFailed: _action_failed,
+    e.ServerPowerChanged: _power_changed,
+    e.ServerRenamed: _renamed,
+    e.ServerDeleteRequested: _begin("delete", DELETING),
+    e.ServerDeleted: _deleted,
+}
+"""For every event after the first, the fields that it changes."""
+
+
+def evolve(state: Server | None, event: Event, meta: Metadata) -> Server:
+    """Fold one event."""
+    if isinstance(event, e.ServerRequested):
+        return _requested(event, meta)
+    if isinstance(event, e.ServerAbandoned):
+        return _abandoned(event, meta)
+    assert state is not None
+    fields = CHANGES[type(event)](state, event, meta)
+    return msgspec.structs.replace(state, updated_at=meta.time, version=state.version + 1, **fields)
+
+
+KIND = Kind("server", e.EVENTS, evolve)

@@ -1,0 +1,54 @@
+"""Who asks, on which request: carried from the outside into every event, command and log line."""
+
+import contextvars
+
+import msgspec
+
+from domain.record import Metadata
+from handlers.ports import Clock, Ids
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """The origin of a change. A process that acts by itself has no user."""
+
+    request_id: str
+    """``req-<uuid>``; the one that the caller sees."""
+    global_request_id: str | None = None
+    user_id: str | None = None
+    project_id: str | None = None
+    roles: tuple[str, ...] = ()
+    causation_id: str | None = None
+    """The event that led to this change, if one did."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may act on everybody's things."""
+        return "admin" in self.roles
+
+
+current_request: contextvars.ContextVar[str] = contextvars.ContextVar("current_request", default="-")
+"""The request id for the log lines of the task at work."""
+
+
+class Stamp:
+    """Makes the metadata of events: new id, present time, the context's origin."""
+
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        self.clock = clock
+        self.ids = ids
+
+    def __call__(self, context: Context) -> Metadata:
+        """The metadata of one new event."""
+        return Metadata(
+            event_id=self.ids.uuid(),
+            time=self.clock.now(),
+            request_id=context.request_id,
+            global_request_id=context.global_request_id,
+            user_id=context.user_id,
+            project_id=context.project_id,
+            causation_id=context.causation_id,
+        )
+
+    def own_context(self) -> Context:
+        """A context for what a process does by itself."""
+        return Context(request_id=f"req-{self.ids.uuid()}")
