@@ -23,6 +23,8 @@ class PortCreated(Change, tag="port_created", frozen=True, kw_only=True):
 
     port_id: str
     server_id: str
+    cell: str
+    """Where the server is."""
     project_id: str
     index: int
     mac_address: str
@@ -163,7 +165,7 @@ def create(network: Network | None, event: NetworkCreated) -> NetworkCreated:
 
 
 def allocate(
-    network: Network, *, port_id: str, server_id: str, project_id: str, index: int,
+    network: Network, *, port_id: str, server_id: str, cell: str, project_id: str, index: int,
     ip_address: str | None = None, request_id: str | None = None,
 ) -> tuple[PortCreated, ...]:  # fmt: skip
     """Give a server's interface an address; nothing to do if it has one."""
@@ -175,6 +177,7 @@ def allocate(
         PortCreated(
             port_id=port_id,
             server_id=server_id,
+            cell=cell,
             project_id=project_id,
             index=index,
             mac_address=network.free_mac_address(port_id),

@@ -27,6 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """What one server counts for."""
 
+    cell: str
     cores: int
     ram_mb: int
 
@@ -35,6 +36,8 @@ class Reserved(Change, tag="reserved", frozen=True, kw_only=True):
     """A server that is about to be requested counts from now on."""
 
     server_id: str
+    cell: str
+    """Where the server is about to be requested."""
     cores: int
     ram_mb: int
 
@@ -73,7 +76,9 @@ class Quota:
         """Make one change."""
         match change:
             case Reserved():
-                return self._put(change.server_id, Reservation(cores=change.cores, ram_mb=change.ram_mb))
+                return self._put(
+                    change.server_id, Reservation(cell=change.cell, cores=change.cores, ram_mb=change.ram_mb)
+                )
             case ReservationReleased():
                 return self._put(change.server_id, None)
             case LimitsSet():
@@ -107,6 +112,7 @@ def reserve(
     default: Limits,
     server_ids: Sequence[str],
     *,
+    cell: str,
     at_least: int,
     cores: int,
     ram_mb: int,
@@ -136,7 +142,7 @@ def reserve(
             status=403,
         )
     return tuple(
-        Reserved(server_id=server_id, cores=cores, ram_mb=ram_mb, request_id=request_id)
+        Reserved(server_id=server_id, cell=cell, cores=cores, ram_mb=ram_mb, request_id=request_id)
         for server_id in server_ids[:count]
     )
 

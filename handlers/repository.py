@@ -14,6 +14,9 @@ S = TypeVar("S")
 MAX_CONFLICTS = 20
 """How often one command is decided again before its caller is told that too many want the same."""
 
+NEVER_WAS: tuple[None, Tail] = (None, GENESIS)
+"""What is known of an aggregate that is about to be founded."""
+
 
 class Repository(Generic[S]):
     """The aggregates of one kind in one cell."""

@@ -1,0 +1,262 @@
+"""The compute agent: takes its hosts' commands, has the hypervisor carry them out, and reports.
+
+A command leaves its queue only after its outcome is in the log, so a crash at any moment only repeats work, and
+all work is idempotent.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import TypeVar
+
+from domain.errors import HostFailed, LightcurveError, Unavailable
+from domain.guest import GuestState, PowerState
+from handlers.context import Stamp, current_request
+from handlers.liveness import keep_beating
+from handlers.messages import (
+    Answer,
+    Enrolment,
+    Failure,
+    HostCommand,
+    Observation,
+    Outcome,
+    Report,
+    Wanted,
+    answer_decoder,
+    command_decoder,
+    encode,
+    question_decoder,
+)
+from handlers.ports import CommandBus, Delivery, Hypervisor, Liveness
+
+log = logging.getLogger(__name__)
+
+WORKING_SECONDS = 3.0
+"""How often the queue is told that a long command is still being worked on."""
+RETRY_SECONDS = 2.0
+OBSERVE_SECONDS = 60.0
+"""How often the power of all guests is reported, should an event have been lost."""
+MAX_AT_ONCE = 200
+REMEMBERED = 100_000
+"""Servers whose last command is remembered."""
+
+T = TypeVar("T")
+Done = tuple[int, Report]
+
+
+class Agent:
+    """Serves one host, or many simulated ones. ``host_ids`` gives each host's identity for ever, by name."""
+
+    def __init__(
+        self,
+        hypervisors: Mapping[str, Hypervisor],
+        host_ids: Mapping[str, str],
+        bus: CommandBus,
+        liveness: Liveness,
+        stamp: Stamp,
+    ) -> None:
+        self._hypervisors = hypervisors
+        self._host_ids = host_ids
+        self._bus = bus
+        self._liveness = liveness
+        self._stamp = stamp
+        self._newest: dict[str, int] = {}
+        """The newest command version seen, by server: older ones are skipped."""
+        self._done: dict[str, Done] = {}
+        """The outcome of the last command carried out, by server."""
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises LightcurveError if a host may not take part."""
+        async with asyncio.TaskGroup() as group:
+            for host in self._hypervisors:
+                group.create_task(self._serve_host(host))
+            group.create_task(self._bus.serve_questions(list(self._hypervisors), self._answer_question))
+            await self._work(group)
+
+    async def _serve_host(self, host: str) -> None:
+        await self._enrol(host)
+        facts: dict[str, object] = {"host_id": self._host_ids[host]}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_beating(self._liveness, self._stamp.clock, f"compute/{host}", facts))
+            group.create_task(self._watch(host))
+            group.create_task(self._observe_all(host))
+
+    async def _enrol(self, host: str) -> None:
+        description = await self._until_it_answers(self._hypervisors[host].describe)
+        report = Enrolment(request_id=self._request_id(), host_id=self._host_ids[host], description=description)
+        answer = await self._report(host, report)
+        if answer.refused:
+            raise LightcurveError(answer.refused)
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        async with aclosing(self._bus.receive(list(self._hypervisors))) as deliveries:  # type: ignore[type-var]
+            async for delivery in deliveries:
+                await self._slots.acquire()
+                command = command_decoder.decode(delivery.body)
+                # The lock is taken in the order of arrival: commands of one server keep their order.
+                lock = self._locks.setdefault(command.server_id, asyncio.Lock())
+                group.create_task(self._handle(command, delivery, lock))
+
+    async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
+        current_request.set(command.request_id)
+        heart = asyncio.create_task(self._keep_working(delivery))
+        try:
+            async with lock:
+                await self._carry_out(command, again=delivery.attempt > 1 or command.repeated)
+            await delivery.done()
+        except Unavailable as error:
+            log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
+            with suppress(Unavailable):
+                await delivery.retry(RETRY_SECONDS)
+        finally:
+            heart.cancel()
+            self._slots.release()
+            if not lock.locked() and self._locks.get(command.server_id) is lock:
+                del self._locks[command.server_id]
+
+    async def _keep_working(self, delivery: Delivery) -> None:
+        while True:
+            await self._stamp.clock.sleep(WORKING_SECONDS)
+            with suppress(Unavailable):
+                await delivery.working()
+
+    async def _carry_out(self, command: HostCommand, *, again: bool) -> None:
+        server_id, host = command.server_id, command.host
+        if command.version < self._newest.get(server_id, 0):
+            return
+        version, report = self._done.get(server_id, (0, None))
+        if report is None or version != command.version:
+            if again and not await self._still_wanted(command):
+                return
+            self._newest[server_id] = command.version
+            report = await self._try(command)
+            self._remember(server_id, (command.version, report))
+        await self._remove(host, await self._report(host, report))
+
+    def _remember(self, server_id: str, done: Done) -> None:
+        self._done[server_id] = done
+        if len(self._done) > REMEMBERED:
+            oldest = next(iter(self._done))
+            del self._done[oldest]
+            self._newest.pop(oldest, None)
+
+    async def _still_wanted(self, command: HostCommand) -> bool:
+        question = Wanted(
+            request_id=command.request_id,
+            server_id=command.server_id,
+            epoch=command.epoch,
+            version=command.version,
+        )
+        return (await self._report(command.host, question)).wanted
+
+    async def _try(self, command: HostCommand) -> Report:
+        try:
+            state = await self._execute(self._hypervisors[command.host], command)
+        except HostFailed as error:
+            log.warning("%s of server %s failed: %s %s", command.kind, command.server_id, error, error.details)
+            if command.kind == "destroy":
+                raise Unavailable(error.message) from error
+            return Failure(
+                request_id=command.request_id,
+                kind=command.kind,
+                server_id=command.server_id,
+                epoch=command.epoch,
+                version=command.version,
+                message=error.message,
+                details=error.details,
+            )
+        log.info("%s of server %s done", command.kind, command.server_id)
+        return Outcome(
+            request_id=command.request_id,
+            kind=command.kind,
+            server_id=command.server_id,
+            epoch=command.epoch,
+            version=command.version,
+            power_state=state.power_state if state else PowerState.NOSTATE,
+        )
+
+    async def _execute(self, hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
+        server_id = command.server_id
+        match command.kind:
+            case "build":
+                assert command.spec
+                return await hypervisor.build(command.spec)
+            case "start":
+                return await hypervisor.start(server_id)
+            case "stop":
+                return await hypervisor.stop(server_id, command.timeout)
+            case "reboot_soft" | "reboot_hard":
+                hard = command.kind == "reboot_hard"
+                return await hypervisor.reboot(server_id, hard=hard, timeout=command.timeout)
+            case "destroy":
+                await hypervisor.destroy(server_id)
+                return None
+        raise HostFailed(f"This host cannot {command.kind} a server.")
+
+    async def _watch(self, host: str) -> None:
+        """Report guests that change by themselves, for as long as the hypervisor can be reached at all."""
+        while True:
+            try:
+                async with aclosing(self._hypervisors[host].watch()) as events:  # type: ignore[type-var]
+                    async for event in events:
+                        if event.state.server_id not in self._locks:
+                            await self._observe(host, (event.state,))
+            except (HostFailed, Unavailable) as error:
+                log.warning("watching %s is interrupted: %s", host, error)
+            await self._stamp.clock.sleep(RETRY_SECONDS)
+            await self._observe_guests(host)
+
+    async def _observe_all(self, host: str) -> None:
+        while True:
+            await self._observe_guests(host)
+            await self._stamp.clock.sleep(OBSERVE_SECONDS)
+
+    async def _observe_guests(self, host: str) -> None:
+        try:
+            guests = await self._hypervisors[host].guests()
+        except (HostFailed, Unavailable) as error:
+            log.warning("the guests of %s cannot be listed: %s", host, error)
+            return
+        idle = tuple(guest for guest in guests if guest.server_id not in self._locks)
+        if idle:
+            await self._observe(host, idle)
+
+    async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
+        await self._remove(
+            host, await self._report(host, Observation(request_id=self._request_id(), guests=guests))
+        )
+
+    async def _remove(self, host: str, answer: Answer) -> None:
+        for guest in answer.remove:
+            log.warning("removing guest %s: the log says that it must not be on %s", guest.server_id, host)
+            with suppress(HostFailed, Unavailable):
+                await self._hypervisors[host].destroy(guest.server_id)
+
+    async def _report(self, host: str, report: Report) -> Answer:
+        """Tell the conductor, for as long as it takes: what was done must not be lost."""
+        body = encode(report)
+
+        async def send() -> bytes:
+            return await self._bus.report(host, body)
+
+        return answer_decoder.decode(await self._until_it_answers(send))
+
+    async def _until_it_answers(self, ask: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await ask()
+            except (Unavailable, HostFailed) as error:
+                log.warning("trying again: %s", error)
+                await self._stamp.clock.sleep(RETRY_SECONDS)
+
+    async def _answer_question(self, host: str, question: bytes) -> bytes:
+        asked = question_decoder.decode(question)
+        current_request.set(asked.request_id)
+        text = await self._hypervisors[host].console_log(asked.server_id, asked.lines)
+        return text.encode()
+
+    def _request_id(self) -> str:
+        return f"req-{self._stamp.ids.uuid()}"

@@ -1,0 +1,263 @@
+"""The conductor: brings every server to where its events want it.
+
+It is level-triggered. An event only wakes it; what to do is decided by ``next_step`` on the server's state alone.
+A lost, repeated or reordered wake-up changes nothing, and a sweep wakes again whatever is unfinished.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Protocol
+
+from domain.errors import LightcurveError, NoCapacity, Refused, Stale, Unavailable
+from domain.record import Recorded
+from domain.scheduling import NO_VALID_HOST
+from domain.server import decide
+from domain.server.events import Fault, ServerPlaced
+from domain.server.state import Server
+from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, guest_spec, next_step
+from handlers.context import Context, Stamp, current_request
+from handlers.holdings import Holdings
+from handlers.hosts import Hosts
+from handlers.messages import HostCommand, encode
+from handlers.ports import CommandBus, EventStore
+from handlers.server_states import ServerStates
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 5.0
+RESEND_AFTER = timedelta(seconds=60)
+"""A command without outcome is sent again; the host knows what it has done."""
+RETRY_SECONDS = 1.0
+MAX_AT_ONCE = 500
+"""Servers being advanced at the same time."""
+
+
+class Unfinished(Protocol):
+    """Where a starting conductor learns what is under way."""
+
+    async def unfinished(self) -> tuple[list[str], int]:
+        """The ids of this cell's servers with an action under way, and the position up to which that is known."""
+        ...
+
+
+class Conductor:
+    """One cell's conductor. Several may run: each step is guarded or idempotent."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        states: ServerStates,
+        holdings: Holdings,
+        hosts: Hosts,
+        host_up: Callable[[str], bool],
+        bus: CommandBus,
+        stamp: Stamp,
+        unfinished: Unfinished,
+    ) -> None:
+        self._store = store
+        self._states = states
+        self._holdings = holdings
+        self._hosts = hosts
+        self._host_up = host_up
+        self._bus = bus
+        self._stamp = stamp
+        self._unfinished = unfinished
+        self._open: set[str] = set()
+        """Servers with an action under way, as far as known."""
+        self._busy: dict[str, bool] = {}
+        """Servers being advanced now; True if they were woken again meanwhile."""
+        self._sent: dict[str, tuple[str, float, int]] = {}
+        """Per server: the command sent last, when (loop time), how many times."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow())
+                group.create_task(self._sweep())
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def wake(self, server_id: str) -> None:
+        """Look at a server soon."""
+        if server_id in self._busy:
+            self._busy[server_id] = True
+            return
+        self._busy[server_id] = False
+        task = asyncio.create_task(self._attend(server_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                server_ids, position = await self._unfinished.unfinished()
+                break
+            except Unavailable as error:
+                log.warning("cannot learn yet what is under way: %s", error)
+                await self._stamp.clock.sleep(RETRY_SECONDS)
+        self._open.update(server_ids)
+        for server_id in server_ids:
+            self.wake(server_id)
+        async with aclosing(self._store.follow(position, "server")) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for recorded in batch:
+                    self.take(recorded)
+
+    def take(self, recorded: Recorded) -> None:
+        """An event of a server: remember it, and look whether something is to do."""
+        server_id = recorded.aggregate.id
+        state = self._states.advance(recorded)
+        if state is None or state.action is not None:
+            self._open.add(server_id)
+            self.wake(server_id)
+        else:
+            self._close(server_id)
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._stamp.clock.sleep(SWEEP_SECONDS)
+            for server_id in list(self._open):
+                self.wake(server_id)
+
+    def _close(self, server_id: str) -> None:
+        self._open.discard(server_id)
+        self._sent.pop(server_id, None)
+
+    async def _attend(self, server_id: str) -> None:
+        """Advance a server, again as long as it is woken meanwhile."""
+        async with self._slots:
+            try:
+                again = True
+                while again:
+                    self._busy[server_id] = False
+                    await self._try_advance(server_id)
+                    again = self._busy[server_id]
+            finally:
+                del self._busy[server_id]
+
+    async def _try_advance(self, server_id: str) -> None:
+        try:
+            await self._advance(server_id)
+        except (Unavailable, Stale) as error:
+            # Nothing is lost: the sweep comes by again.
+            log.warning("server %s waits: %s", server_id, error)
+            self._states.forget(server_id)
+        except LightcurveError:
+            log.exception("server %s cannot be advanced", server_id)
+            self._states.forget(server_id)
+
+    async def _advance(self, server_id: str) -> None:
+        while True:
+            server = await self._states.get(server_id)
+            if server is None:
+                return
+            step = next_step(server, self._stamp.clock.now())
+            context = self._context_of(server)
+            current_request.set(context.request_id)
+            match step:
+                case None:
+                    self._close(server_id)
+                    return
+                case Command():
+                    await self._command(server, step)
+                    return
+                case Place():
+                    await self._place(context, server, step)
+                case GiveUp():
+                    await self.give_up(context, server, Fault(code=500, message=step.message), {})
+                case Expire():
+                    await self._expire(context, server_id)
+                case FinishDelete():
+                    await self.finish_delete(context, server, without_host=step.without_host)
+
+    async def _place(self, context: Context, server: Server, step: Place) -> None:
+        try:
+            claim, nics = await asyncio.gather(
+                self._holdings.claim(context, self._hosts.views(self._host_up), step.wanted),
+                self._holdings.allocate_addresses(context, server),
+            )
+        except NoCapacity as error:
+            await self.give_up(
+                context, server, Fault(code=500, message=_no_host(server), details=error.message), error.removed
+            )
+            return
+        except Refused as error:
+            await self.give_up(context, server, Fault(code=error.status, message=error.message), {})
+            return
+        host = self._hosts.by_id(next(iter(claim.allocations)))
+        placed = ServerPlaced(
+            host=host.name,
+            host_id=host.id,
+            epoch=step.wanted.epoch,
+            availability_zone=host.availability_zone,
+            nics=nics,
+        )
+        await self._states.execute(context, server.id, lambda state: decide.placed(state, placed))
+
+    async def _expire(self, context: Context, server_id: str) -> None:
+        now = self._stamp.clock.now()
+        await self._states.execute(context, server_id, lambda state: decide.expired(state, now))
+
+    async def give_up(self, context: Context, server: Server, fault: Fault, removed: dict[str, int]) -> None:
+        """End a creation that has no host: nothing stays held but the quota, which counts until deletion."""
+        await asyncio.gather(
+            self._holdings.release_claim(context, server.id), self._holdings.release_addresses(context, server)
+        )
+        await self._states.execute(context, server.id, lambda state: decide.given_up(state, fault, removed))
+
+    async def finish_delete(self, context: Context, server: Server, *, without_host: bool) -> None:
+        """Release everything that a server being deleted holds, and record that it is gone."""
+        await self._holdings.release_all(context, server)
+        await self._states.execute(
+            context, server.id, lambda state: decide.deleted(state, without_host=without_host)
+        )
+
+    async def _command(self, server: Server, step: Command) -> None:
+        action = server.action
+        assert action
+        now = asyncio.get_running_loop().time()
+        name = f"{server.id}-{server.epoch}-{action.version}-{step.kind}"
+        sent, at, times = self._sent.get(server.id, ("", 0.0, 0))
+        if sent == name and now - at < RESEND_AFTER.total_seconds():
+            return
+        times = times + 1 if sent == name else 1
+        command = HostCommand(
+            host=step.host,
+            kind=step.kind,
+            server_id=server.id,
+            epoch=server.epoch,
+            version=action.version,
+            request_id=action.request_id,
+            global_request_id=action.global_request_id,
+            spec=guest_spec(server) if step.kind == "build" else None,
+            repeated=times > 1,
+        )
+        await self._bus.send(step.host, name if times == 1 else f"{name}-{times}", encode(command))
+        self._sent[server.id] = name, now, times
+        log.info("%s sent to %s for server %s", step.kind, step.host, server.id)
+
+    def _context_of(self, server: Server) -> Context:
+        """What the conductor does is done on the request that asked for the action."""
+        action = server.action
+        if action is None:
+            return self._stamp.own_context()
+        return Context(
+            request_id=action.request_id,
+            global_request_id=action.global_request_id,
+            user_id=action.user_id,
+            project_id=action.project_id,
+        )
+
+
+def _no_host(server: Server) -> str:
+    if not server.failed_hosts:
+        return NO_VALID_HOST
+    cause = server.fault.message if server.fault else ""
+    return f"{NO_VALID_HOST} It was tried on {len(server.failed_hosts)} before; the last attempt: {cause}"

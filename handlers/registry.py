@@ -1,0 +1,116 @@
+"""The small aggregates of one cell, held in memory and kept up to date from the log.
+
+What belongs to no cell (flavors, keypairs, networks, images, quotas) is small enough that every process that
+needs it holds all of it: no query, and one way to persist.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from domain import network, quota
+from domain.kind import Kind
+from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
+from domain.server.state import KIND as SERVER
+from handlers.context import Context, Stamp
+from handlers.group_writer import GroupWriter
+from handlers.ports import EventStore
+from handlers.repository import Repository
+
+Listener = Callable[[Recorded], None]
+
+BATCHED: dict[str, tuple[Callable[[], Any] | None, Callable[[tuple[Any, ...]], Event]]] = {
+    "quota": (quota.Quota, lambda changes: quota.QuotaChanged(changes=changes)),
+    "network": (None, lambda changes: network.PortsChanged(changes=changes)),
+}
+"""Kinds written by group commit: their state before any event, and the event that holds several changes."""
+
+
+class Registry:
+    """Every aggregate of the given kinds in one cell's log."""
+
+    def __init__(self, store: EventStore, stamp: Stamp, kinds: list[Kind[Any]]) -> None:
+        assert SERVER not in kinds, "servers are many: they have projections"
+        self._store = store
+        self._stamp = stamp
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._states: dict[AggregateId, tuple[Any, Tail]] = {}
+        self._writers: dict[AggregateId, GroupWriter[Any]] = {}
+        self._listeners: list[Listener] = []
+        self.position = 0
+        self._caught_up = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the log until cancelled."""
+        async with aclosing(self._store.follow(0, *self._kinds)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for recorded in batch:
+                    await self._take(recorded)
+                if not batch:
+                    self._caught_up.set()
+
+    async def ready(self) -> None:
+        """Wait until everything that was in the log at the start has been read."""
+        await self._caught_up.wait()
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with each event after it was taken in."""
+        self._listeners.append(listener)
+
+    def get(self, aggregate: AggregateId) -> Any | None:
+        """The state of an aggregate; None if it never was."""
+        if aggregate.kind in BATCHED:
+            writer = self._writers.get(aggregate)
+            return writer.state if writer and writer.tail.version else None
+        return self._states.get(aggregate, (None, GENESIS))[0]
+
+    def all(self, kind: str) -> Iterator[Any]:
+        """The states of all aggregates of a kind, oldest first."""
+        return (state for _, state in self.states(kind))
+
+    def states(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """The ids and states of all aggregates of a kind, oldest first."""
+        for aggregate in [*self._writers, *self._states]:
+            if aggregate.kind == kind and (state := self.get(aggregate)) is not None:
+                yield aggregate.id, state
+
+    def writer(self, aggregate: AggregateId) -> GroupWriter[Any]:
+        """The group writer of an aggregate of a batched kind."""
+        writer = self._writers.get(aggregate)
+        if writer is None:
+            initial, envelope = BATCHED[aggregate.kind]
+            kind = self._kinds[aggregate.kind]
+            state = initial() if initial else None
+            writer = GroupWriter(kind, aggregate, self._store, self._stamp, envelope, state)
+            self._writers[aggregate] = writer
+        return writer
+
+    async def execute(
+        self, context: Context, aggregate: AggregateId, decide: Callable[[Any | None], Event | None]
+    ) -> tuple[Any, int]:
+        """Decide on one aggregate and append; returns its state after, and the event's position (0: no event)."""
+        repository = Repository(self._kinds[aggregate.kind], self._store, self._stamp)
+        if aggregate.kind in BATCHED:
+            state, recorded = await repository.execute(context, aggregate, decide)
+            if recorded:
+                await self.writer(aggregate).refresh()
+            return state, recorded.position if recorded else 0
+        known = self._states.get(aggregate, (None, GENESIS))
+        state, recorded = await repository.execute(context, aggregate, decide, known)
+        if recorded and recorded.version > self._states.get(aggregate, (None, GENESIS))[1].version:
+            self._states[aggregate] = state, recorded.tail
+        return state, recorded.position if recorded else 0
+
+    async def _take(self, recorded: Recorded) -> None:
+        aggregate = recorded.aggregate
+        if aggregate.kind in BATCHED:
+            await self.writer(aggregate).advance(recorded)
+        else:
+            state, tail = self._states.get(aggregate, (None, GENESIS))
+            if recorded.version > tail.version:
+                kind = self._kinds[aggregate.kind]
+                self._states[aggregate] = kind.evolve(state, recorded.event, recorded.meta), recorded.tail
+        self.position = recorded.position
+        for listener in self._listeners:
+            listener(recorded)

@@ -1,0 +1,166 @@
+"""What hosts report, turned into events. A host cannot write the log: it can only ask us to."""
+
+import logging
+
+from domain.errors import Refused
+from domain.guest import GuestState
+from domain.record import Event
+from domain.server import decide
+from domain.server.events import Fault
+from domain.server.state import DELETED, DELETING, Server
+from handlers.conductor import Conductor
+from handlers.context import Context, current_request
+from handlers.holdings import Holdings
+from handlers.hosts import Hosts
+from handlers.messages import (
+    Answer,
+    AnyReport,
+    Enrolment,
+    Failure,
+    Observation,
+    Outcome,
+    Wanted,
+    encode,
+    report_decoder,
+)
+from handlers.server_states import ServerStates
+
+log = logging.getLogger(__name__)
+
+
+class Reports:
+    """Handles the reports to one cell. Every report may come twice, late, or for what is no longer so."""
+
+    def __init__(self, states: ServerStates, conductor: Conductor, holdings: Holdings, hosts: Hosts) -> None:
+        self._states = states
+        self._conductor = conductor
+        self._holdings = holdings
+        self._hosts = hosts
+
+    async def handle(self, host: str, body: bytes) -> bytes:
+        """Take one report, and answer it once its consequences are in the log."""
+        report = report_decoder.decode(body)
+        current_request.set(report.request_id)
+        return encode(await self._answer(host, report))
+
+    async def _answer(self, host: str, report: AnyReport) -> Answer:
+        match report:
+            case Enrolment():
+                return await self._enrol(host, report)
+            case Wanted():
+                server = await self._fresh(report.server_id)
+                wanted = bool(
+                    _belongs(server, host, report.epoch) and server and server.action
+                    and server.action.version == report.version
+                )  # fmt: skip
+                return Answer(wanted=wanted)
+            case Outcome():
+                return await self._outcome(host, report)
+            case Failure():
+                return await self._failure(host, report)
+            case Observation():
+                return await self._observe(host, report)
+
+    async def _enrol(self, host: str, report: Enrolment) -> Answer:
+        if report.description.name != host:
+            return Answer(refused=f"{host} may not enrol as {report.description.name}.")
+        context = Context(request_id=report.request_id)
+        try:
+            await self._hosts.enrol(context, self._holdings.ledger, report.host_id, report.description)
+        except Refused as error:
+            log.error("host %s refused: %s", host, error)
+            return Answer(refused=error.message)
+        return Answer()
+
+    async def _outcome(self, host: str, report: Outcome) -> Answer:
+        server = await self._states.get(report.server_id)
+        if report.kind == "destroy":
+            if server is None or server.task_state != DELETING:
+                server = await self._fresh(report.server_id)
+            if _belongs(server, host, report.epoch) and server and server.task_state == DELETING:
+                await self._conductor.finish_delete(self._context(server, report), server, without_host=False)
+            return Answer()
+        server, recorded = await self._states.execute(
+            self._context(server, report), report.server_id, lambda state: self._decide(state, host, report)
+        )
+        if recorded is None:
+            return Answer(remove=self._unwanted(server, host, _guest(report)))
+        return Answer()
+
+    def _decide(self, server: Server | None, host: str, report: Outcome) -> Event | None:
+        if not _belongs(server, host, report.epoch):
+            return None
+        match report.kind:
+            case "build":
+                return decide.built(server, report.epoch, report.power_state)
+            case "stop":
+                return decide.stopped(server, report.epoch)
+            case "start":
+                return decide.started(server, report.epoch)
+            case "reboot_soft" | "reboot_hard":
+                return decide.rebooted(server, report.epoch, report.version)
+        return None
+
+    async def _failure(self, host: str, report: Failure) -> Answer:
+        fault = Fault(code=500, message=report.message, details=report.details)
+        server = await self._states.get(report.server_id)
+        await self._states.execute(
+            self._context(server, report),
+            report.server_id,
+            lambda state: (
+                decide.failed(state, report.epoch, report.version, fault)
+                if _belongs(state, host, report.epoch)
+                else None
+            ),
+        )
+        return Answer()
+
+    async def _observe(self, host: str, report: Observation) -> Answer:
+        remove: list[GuestState] = []
+        for guest in report.guests:
+            server = await self._states.get(guest.server_id)
+            if not _belongs(server, host, guest.epoch):
+                remove.extend(self._unwanted(await self._fresh(guest.server_id), host, guest))
+                continue
+            await self._states.execute(
+                Context(request_id=report.request_id),
+                guest.server_id,
+                lambda state, guest=guest: decide.power_observed(state, guest.epoch, guest.power_state),  # type: ignore[misc]
+            )
+        return Answer(remove=tuple(remove))
+
+    async def _fresh(self, server_id: str) -> Server | None:
+        """The server as the log has it now: guests are removed on certain knowledge only."""
+        self._states.forget(server_id)
+        return await self._states.get(server_id)
+
+    @staticmethod
+    def _unwanted(server: Server | None, host: str, guest: GuestState) -> tuple[GuestState, ...]:
+        """The guest, if the log says that it must not be there. An unknown one is left alone."""
+        if server is None:
+            log.warning("host %s has guest %s, of which the log knows nothing", host, guest.server_id)
+            return ()
+        gone = server.vm_state == DELETED or guest.epoch < server.epoch
+        reassigned = guest.epoch == server.epoch and server.host != host
+        return (guest,) if gone or reassigned else ()
+
+    @staticmethod
+    def _context(server: Server | None, report: Outcome | Failure) -> Context:
+        action = server.action if server else None
+        if action is None:
+            return Context(request_id=report.request_id)
+        return Context(
+            request_id=action.request_id,
+            global_request_id=action.global_request_id,
+            user_id=action.user_id,
+            project_id=action.project_id,
+        )
+
+
+def _belongs(server: Server | None, host: str, epoch: int) -> bool:
+    """Whether the server is assigned to that host in that epoch."""
+    return server is not None and server.host == host and server.epoch == epoch
+
+
+def _guest(report: Outcome) -> GuestState:
+    return GuestState(server_id=report.server_id, epoch=report.epoch, power_state=report.power_state)

@@ -1,0 +1,73 @@
+"""The servers that are being worked on, in memory: what a conductor decides on without asking the log."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from domain.record import GENESIS, Event, Recorded, Tail
+from domain.server.state import KIND, Server, aggregate
+from handlers.context import Context, Stamp
+from handlers.ports import EventStore
+from handlers.repository import Repository
+
+CAPACITY = 50_000
+"""Servers kept in memory, the least recently used going first."""
+
+Known = tuple[Server | None, Tail]
+
+
+class ServerStates:
+    """Servers of one cell with their tails. What is remembered may be stale: the log's guard finds out."""
+
+    def __init__(self, store: EventStore, stamp: Stamp) -> None:
+        self._repository: Repository[Server] = Repository(KIND, store, stamp)
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._newest: OrderedDict[str, int] = OrderedDict()
+        """The newest version that the log has delivered, of servers that are not remembered as new as that."""
+
+    def advance(self, recorded: Recorded) -> Server | None:
+        """Take in a server's event; returns the state after it, or None if it must be loaded to be known."""
+        server_id = recorded.aggregate.id
+        state, tail = self._known.get(server_id, (None, GENESIS))
+        if recorded.version <= tail.version:
+            return state
+        if recorded.version != tail.version + 1:
+            self._known.pop(server_id, None)
+            self._newest[server_id] = recorded.version
+            if len(self._newest) > CAPACITY:
+                self._newest.popitem(last=False)
+            return None
+        state = KIND.evolve(state, recorded.event, recorded.meta)
+        self._remember(server_id, (state, recorded.tail))
+        return state
+
+    async def get(self, server_id: str) -> Server | None:
+        """The server, from memory if it is there."""
+        known = self._known.get(server_id)
+        if known is None or known[1].version < self._newest.get(server_id, 0):
+            known = await self._repository.load(aggregate(server_id))
+            self._remember(server_id, known)
+        return known[0]
+
+    async def execute(
+        self, context: Context, server_id: str, decide: Callable[[Server | None], Event | None]
+    ) -> tuple[Server | None, Recorded | None]:
+        """Decide and append, starting from what is remembered; see Repository.execute."""
+        known = self._known.get(server_id)
+        state, recorded = await self._repository.execute(context, aggregate(server_id), decide, known)
+        if recorded is None and known is not None:
+            # No guard has told whether what is remembered is current: decide once more on what the log has.
+            self.forget(server_id)
+            state, recorded = await self._repository.execute(context, aggregate(server_id), decide)
+        if recorded and recorded.version > self._known.get(server_id, (None, GENESIS))[1].version:
+            self._remember(server_id, (state, recorded.tail))
+        return state, recorded
+
+    def forget(self, server_id: str) -> None:
+        """Load it from the log the next time."""
+        self._known.pop(server_id, None)
+
+    def _remember(self, server_id: str, known: Known) -> None:
+        self._known[server_id] = known
+        self._known.move_to_end(server_id)
+        if len(self._known) > CAPACITY:
+            self._known.popitem(last=False)
