@@ -6,6 +6,7 @@ all work is idempotent.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import TypeVar
@@ -66,7 +67,10 @@ class Agent:
         self._done: dict[str, Done] = {}
         """The outcome of the last command carried out, by server."""
         self._locks: dict[str, asyncio.Lock] = {}
+        """One for each server that has commands in hand."""
+        self._in_hand: Counter[str] = Counter()
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._enrolled = asyncio.Semaphore(0)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises LightcurveError if a host may not take part."""
@@ -76,8 +80,14 @@ class Agent:
             group.create_task(self._bus.serve_questions(list(self._hypervisors), self._answer_question))
             await self._work(group)
 
+    async def enrolled(self) -> None:
+        """Wait until every host takes part."""
+        for _ in self._hypervisors:
+            await self._enrolled.acquire()
+
     async def _serve_host(self, host: str) -> None:
         await self._enrol(host)
+        self._enrolled.release()
         facts: dict[str, object] = {"host_id": self._host_ids[host]}
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_beating(self._liveness, self._stamp.clock, f"compute/{host}", facts))
@@ -98,6 +108,7 @@ class Agent:
                 command = command_decoder.decode(delivery.body)
                 # The lock is taken in the order of arrival: commands of one server keep their order.
                 lock = self._locks.setdefault(command.server_id, asyncio.Lock())
+                self._in_hand[command.server_id] += 1
                 group.create_task(self._handle(command, delivery, lock))
 
     async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
@@ -114,8 +125,9 @@ class Agent:
         finally:
             heart.cancel()
             self._slots.release()
-            if not lock.locked() and self._locks.get(command.server_id) is lock:
-                del self._locks[command.server_id]
+            self._in_hand[command.server_id] -= 1
+            if not self._in_hand[command.server_id]:
+                del self._in_hand[command.server_id], self._locks[command.server_id]
 
     async def _keep_working(self, delivery: Delivery) -> None:
         while True:
@@ -134,7 +146,7 @@ class Agent:
             self._newest[server_id] = command.version
             report = await self._try(command)
             self._remember(server_id, (command.version, report))
-        await self._remove(host, await self._report(host, report))
+        await self._remove(host, (await self._report(host, report)).remove)
 
     def _remember(self, server_id: str, done: Done) -> None:
         self._done[server_id] = done
@@ -225,12 +237,12 @@ class Agent:
             await self._observe(host, idle)
 
     async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
-        await self._remove(
-            host, await self._report(host, Observation(request_id=self._request_id(), guests=guests))
-        )
+        answer = await self._report(host, Observation(request_id=self._request_id(), guests=guests))
+        # A server that got a command meanwhile is left to that; the next observation comes soon.
+        await self._remove(host, tuple(guest for guest in answer.remove if guest.server_id not in self._locks))
 
-    async def _remove(self, host: str, answer: Answer) -> None:
-        for guest in answer.remove:
+    async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> None:
+        for guest in guests:
             log.warning("removing guest %s: the log says that it must not be on %s", guest.server_id, host)
             with suppress(HostFailed, Unavailable):
                 await self._hypervisors[host].destroy(guest.server_id)

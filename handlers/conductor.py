@@ -21,6 +21,7 @@ from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, gu
 from handlers.context import Context, Stamp, current_request
 from handlers.holdings import Holdings
 from handlers.hosts import Hosts
+from handlers.leftovers import Leftovers
 from handlers.messages import HostCommand, encode
 from handlers.ports import CommandBus, EventStore
 from handlers.server_states import ServerStates
@@ -56,6 +57,7 @@ class Conductor:
         bus: CommandBus,
         stamp: Stamp,
         unfinished: Unfinished,
+        leftovers: Leftovers,
     ) -> None:
         self._store = store
         self._states = states
@@ -65,6 +67,7 @@ class Conductor:
         self._bus = bus
         self._stamp = stamp
         self._unfinished = unfinished
+        self._leftovers = leftovers
         self._open: set[str] = set()
         """Servers with an action under way, as far as known."""
         self._busy: dict[str, bool] = {}
@@ -112,6 +115,7 @@ class Conductor:
 
     def take(self, recorded: Recorded) -> None:
         """An event of a server: remember it, and look whether something is to do."""
+        self._leftovers.take(recorded)
         server_id = recorded.aggregate.id
         state = self._states.advance(recorded)
         if state is None or state.action is not None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.batch import Batched, Change, Undo
@@ -63,6 +64,16 @@ class GroupWriter(Generic[S]):
         if self._state is None:
             raise not_found(self._aggregate.kind.capitalize(), self._aggregate.id)
         return self._state
+
+    def restore(self, state: S, tail: Tail) -> None:
+        """Begin with a state that a snapshot kept."""
+        self._state, self.tail = state, tail
+
+    @asynccontextmanager
+    async def settled(self) -> AsyncIterator[S]:
+        """The state, without any change that the log has not accepted, for as long as the context lasts."""
+        async with self._lock:
+            yield self.state
 
     async def advance(self, recorded: Recorded) -> None:
         """Take in an event that the log delivered. While a write is under way this is left to the write."""

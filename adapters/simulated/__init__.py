@@ -1,1 +1,5 @@
-"""TBD."""
+"""Hosts that exist only in memory: as slow and as faulty as one likes, thousands in one process."""
+
+from adapters.simulated.hypervisor import Behaviour, SimulatedHypervisor
+
+__all__ = ["Behaviour", "SimulatedHypervisor"]

@@ -81,7 +81,7 @@ def reboot(server: Server | None, server_id: str, deadline: datetime, *, hard: b
         _check(server, "reboot", states, (None, REBOOTING, REBOOTING_HARD))
     else:
         _check(server, "reboot", (ACTIVE,))
-    return e.ServerRebootRequested(deadline=deadline, hard=hard)
+    return e.ServerRebootRequested(deadline=deadline, hard=hard, supersedes=_under_way(server))
 
 
 def rename(server: Server | None, server_id: str, name: str) -> e.ServerRenamed | None:
@@ -94,7 +94,13 @@ def delete(server: Server | None, server_id: str, deadline: datetime) -> e.Serve
     server = existing(server, server_id)
     if server.locked:
         raise Refused("server.locked", f"Instance {server_id} is locked")
-    return None if server.task_state == DELETING else e.ServerDeleteRequested(deadline=deadline)
+    if server.task_state == DELETING:
+        return None
+    return e.ServerDeleteRequested(deadline=deadline, supersedes=_under_way(server))
+
+
+def _under_way(server: Server) -> str | None:
+    return server.action.request_id if server.action else None
 
 
 def _current(server: Server | None, epoch: int, *task_states: str | None) -> Server | None:

@@ -120,6 +120,8 @@ class ServerRebootRequested(Event, tag="server.reboot_requested", frozen=True, k
 
     deadline: datetime
     hard: bool
+    supersedes: str | None = None
+    """The request id of the action under way that ends by this."""
 
 
 class ServerRebooted(Event, tag="server.rebooted", frozen=True, kw_only=True):
@@ -152,6 +154,8 @@ class ServerDeleteRequested(Event, tag="server.delete_requested", frozen=True, k
     """Deletion was accepted. It cannot fail: past the deadline it is completed without the host."""
 
     deadline: datetime
+    supersedes: str | None = None
+    """The request id of the action under way that ends by this."""
 
 
 class ServerDeleted(Event, tag="server.deleted", frozen=True, kw_only=True):

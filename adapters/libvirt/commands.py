@@ -1,0 +1,55 @@
+"""Outside programs and files, with failures that a tenant may read."""
+
+import asyncio
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domain.errors import HostFailed
+
+NO_SPACE = "There is no space left on the host's disk."
+COMMAND_TIMEOUT = 120.0
+"""Seconds; what we run takes milliseconds, on a host in distress seconds."""
+
+
+async def run(message: str, *argv: str | Path) -> str:
+    """Run a program to its end and return what it printed.
+
+    A failure raises HostFailed with ``message``; what the program said is in the details. Cancelled, or at the
+    end of its time, the program is killed and waited for.
+    """
+    words = [str(word) for word in argv]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise HostFailed(message, f"{words[0]}: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(COMMAND_TIMEOUT):
+            output, errors = await process.communicate()
+    except TimeoutError as error:
+        raise HostFailed(message, f"{' '.join(words)}: no end after {COMMAND_TIMEOUT:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        said = errors.decode(errors="replace").strip()
+        no_space = "No space left on device" in said
+        raise HostFailed(NO_SPACE if no_space else message, f"{' '.join(words)}: {said or process.returncode}")
+    return output.decode(errors="replace")
+
+
+@contextmanager
+def file_failures(message: str) -> Iterator[None]:
+    """Turn an OSError into HostFailed with ``message``, or with the one for a full disk."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise HostFailed(NO_SPACE if full else message, str(error)) from error

@@ -1,0 +1,181 @@
+"""A guest as libvirt wants it told. Pure: the same guest on the same host always gives the same text.
+
+Format: https://libvirt.org/formatdomain.html.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree as ET
+
+from domain.guest import GuestSpec, Nic
+
+INSTANCE_NAMESPACE = "urn:lightcurve:instance:1"
+INSTANCE_PREFIX = "lightcurve"
+NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+HOTPLUG_PORTS = 8
+"""A q35 machine has no free slot unless it is given some when it is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFacts:
+    """What the host adds to the guest."""
+
+    home: str
+    virt_type: str
+    cpu: str
+    vnc_listen: str
+    disk: Path
+    console_log: Path
+    bridges: dict[str, str]
+    """The bridge of each network, by the network's id."""
+
+
+class Identity(NamedTuple):
+    """Whose domain it is, as its metadata element says."""
+
+    home: str
+    server_id: str
+    epoch: int
+
+
+def tap_name(port_id: str) -> str:
+    """The host's end of a port, named as Neutron does; an interface name has at most 15 characters."""
+    return f"tap{port_id[:11]}"
+
+
+def domain_xml(spec: GuestSpec, host: HostFacts) -> str:
+    """The definition of the guest's domain."""
+    domain = ET.Element("domain", type=host.virt_type)
+    _text(domain, "name", spec.instance_name)
+    _text(domain, "uuid", spec.server_id)
+    ET.SubElement(domain, "metadata").append(_instance(spec, host.home))
+    _text(domain, "memory", str(spec.ram_mb), unit="MiB")
+    _text(domain, "vcpu", str(spec.vcpus))
+    _firmware(domain, spec)
+    features = ET.SubElement(domain, "features")
+    ET.SubElement(features, "acpi")
+    ET.SubElement(features, "apic")
+    _cpu(domain, host.cpu)
+    _clock(domain)
+    _text(domain, "on_poweroff", "destroy")
+    _text(domain, "on_reboot", "restart")
+    _text(domain, "on_crash", "destroy")
+    devices = ET.SubElement(domain, "devices")
+    _controllers(devices)
+    _disk(devices, host.disk)
+    for nic in spec.nics:
+        _interface(devices, nic, host.bridges[nic.network_id])
+    serial = ET.SubElement(devices, "serial", type="pty")
+    ET.SubElement(serial, "log", file=str(host.console_log), append="on")
+    _screen(devices, host.vnc_listen)
+    rng = ET.SubElement(devices, "rng", model="virtio")
+    _text(rng, "backend", "/dev/urandom", model="random")
+    balloon = ET.SubElement(devices, "memballoon", model="virtio")
+    ET.SubElement(balloon, "stats", period="10")
+    ET.indent(domain)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def read_identity(metadata: str) -> Identity | None:
+    """Read what ``domain_xml`` wrote into the metadata element; None if it is not of our making.
+
+    libvirt hands out an element that was asked for by its namespace without the namespace.
+    """
+    try:
+        element = ET.fromstring(metadata)  # noqa: S314 (from libvirtd)
+        return Identity(element.attrib["home"], element.attrib["server"], int(element.attrib["epoch"]))
+    except (ET.ParseError, KeyError, ValueError):
+        return None
+
+
+def _instance(spec: GuestSpec, home: str) -> ET.Element:
+    """The element by which ``virsh dumpxml`` shows whose guest it is, and by which we know it again."""
+    ET.register_namespace(INSTANCE_PREFIX, INSTANCE_NAMESPACE)
+
+    def tag(name: str) -> str:
+        return f"{{{INSTANCE_NAMESPACE}}}{name}"
+
+    facts = {"server": spec.server_id, "epoch": str(spec.epoch), "home": home}
+    instance = ET.Element(tag("instance"), facts)
+    _text(instance, tag("name"), spec.name)
+    ET.SubElement(instance, tag("owner"), project=spec.project_id, user=spec.user_id)
+    flavor = {
+        "id": spec.flavor_id,
+        "vcpus": str(spec.vcpus),
+        "ram_mb": str(spec.ram_mb),
+        "disk_gb": str(spec.disk_gb),
+    }
+    _text(instance, tag("flavor"), spec.flavor_name, **flavor)
+    if spec.image is not None:
+        ET.SubElement(instance, tag("image"), id=spec.image.id)
+    for nic in spec.nics:
+        facts = {"id": nic.port_id, "network": nic.network_id, "address": nic.ip_address}
+        ET.SubElement(instance, tag("port"), facts)
+    return instance
+
+
+def _firmware(domain: ET.Element, spec: GuestSpec) -> None:
+    system = ET.SubElement(domain, "os")
+    _text(system, "type", "hvm", arch="x86_64", machine="q35")
+    ET.SubElement(system, "boot", dev="hd")
+    ET.SubElement(system, "smbios", mode="sysinfo")
+    sysinfo = ET.SubElement(domain, "sysinfo", type="smbios")
+    entries = ET.SubElement(sysinfo, "system")
+    # cloud-init looks for its OpenStack data source only on a machine of this name.
+    _text(entries, "entry", "OpenStack Foundation", name="manufacturer")
+    _text(entries, "entry", "OpenStack Compute", name="product")
+    _text(entries, "entry", spec.server_id, name="uuid")
+    _text(entries, "entry", "Virtual Machine", name="family")
+
+
+def _cpu(domain: ET.Element, model: str) -> None:
+    if model in {"host-model", "host-passthrough"}:
+        ET.SubElement(domain, "cpu", mode=model, check="partial" if model == "host-model" else "none")
+        return
+    cpu = ET.SubElement(domain, "cpu", mode="custom", match="exact", check="none")
+    _text(cpu, "model", model, fallback="forbid")
+
+
+def _clock(domain: ET.Element) -> None:
+    clock = ET.SubElement(domain, "clock", offset="utc")
+    ET.SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
+    ET.SubElement(clock, "timer", name="pit", tickpolicy="delay")
+    ET.SubElement(clock, "timer", name="hpet", present="no")
+
+
+def _controllers(devices: ET.Element) -> None:
+    ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
+    for index in range(1, HOTPLUG_PORTS + 1):
+        ET.SubElement(devices, "controller", type="pci", index=str(index), model="pcie-root-port")
+    ET.SubElement(devices, "controller", type="usb", index="0", model="none")
+
+
+def _disk(devices: ET.Element, path: Path) -> None:
+    disk = ET.SubElement(devices, "disk", type="file", device="disk")
+    ET.SubElement(disk, "driver", name="qemu", type="qcow2", cache="writeback", discard="unmap")
+    ET.SubElement(disk, "source", file=str(path))
+    ET.SubElement(disk, "target", dev="vda", bus="virtio")
+
+
+def _interface(devices: ET.Element, nic: Nic, bridge: str) -> None:
+    interface = ET.SubElement(devices, "interface", type="bridge")
+    ET.SubElement(interface, "mac", address=nic.mac_address)
+    ET.SubElement(interface, "source", bridge=bridge)
+    ET.SubElement(interface, "target", dev=tap_name(nic.port_id))
+    ET.SubElement(interface, "model", type="virtio")
+    ET.SubElement(interface, "mtu", size=str(nic.mtu))
+
+
+def _screen(devices: ET.Element, listen: str) -> None:
+    graphics = ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes")
+    ET.SubElement(graphics, "listen", type="address", address=listen)
+    video = ET.SubElement(devices, "video")
+    ET.SubElement(video, "model", type="vga")
+    ET.SubElement(devices, "input", type="tablet", bus="virtio")
+
+
+def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
+    # XML has no way to write other characters at all, and libvirt refuses the whole document.
+    ET.SubElement(parent, tag, attributes).text = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,52 @@
+"""What this host is and has."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from adapters.libvirt.settings import LibvirtSettings
+from domain.guest import HostDescription
+
+GIB = 1024**3
+
+
+def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
+    """The host's resources, as they are used for choosing a host. Blocks."""
+    settings.instances_dir.mkdir(parents=True, exist_ok=True)
+    return HostDescription(
+        name=settings.host_name,
+        hypervisor_type=conn.getType(),
+        hypervisor_version=conn.getVersion(),
+        vcpus=len(os.sched_getaffinity(0)),
+        memory_mb=_memory_mb(),
+        disk_gb=shutil.disk_usage(settings.instances_dir).total // GIB,
+        cpu_info=_cpu_info(conn.getCapabilities()),
+        host_ip=settings.host_ip,
+    )
+
+
+def _memory_mb() -> int:
+    """From the kernel: libvirt adds up NUMA nodes, which do not always know their size."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    raise AssertionError("/proc/meminfo without MemTotal")
+
+
+def _cpu_info(capabilities: str) -> dict[str, object]:
+    """In the shape of Nova's ``cpu_info``: arch, model, vendor, topology, features."""
+    cpu = ET.fromstring(capabilities).find("host/cpu")  # noqa: S314 (from libvirtd)
+    if cpu is None:
+        return {}
+    topology = cpu.find("topology")
+    return {
+        "arch": cpu.findtext("arch"),
+        "model": cpu.findtext("model"),
+        "vendor": cpu.findtext("vendor"),
+        "topology": {
+            name: int(topology.get(name, "1")) for name in ("sockets", "cores", "threads") if topology is not None
+        },
+        "features": sorted(feature.get("name", "") for feature in cpu.iter("feature")),
+    }

@@ -1,0 +1,242 @@
+"""The Hypervisor port on libvirt: what a host does when it is told to."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from adapters.libvirt import host
+from adapters.libvirt.connection import Connection
+from adapters.libvirt.console import read_console
+from adapters.libvirt.disks import disk_size, ensure_disk
+from adapters.libvirt.domain_xml import HostFacts, domain_xml
+from adapters.libvirt.guests import Domain, define_domain, find_domain, list_guests
+from adapters.libvirt.images import ImageCache
+from adapters.libvirt.instances import Instances
+from adapters.libvirt.network import Networks
+from adapters.libvirt.settings import LibvirtSettings
+from adapters.turns import Turns
+from domain.errors import HostFailed, Unavailable
+from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
+from handlers.ports import GuestEvent, ImageFiles
+
+T = TypeVar("T")
+
+POLL_INTERVAL = 0.2
+"""Seconds between two looks at a guest that was asked to shut down."""
+BUTTON_INTERVAL = 5.0
+"""Seconds after which its power button is pressed again: a guest that is still booting has not heard it."""
+GONE = "The server is not on the host where it should be."
+
+_log = logging.getLogger(__name__)
+
+
+class LibvirtHypervisor:
+    """One host's guests. Uses one event loop; nothing here blocks it.
+
+    Its memory is libvirt and the state directory: a new object on the same settings goes on where another
+    was killed. Beside what the port says, every operation raises Unavailable, having done no harm, while libvirtd
+    does not answer: the same operation may be tried again.
+    """
+
+    def __init__(self, settings: LibvirtSettings, files: ImageFiles) -> None:
+        self._settings = settings
+        self._connection = Connection(settings.uri)
+        self._instances = Instances(settings.instances_dir)
+        self._images = ImageCache(settings.images_dir, files)
+        self._images.sweep()
+        self._networks = Networks(settings.home, settings.run_dir, self._instances.all)
+        self._turns = Turns()
+
+    async def close(self) -> None:
+        """Let go of libvirtd. Guests and networks live on."""
+        await self._connection.close()
+
+    async def describe(self) -> HostDescription:
+        """What the host offers."""
+        return await self._connection.call(lambda conn: host.describe(conn, self._settings))
+
+    async def guests(self) -> list[GuestState]:
+        """Every guest of ours on the host, running or not; mends their networks by the way."""
+        await self._networks.mend()
+        return await self._connection.call(lambda conn: list_guests(conn, self._settings.home))
+
+    async def build(self, spec: GuestSpec) -> GuestState:
+        """Make the guest and start it; see the port.
+
+        Refuses, with HostFailed, an epoch older than the one that is here. What fails leaves nothing behind.
+        """
+        async with self._turns.turn(spec.server_id):
+            found = await self._find(spec.server_id)
+            known = await asyncio.to_thread(self._instances.load, spec.server_id)
+            newest = max(found.epoch if found else 0, known.epoch if known else 0)
+            if newest > spec.epoch:
+                raise HostFailed(
+                    "The server was assigned to this host anew; the older assignment is void.",
+                    f"epoch {spec.epoch}, here is {newest}",
+                )
+            if found and found.epoch == spec.epoch:
+                state = await self._on(spec.server_id, Domain.state)
+                if state.power_state is PowerState.RUNNING:
+                    return self._turns.tell(state)
+            elif newest and newest < spec.epoch:
+                await self._remove(spec.server_id)
+            try:
+                return self._turns.tell(await self._make(spec))
+            except Unavailable:
+                # It will be tried again, and goes on from here.
+                raise
+            except Exception:
+                await self._clean_up(spec.server_id)
+                raise
+
+    async def start(self, server_id: str) -> GuestState:
+        """Power on; a paused guest goes on."""
+        async with self._turns.turn(server_id):
+            return self._turns.tell(await self._start(server_id))
+
+    async def stop(self, server_id: str, timeout: float) -> GuestState:
+        """Press the power button; after ``timeout`` seconds pull the plug."""
+        async with self._turns.turn(server_id):
+            await self._power_off(server_id, timeout)
+            return self._turns.tell(await self._on(server_id, Domain.state))
+
+    async def reboot(self, server_id: str, *, hard: bool, timeout: float) -> GuestState:
+        """Power cycle; a soft one gives the guest ``timeout`` seconds to shut down by itself."""
+        async with self._turns.turn(server_id):
+            await self._power_off(server_id, 0 if hard else timeout)
+            return self._turns.tell(await self._start(server_id))
+
+    async def destroy(self, server_id: str) -> None:
+        """Remove the guest and everything of it on this host; harmless if it is not there."""
+        async with self._turns.turn(server_id):
+            await self._remove(server_id)
+            self._turns.forget(server_id)
+
+    async def console_log(self, server_id: str, lines: int | None) -> str:
+        """The last ``lines`` lines (all, if None) of the guest's serial console, at most 1 MiB."""
+        path = self._instances.console_log(server_id)
+        if not path.parent.is_dir():
+            raise HostFailed(GONE)
+        return await asyncio.to_thread(read_console, path, lines)
+
+    async def watch(self) -> AsyncIterator[GuestEvent]:
+        """Changes of power state that nobody here asked for; see the port.
+
+        Begins when the first one is asked for, with what changed while nobody watched in guests that this object
+        has told of before. One watcher at a time.
+        """
+        loop = asyncio.get_running_loop()
+
+        def on_change(uuid: str | None) -> None:
+            # In libvirt's thread; the loop may have ended before it.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._turns.changed, uuid)
+
+        self._connection.listen(on_change)
+        try:
+            await self._connection.call(lambda conn: conn.getLibVersion())
+            async for state in self._turns.changes(self._look):
+                yield GuestEvent(state)
+        except Unavailable as error:
+            raise HostFailed(error.message) from error
+        finally:
+            self._connection.unlisten(on_change)
+
+    async def evict_images(self, unused_for: float = 86400.0) -> list[str]:
+        """Remove cached images that no guest here has used for so many seconds; returns their ids."""
+        used = {spec.image.id for spec in await asyncio.to_thread(self._instances.all) if spec.image}
+        return await asyncio.to_thread(self._images.evict, used, unused_for)
+
+    async def _make(self, spec: GuestSpec) -> GuestState:
+        """Every step finds what an interrupted attempt of the same epoch has done."""
+        if spec.image is None:
+            raise HostFailed("A server without an image cannot be built here.")
+        await asyncio.to_thread(self._instances.save, spec)
+        base = await self._images.ensure(spec.image)
+        size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
+        await ensure_disk(self._instances.disk(spec.server_id), base, size)
+        return await self._start(spec.server_id)
+
+    async def _start(self, server_id: str) -> GuestState:
+        """Networks, a definition that is up to date, and power."""
+        spec = await asyncio.to_thread(self._instances.load, server_id)
+        if spec is None or not self._instances.disk(server_id).exists():
+            raise HostFailed(GONE)
+        for network_id in dict.fromkeys(nic.network_id for nic in spec.nics):
+            await self._networks.refresh(network_id)
+        xml = domain_xml(spec, self._facts(spec))
+
+        def define_and_start(conn: Any) -> GuestState:
+            domain = find_domain(conn, self._settings.home, server_id)
+            if domain is None or not domain.is_active():
+                domain = define_domain(conn, self._settings.home, xml)
+            domain.start()
+            return domain.state()
+
+        return await self._connection.call(define_and_start)
+
+    async def _power_off(self, server_id: str, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pressed = float("-inf")
+        while loop.time() < deadline and await self._on(server_id, Domain.can_hear):
+            if loop.time() - pressed >= BUTTON_INTERVAL:
+                pressed = loop.time()
+                await self._on(server_id, Domain.press_power_button)
+            await asyncio.sleep(min(POLL_INTERVAL, max(0.0, deadline - loop.time())))
+        await self._on(server_id, Domain.power_off)
+
+    async def _remove(self, server_id: str) -> None:
+        """In the order in which an interruption leaves enough to go on."""
+        spec = await asyncio.to_thread(self._instances.load, server_id)
+        domain = await self._find(server_id)
+        if domain is not None:
+            await self._connection.call(lambda _: domain.remove())
+        for network_id in dict.fromkeys(nic.network_id for nic in spec.nics) if spec else ():
+            await self._networks.refresh(network_id, without=server_id)
+        await asyncio.to_thread(self._instances.remove, server_id)
+
+    async def _clean_up(self, server_id: str) -> None:
+        """Remove what a failed build made; that this fails, too, must not hide why the build did."""
+        try:
+            await self._remove(server_id)
+        except (HostFailed, Unavailable) as error:
+            _log.warning("server %s: cleaning up: %s", server_id, error)
+
+    async def _find(self, server_id: str) -> Domain | None:
+        self._instances.directory(server_id)
+        return await self._connection.call(lambda conn: find_domain(conn, self._settings.home, server_id))
+
+    async def _on(self, server_id: str, do: Callable[[Domain], T]) -> T:
+        """Do something to a guest that must be there."""
+
+        def work(conn: Any) -> T:
+            domain = find_domain(conn, self._settings.home, server_id)
+            if domain is None:
+                raise HostFailed(GONE)
+            return do(domain)
+
+        self._instances.directory(server_id)
+        return await self._connection.call(work)
+
+    async def _look(self, server_id: str) -> GuestState | None:
+        def work(conn: Any) -> GuestState | None:
+            with contextlib.suppress(HostFailed):
+                domain = find_domain(conn, self._settings.home, server_id)
+                return domain.state() if domain else None
+            return None
+
+        return await self._connection.call(work)
+
+    def _facts(self, spec: GuestSpec) -> HostFacts:
+        return HostFacts(
+            home=self._settings.home,
+            virt_type=self._settings.virt_type,
+            cpu=self._settings.cpu,
+            vnc_listen=self._settings.vnc_listen,
+            disk=self._instances.disk(spec.server_id),
+            console_log=self._instances.console_log(spec.server_id),
+            bridges={nic.network_id: self._networks.bridge(nic.network_id) for nic in spec.nics},
+        )

@@ -1,0 +1,75 @@
+"""A directory a guest: what we were told of it, its disk, its console log.
+
+What we were told is written before anything else is made and removed after everything else is gone, so
+that whatever interrupts us, the next attempt knows what there may be.
+"""
+
+import shutil
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from adapters.libvirt.commands import file_failures
+from domain.errors import HostFailed
+from domain.guest import GuestSpec
+
+GUEST_FILE = "guest.json"
+
+
+class Instances:
+    """The guests' directories of one host. All methods are quick and block."""
+
+    def __init__(self, directory: Path) -> None:
+        self._dir = directory
+
+    def directory(self, server_id: str) -> Path:
+        """Where the guest's files are. Raises HostFailed if ``server_id`` is no UUID: it becomes a path."""
+        try:
+            return self._dir / str(UUID(server_id))
+        except ValueError as error:
+            raise HostFailed("The id of the server is not a UUID.", repr(server_id)) from error
+
+    def disk(self, server_id: str) -> Path:
+        """The guest's root disk."""
+        return self.directory(server_id) / "disk.qcow2"
+
+    def console_log(self, server_id: str) -> Path:
+        """What the guest's serial console printed; virtlogd writes and rotates it."""
+        return self.directory(server_id) / "console.log"
+
+    def save(self, spec: GuestSpec) -> None:
+        """Write down what we were told, whole or not at all."""
+        with file_failures("The host could not write down the guest."):
+            directory = self.directory(spec.server_id)
+            directory.mkdir(parents=True, exist_ok=True)
+            fresh = directory / f"{GUEST_FILE}.new"
+            fresh.write_bytes(msgspec.json.encode(spec))
+            fresh.replace(directory / GUEST_FILE)
+
+    def load(self, server_id: str) -> GuestSpec | None:
+        """What we were told of the guest; None if nothing, or nothing legible, is there."""
+        return _read(self.directory(server_id) / GUEST_FILE)
+
+    def all(self) -> list[GuestSpec]:
+        """Every guest of which there is a directory, in the order of their ids."""
+        found = (_read(path) for path in sorted(self._dir.glob(f"*/{GUEST_FILE}")))
+        return [spec for spec in found if spec is not None]
+
+    def remove(self, server_id: str) -> None:
+        """Remove the guest's files; harmless if there are none."""
+        directory = self.directory(server_id)
+        with file_failures("The host could not remove the guest's files."):
+            if not directory.exists():
+                return
+            for path in directory.iterdir():
+                if path.name != GUEST_FILE:
+                    path.unlink()
+            shutil.rmtree(directory)
+
+
+def _read(path: Path) -> GuestSpec | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=GuestSpec)
+    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+        return None

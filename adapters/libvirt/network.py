@@ -1,0 +1,161 @@
+"""The tenants' networks on this host.
+
+A network is a bridge, and a namespace with one interface on that bridge where its DHCP server runs. So the equal
+subnets of two tenants never meet, and the host itself has no address that a guest could reach. libvirt makes and
+removes the guests' taps. All of it is derived from the guests that are here, and can be made again at any time.
+"""
+
+import asyncio
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from adapters.libvirt.commands import file_failures, run
+from adapters.libvirt.dnsmasq import INSIDE, METADATA_ADDRESS, DhcpPlan, Dnsmasq, dhcp_plan
+from adapters.libvirt.domain_xml import tap_name
+from domain.errors import HostFailed
+from domain.guest import GuestSpec
+
+FAILURE = "The host could not make the guest's network."
+INTERFACES = Path("/sys/class/net")
+NAMESPACES = Path("/run/netns")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a network is called on the host; an interface name has at most 15 characters."""
+
+    bridge: str
+    outside: str
+    """The bridge's end of the pair whose other end is in the namespace."""
+    namespace: str
+
+    @classmethod
+    def of(cls, home: str, network_id: str) -> "Names":
+        """Two installations on one machine may well have networks of the same id."""
+        key = hashlib.sha256(f"{home}\0{network_id}".encode()).hexdigest()[:10]
+        return cls(f"lcbr{key}", f"lcns{key}", f"lightcurve-{key}")
+
+
+class Networks:
+    """The networks of one host, kept equal to what the guests there need."""
+
+    def __init__(self, home: str, run_dir: Path, guests: Callable[[], list[GuestSpec]]) -> None:
+        """``guests`` gives all guests that are on the host now."""
+        self._home = home
+        self._dir = run_dir / "networks"
+        self._guests = guests
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def bridge(self, network_id: str) -> str:
+        """The bridge that a guest's tap joins."""
+        return Names.of(self._home, network_id).bridge
+
+    async def refresh(self, network_id: str, *, without: str | None = None) -> None:
+        """Make the network what the guests now need: built, extended, or removed with the last guest.
+
+        ``without`` names a server that is on its way out. Raises HostFailed.
+        """
+        lock = self._locks.setdefault(network_id, asyncio.Lock())
+        async with lock:
+            guests = [
+                guest
+                for guest in await asyncio.to_thread(self._guests)
+                if guest.server_id != without and any(nic.network_id == network_id for nic in guest.nics)
+            ]
+            if guests:
+                await self._ensure(network_id, guests)
+            else:
+                await self._remove(network_id)
+
+    async def mend(self) -> None:
+        """Build what guests need and is gone (a reboot, a killed dnsmasq); remove what none needs."""
+        guests = await asyncio.to_thread(self._guests)
+        wanted = {nic.network_id for guest in guests for nic in guest.nics}
+        made = {path.name for path in self._dir.iterdir()} if self._dir.is_dir() else set()
+        for network_id in sorted(wanted | made):
+            try:
+                await self.refresh(network_id)
+            except HostFailed as error:
+                _log.warning("network %s: %s %s", network_id, error.message, error.details)
+
+    async def _ensure(self, network_id: str, guests: list[GuestSpec]) -> None:
+        names = Names.of(self._home, network_id)
+        nics = [nic for guest in guests for nic in guest.nics if nic.network_id == network_id]
+        plan = dhcp_plan(guests, network_id)
+        directory = self._dir / network_id
+        with file_failures(FAILURE):
+            directory.mkdir(parents=True, exist_ok=True)
+        dnsmasq = Dnsmasq(directory, names.namespace)
+        if not _is_complete(names, directory, plan):
+            # It listens on the interface that it found, not on one of the same name.
+            await dnsmasq.stop()
+            await self._build(names, network_id, plan, nics[0].mtu)
+            # A bridge that was lost under running guests has to be given their taps again.
+            for nic in nics:
+                tap = INTERFACES / tap_name(nic.port_id)
+                if tap.exists() and not (tap / "master").exists():
+                    await run(FAILURE, "ip", "link", "set", tap.name, "master", names.bridge, "up")
+            with file_failures(FAILURE):
+                (directory / "addresses").write_text(" ".join(plan.addresses))
+        if plan.addresses:
+            await dnsmasq.ensure(plan)
+
+    async def _build(self, names: Names, network_id: str, plan: DhcpPlan, mtu: int) -> None:
+        """Each step is skipped or repeated without harm if an earlier attempt got there."""
+
+        async def ip(*words: str) -> None:
+            await run(FAILURE, "ip", *words)
+
+        if not (INTERFACES / names.bridge).exists():
+            await ip("link", "add", names.bridge, "type", "bridge")
+        await ip("link", "set", names.bridge, "mtu", str(mtu), "alias", f"lightcurve network {network_id}")
+        _without_address(names.bridge)
+        if not (NAMESPACES / names.namespace).exists():
+            await ip("netns", "add", names.namespace)
+        if not (INTERFACES / names.outside).exists():
+            peer = ("peer", "name", INSIDE, "mtu", str(mtu), "netns", names.namespace)
+            await ip("link", "add", names.outside, "mtu", str(mtu), "type", "veth", *peer)
+        await ip("link", "set", names.outside, "master", names.bridge, "up")
+        await ip("-n", names.namespace, "link", "set", INSIDE, "up")
+        for address in (*plan.addresses, f"{METADATA_ADDRESS}/32"):
+            await ip("-n", names.namespace, "address", "replace", address, "dev", INSIDE)
+        await ip("link", "set", names.bridge, "up")
+
+    async def _remove(self, network_id: str) -> None:
+        names = Names.of(self._home, network_id)
+        directory = self._dir / network_id
+        await Dnsmasq(directory, names.namespace).stop()
+        for interface in (names.outside, names.bridge):
+            if (INTERFACES / interface).exists():
+                await run(FAILURE, "ip", "link", "delete", interface)
+        if (NAMESPACES / names.namespace).exists():
+            await run(FAILURE, "ip", "netns", "delete", names.namespace)
+        with file_failures(FAILURE):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _without_address(bridge: str) -> None:
+    """The host must not get an address by itself in a tenant's network."""
+    switch = Path(f"/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6")
+    with file_failures(FAILURE):
+        if switch.exists():
+            switch.write_text("1")
+
+
+def _is_complete(names: Names, directory: Path, plan: DhcpPlan) -> bool:
+    """Whether an earlier attempt came to its end, and nothing of it has gone since."""
+    marker = directory / "addresses"
+    return (
+        marker.exists()
+        and marker.read_text() == " ".join(plan.addresses)
+        and (INTERFACES / names.outside / "master").exists()
+        and (INTERFACES / names.bridge).exists()
+        and (NAMESPACES / names.namespace).exists()
+    )

@@ -1,0 +1,62 @@
+"""What an operator decides about one host's guests."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from domain.errors import Invalid
+
+RUN_ROOT = Path("/run/lightcurve")
+"""What a reboot of the machine ends is kept here, so that it is gone when what it describes is gone."""
+DEFAULT_CPU = {"qemu": "Nehalem", "kvm": "host-model"}
+"""Nehalem is the newest model that QEMU emulates whole; ``host-model`` is Nova's default under KVM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibvirtSettings:
+    """One host. Raises Invalid, naming the setting, for a value that cannot work."""
+
+    host_name: str
+    state_dir: Path
+    """Guests' disks and console logs, and the cached images."""
+    uri: str = "qemu:///system"
+    virt_type: Literal["kvm", "qemu"] = "qemu"
+    cpu_model: str | None = None
+    """A model of libvirt's, ``host-model`` or ``host-passthrough``; None chooses by ``virt_type``."""
+    vnc_listen: str = "127.0.0.1"
+    host_ip: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        if not self.state_dir.is_absolute() or "," in str(self.state_dir):
+            raise Invalid(f"state_dir {str(self.state_dir)!r} must be an absolute path without commas")
+        if self.virt_type not in DEFAULT_CPU:
+            raise Invalid(f"virt_type {self.virt_type!r} must be kvm or qemu")
+        if self.cpu_model is not None and not re.fullmatch(r"[A-Za-z0-9_.-]+", self.cpu_model):
+            raise Invalid(f"cpu_model {self.cpu_model!r} is no name of a CPU model")
+
+    @property
+    def cpu(self) -> str:
+        """The CPU model in effect."""
+        return self.cpu_model or DEFAULT_CPU[self.virt_type]
+
+    @property
+    def home(self) -> str:
+        """Tells our guests from those of another installation on the same machine."""
+        return str(self.state_dir)
+
+    @property
+    def instances_dir(self) -> Path:
+        """A directory a guest."""
+        return self.state_dir / "instances"
+
+    @property
+    def images_dir(self) -> Path:
+        """The cached images."""
+        return self.state_dir / "images"
+
+    @property
+    def run_dir(self) -> Path:
+        """A directory a network of ours, until the machine reboots."""
+        return RUN_ROOT / hashlib.sha256(self.home.encode()).hexdigest()[:12]

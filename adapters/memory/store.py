@@ -1,0 +1,110 @@
+"""The event store in memory."""
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+
+from adapters.mapper import EventMapper, follows
+from adapters.memory.broker import Broker, Entry, Faults, NoFaults
+from domain.errors import Invalid, Stale
+from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+from handlers.ports import Snapshot
+
+BATCH = 1000
+"""Events that ``follow`` hands out together at most."""
+
+
+class MemoryEventStore:
+    """The log of one cell, kept in its stored form; promises what ``handlers.ports.EventStore`` does."""
+
+    def __init__(self, broker: Broker, cell: str, mapper: EventMapper, faults: Faults | None = None) -> None:
+        self._cell_name = cell
+        self._cell = broker.cell(cell)
+        self._mapper = mapper
+        self._faults: Faults = faults or NoFaults()
+
+    @property
+    def cell(self) -> str:
+        """The name of the cell whose log this is."""
+        return self._cell_name
+
+    async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
+        """Append one event behind ``tail``; see the port."""
+        envelope = self._mapper.encode(self._cell_name, aggregate, event, meta, tail)
+        await self._faults.before("append")
+        positions = self._cell.positions.setdefault(aggregate, [])
+        successor = bisect_right(positions, tail.position)
+        if successor < len(positions):
+            position = positions[successor]
+            if self._cell.entries[position - 1].envelope.headers["ce-id"] != envelope.headers["ce-id"]:
+                raise Stale(f"Somebody else changed {aggregate} after position {tail.position}.")
+        elif tail.position != (positions[-1] if positions else 0):
+            raise Stale(f"{aggregate} does not end at position {tail.position}.")
+        elif envelope.headers["ce-id"] in self._cell.event_ids:
+            raise Invalid(f"The event id {envelope.headers['ce-id']} was used before, elsewhere.")
+        else:
+            self._cell.event_ids.add(envelope.headers["ce-id"])
+            self._cell.entries.append(Entry(aggregate, envelope))
+            position = len(self._cell.entries)
+            positions.append(position)
+            self._cell.appended.give()
+        await self._faults.after("append")
+        return self._decode(position)
+
+    async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
+        """All events of an aggregate after ``after``; raises BrokenChain if they do not continue it."""
+        await self._faults.before("load")
+        positions = self._cell.positions.get(aggregate, [])
+        records = []
+        tail = after
+        for position in positions[bisect_right(positions, after.position) :]:
+            recorded = self._decode(position)
+            follows(tail, recorded)
+            tail = recorded.tail
+            records.append(recorded)
+        await self._faults.after("load")
+        return records
+
+    async def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
+        """Every event after position ``after``, in order, for ever; see the port."""
+        entries = self._cell.entries
+        backlog = True
+        while True:
+            await self._faults.before("follow")
+            end = min(len(entries), after + BATCH)
+            batch = [
+                self._decode(position)
+                for position in range(after + 1, end + 1)
+                if not kinds or entries[position - 1].aggregate.kind in kinds
+            ]
+            after = max(after, end)
+            if batch:
+                yield batch
+            if after < len(entries):
+                continue
+            if backlog:
+                backlog = False
+                yield []
+                continue
+            await self._cell.appended.wait()
+
+    async def last_position(self) -> int:
+        """The position of the newest event; 0 for an empty log."""
+        await self._faults.before("last_position")
+        return len(self._cell.entries)
+
+    async def save_snapshot(self, aggregate: AggregateId, snapshot: Snapshot) -> None:
+        """Keep a snapshot unless a newer one is kept."""
+        await self._faults.before("save_snapshot")
+        kept = self._cell.snapshots.get(aggregate)
+        if kept is None or kept.tail.version < snapshot.tail.version:
+            self._cell.snapshots[aggregate] = snapshot
+        await self._faults.after("save_snapshot")
+
+    async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
+        """The newest snapshot kept."""
+        await self._faults.before("load_snapshot")
+        return self._cell.snapshots.get(aggregate)
+
+    def _decode(self, position: int) -> Recorded:
+        envelope = self._cell.entries[position - 1].envelope
+        return self._mapper.decode(envelope.headers, envelope.body, position)

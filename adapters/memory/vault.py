@@ -1,0 +1,35 @@
+"""Keys in memory."""
+
+import hashlib
+
+from adapters.memory.broker import Broker, Faults, NoFaults
+from adapters.sealing import Key
+
+
+class MemoryVault:
+    """The keys of one cell; promises what ``handlers.ports.Vault`` does. Its keys are no secret."""
+
+    def __init__(self, broker: Broker, cell: str, faults: Faults | None = None) -> None:
+        self._broker = broker
+        self._keys = broker.cell(cell).keys
+        self._faults: Faults = faults or NoFaults()
+
+    async def seal(self, owner: str, plaintext: bytes) -> str:
+        """Encrypt under the owner's key, made at the first use."""
+        await self._faults.before("seal")
+        number = self._broker.number()
+        if owner not in self._keys:
+            self._keys[owner] = hashlib.sha256(f"{owner} {number}".encode()).digest()
+        return Key(self._keys[owner]).seal(owner, plaintext, nonce=number.to_bytes(12))
+
+    async def unseal(self, owner: str, sealed: str) -> bytes | None:
+        """Decrypt; None once the key was destroyed. Raises Invalid for what was altered."""
+        await self._faults.before("unseal")
+        secret = self._keys.get(owner)
+        return None if secret is None else Key(secret).unseal(owner, sealed)
+
+    async def destroy(self, owner: str) -> None:
+        """Destroy the owner's key; harmless if there is none."""
+        await self._faults.before("destroy")
+        self._keys.pop(owner, None)
+        await self._faults.after("destroy")

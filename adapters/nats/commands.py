@@ -1,0 +1,286 @@
+"""Commands to hosts through a work queue; their reports and answers through plain requests."""
+
+import asyncio
+import functools
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import NamedTuple
+
+import msgspec
+
+from adapters.nats.connection import ApiError, Connection, Message, NoAnswer, NobodyThere, header_block
+from adapters.nats.names import Names, token, untoken
+from adapters.nats.pull import WORKING, Pull, PullLost
+from adapters.nats.streams import NANOSECONDS
+from domain.errors import HostFailed, LightcurveError, Unavailable
+
+_log = logging.getLogger(__name__)
+
+ACK_WAIT = 10.0
+"""Seconds after which a command that nobody calls done, or still works on, is delivered again."""
+MAX_UNDONE = 1000
+"""Commands that one receiver has in its hands at most."""
+SEND_TIMEOUT = 5.0
+REPORT_TIMEOUT = 10.0
+"""Seconds until a report without an answer counts as failed."""
+MAX_HANDLED_AT_ONCE = 256
+"""Reports or questions that one process works on at the same time."""
+CONDUCTORS = "conductor"
+"""The queue group that shares the reports."""
+_RETRY = 0.1
+_REFUSED_RETRY = 1.0
+_ERROR = "Lightcurve-Error"
+_ANSWER_PLACES = ("_INBOX.", "_R_.")
+"""Nothing else is answered, lest somebody has us write where he may not: his own inbox, or the server's
+stand-in for one of another account."""
+
+Handler = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class NatsDelivery:
+    """A host command in the hands of an agent; see ``handlers.ports.Delivery``."""
+
+    def __init__(self, connection: Connection, message: Message) -> None:
+        self._connection = connection
+        self._message = message
+
+    @property
+    def body(self) -> bytes:
+        """The command, encoded."""
+        return self._message.data
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery, more when it came before."""
+        # $JS.ACK.<stream>.<consumer>.<delivered>.… ; newer servers put domain and account before the stream.
+        tokens = self._message.reply.split(".")
+        return int(tokens[4] if len(tokens) == 9 else tokens[6])
+
+    async def done(self) -> None:
+        """Never deliver it again. If the server misses this, it does; agents stand that."""
+        self._connection.send(self._message.reply, b"+ACK")
+
+    async def working(self) -> None:
+        """Start the deadline anew."""
+        self._connection.send(self._message.reply, WORKING)
+
+    async def retry(self, delay: float) -> None:
+        """Deliver it again after ``delay`` seconds."""
+        wait = msgspec.json.encode({"delay": int(delay * NANOSECONDS)})
+        self._connection.send(self._message.reply, b"-NAK " + wait)
+
+
+class NatsCommandBus:
+    """The command queues and reports of one cell; promises what ``handlers.ports.CommandBus`` does.
+
+    ``name`` names the durable consumer of a receiver for many hosts, so that it finds its undelivered and
+    undone commands again after a restart, also when its list of hosts has changed.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        cell: str,
+        *,
+        name: str | None = None,
+        ack_wait: float = ACK_WAIT,
+        report_timeout: float = REPORT_TIMEOUT,
+    ) -> None:
+        self._connection = connection
+        self._names = Names(cell)
+        self._name = name
+        self._ack_wait = ack_wait
+        self._report_timeout = report_timeout
+
+    async def send(self, host: str, command_id: str, body: bytes) -> None:
+        """Put a command in a host's queue; see the port."""
+        headers = header_block({"Nats-Msg-Id": token(command_id)})
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + SEND_TIMEOUT
+        while True:
+            try:
+                answer = await self._connection.call(
+                    self._names.command(host), body, headers, max(0.1, (deadline - clock()) / 2)
+                )
+            except NoAnswer as problem:
+                # Sent again it is stored once, by its id.
+                if clock() + _RETRY > deadline:
+                    raise Unavailable(f"The command queue does not answer: {problem}") from None
+                await asyncio.sleep(_RETRY)
+            else:
+                error = msgspec.json.decode(answer.data).get("error")
+                if error is not None:
+                    raise Unavailable(f"The command queue refuses a command: {error.get('description')}")
+                return
+
+    async def receive(self, hosts: list[str]) -> AsyncIterator[NatsDelivery]:
+        """The commands for these hosts, for ever; what is not ``done`` after ``ack_wait`` comes again.
+
+        Survives restarts of the server, and waits for a conductor to admit it. Raises Unavailable only if the
+        connection was closed for good. What waits here undelivered is kept from being delivered elsewhere.
+        """
+        name = self._receiver(hosts)
+        while True:
+            try:
+                await self._ensure_consumer(name, hosts)
+                pull = Pull(self._connection, self._names.commands, token(name), self._ack_wait)
+                async with aclosing(pull.messages()) as messages:
+                    async for message in messages:
+                        yield NatsDelivery(self._connection, message)
+            except (NoAnswer, PullLost, ApiError, Unavailable) as problem:
+                if self._connection.is_closed:
+                    raise Unavailable(f"The command queue is gone: {problem}") from None
+                refused = isinstance(problem, ApiError | Unavailable)
+                _log.log(logging.WARNING if refused else logging.INFO, "%s takes no commands: %s", name, problem)
+                await asyncio.sleep(_REFUSED_RETRY if refused else _RETRY)
+
+    def _receiver(self, hosts: list[str]) -> str:
+        if self._name is not None:
+            return self._name
+        if len(hosts) == 1:
+            return hosts[0]
+        return f"hosts-{hashlib.sha256(','.join(sorted(hosts)).encode()).hexdigest()[:16]}"
+
+    async def _ensure_consumer(self, name: str, hosts: list[str]) -> None:
+        """Have the consumer made by a conductor: a host has no right to. Who has the right does it alone while
+        there is no conductor."""
+        request = msgspec.json.encode(hosts)
+        try:
+            answer = await self._connection.call(self._names.receiver(name), request)
+        except NobodyThere:
+            await self._make_consumer(token(name), hosts)
+        else:
+            _raise_told(answer)
+
+    async def _admit(self, name: str, request: bytes) -> bytes:
+        try:
+            await self._make_consumer(token(name), msgspec.json.decode(request, type=list[str]))
+        except (NoAnswer, ApiError) as error:
+            raise Unavailable(f"The command queue refuses the receiver {name}: {error}") from error
+        return b""
+
+    async def _make_consumer(self, consumer: str, hosts: list[str]) -> None:
+        config = {
+            "name": consumer,
+            "durable_name": consumer,
+            "ack_policy": "explicit",
+            "ack_wait": int(self._ack_wait * NANOSECONDS),
+            "deliver_policy": "all",
+            "replay_policy": "instant",
+            "max_ack_pending": MAX_UNDONE,
+            "max_waiting": 64,
+            "filter_subjects": [self._names.command(host) for host in sorted(hosts)],
+        }
+        stream = self._names.commands
+        await self._connection.api(
+            f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config}
+        )
+
+    async def report(self, host: str, body: bytes) -> bytes:
+        """Tell a conductor; see the port. Repeats itself while no conductor is there or the connection is away."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._report_timeout
+        while True:
+            try:
+                return (
+                    await self._connection.call(
+                        self._names.report(host), body, timeout=max(0.01, deadline - clock())
+                    )
+                ).data
+            except NoAnswer as problem:
+                if clock() + _RETRY > deadline:
+                    raise Unavailable(f"No conductor answers: {problem}") from None
+                await asyncio.sleep(_RETRY)
+
+    async def serve_reports(self, handle: Handler) -> None:
+        """Answer reports until cancelled; see the port. Raises Unavailable if the connection ended for good."""
+        reports = _Route(self._names.report("*"), CONDUCTORS, handle, tell_errors=False)
+        receivers = _Route(self._names.receiver("*"), CONDUCTORS, self._admit, tell_errors=True)
+        await _Server(self._connection).run([reports, receivers])
+
+    async def ask(self, host: str, question: bytes, timeout: float = 10.0) -> bytes:
+        """Ask a host; raises Unavailable, or HostFailed with the host's own words."""
+        try:
+            answer = await self._connection.call(self._names.question(host), question, timeout=timeout)
+        except NobodyThere:
+            raise Unavailable(f"Host {host} does not listen.") from None
+        except NoAnswer as problem:
+            raise Unavailable(f"Host {host} does not answer: {problem}") from None
+        _raise_told(answer)
+        return answer.data
+
+    async def serve_questions(self, hosts: list[str], handle: Handler) -> None:
+        """Answer questions until cancelled; see the port. What the handler raises is raised by ``ask``."""
+        routes = [_Route(self._names.question(host), "", handle, tell_errors=True) for host in hosts]
+        await _Server(self._connection).run(routes)
+
+
+class _Route(NamedTuple):
+    subject: str
+    queue: str
+    handle: Handler
+    tell_errors: bool
+
+
+class _Server:
+    """Answers requests, several at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._slots = asyncio.Semaphore(MAX_HANDLED_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, routes: list[_Route]) -> None:
+        taps: list[int] = []
+        try:
+            for route in routes:
+                sink = functools.partial(self._on_message, route)
+                taps.append(await self._connection.tap(route.subject, sink, route.queue))
+            await self._connection.until_closed()
+            raise Unavailable("The connection to the log was closed.")
+        finally:
+            for tap in taps:
+                self._connection.untap(tap)
+            for task in self._tasks:
+                task.cancel()
+
+    def _on_message(self, route: _Route, message: Message) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(route, message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, route: _Route, message: Message) -> None:
+        host = untoken(message.subject.rsplit(".", 1)[1])
+        headers = b""
+        async with self._slots:
+            try:
+                answer = await route.handle(host, message.data)
+            except Exception as error:  # noqa: BLE001 - a handler's failure must not end the service
+                _log.exception("a request of or to host %s failed", host)
+                if not route.tell_errors:
+                    return
+                headers, answer = _told(error)
+        if message.reply.startswith(_ANSWER_PLACES):
+            self._connection.send(message.reply, answer, headers)
+
+
+def _raise_told(answer: Message) -> None:
+    kind = answer.headers().get(_ERROR)
+    if kind is None:
+        return
+    message, details = msgspec.json.decode(answer.data, type=tuple[str, str])
+    if kind == HostFailed.code:
+        raise HostFailed(message, details)
+    raise Unavailable(message)
+
+
+def _told(error: Exception) -> tuple[bytes, bytes]:
+    if isinstance(error, HostFailed):
+        kind, words = error.code, (error.message, error.details)
+    elif isinstance(error, LightcurveError):
+        kind, words = Unavailable.code, (error.message, "")
+    else:
+        kind, words = Unavailable.code, ("The host could not answer.", "")
+    return header_block({_ERROR: kind}), msgspec.json.encode(words)

@@ -1,0 +1,97 @@
+"""Every name that the log uses on NATS, in one place."""
+
+import re
+from functools import lru_cache
+
+from domain.errors import Invalid
+from domain.record import AggregateId
+
+_CELL = re.compile(r"[a-z0-9-]{1,63}")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPE = re.compile(r"[^A-Za-z0-9_-]")
+_ESCAPED = re.compile(r"((?:=[0-9A-F]{2})+)")
+
+
+@lru_cache(maxsize=4096)
+def token(text: str) -> str:
+    """``text`` as one token of a subject, also fit for a consumer's name or a bucket's key. Reversible.
+
+    The equals sign escapes, because it is the one that subjects, consumer names and keys all allow.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    if not text:
+        raise Invalid("A name on the log must not be empty.")
+    return _ESCAPE.sub(lambda match: "".join(f"={byte:02X}" for byte in match[0].encode()), text)
+
+
+def untoken(escaped: str) -> str:
+    """The inverse of ``token``."""
+    if "=" not in escaped:
+        return escaped
+    return _ESCAPED.sub(lambda match: bytes.fromhex(match[0].replace("=", "")).decode(), escaped)
+
+
+def _any(name: str) -> str:
+    return name if name == "*" else token(name)
+
+
+class Names:
+    """The streams, buckets and subjects of one cell. Raises Invalid for a cell name outside ``[a-z0-9-]``."""
+
+    def __init__(self, cell: str) -> None:
+        if not _CELL.fullmatch(cell):
+            raise Invalid(f"The cell name {cell!r} is not made of 1 to 63 of a-z, 0-9 and the hyphen.")
+        self.cell = cell
+        self.events = f"CELL_{cell}"
+        self.commands = f"COMMANDS_{cell}"
+        self.liveness = f"LIVENESS_{cell}"
+        self.positions = f"POSITIONS_{cell}"
+        self.snapshots = f"KV_SNAPSHOTS_{cell}"
+        self.keys = f"KV_KEYS_{cell}"
+        self._event = f"cell.{cell}.event."
+
+    def event(self, aggregate: AggregateId) -> str:
+        """Where an aggregate's events stand."""
+        return f"{self._event}{aggregate.kind}.{token(aggregate.id)}"
+
+    def kind(self, kind: str) -> str:
+        """Where the events of all aggregates of a kind stand."""
+        return f"{self._event}{kind}.*"
+
+    @property
+    def every_event(self) -> str:
+        """Where all events stand."""
+        return f"{self._event}>"
+
+    def command(self, host: str) -> str:
+        """The queue of one host; ``*`` for all hosts."""
+        return f"cell.{self.cell}.command.{_any(host)}"
+
+    def report(self, host: str) -> str:
+        """Where a host reports; ``*`` for all hosts."""
+        return f"cell.{self.cell}.report.{_any(host)}"
+
+    def receiver(self, name: str) -> str:
+        """Where a receiver of commands asks to be admitted; ``*`` for all."""
+        return f"cell.{self.cell}.receiver.{_any(name)}"
+
+    def question(self, host: str) -> str:
+        """Where a host answers questions."""
+        return f"cell.{self.cell}.question.{token(host)}"
+
+    def position(self, projection: str) -> str:
+        """Where a projection announces how far it has read; ``*`` for all projections."""
+        return f"cell.{self.cell}.position.{_any(projection)}"
+
+    def alive(self, name: str) -> str:
+        """Where a sender's signs of life stand; the parts of ``role/host`` are tokens of their own."""
+        return f"alive.{self.cell}." + ".".join(token(part) for part in name.split("/"))
+
+    def snapshot(self, aggregate: AggregateId) -> str:
+        """The key of an aggregate's snapshot."""
+        return f"$KV.SNAPSHOTS_{self.cell}.{aggregate.kind}.{token(aggregate.id)}"
+
+    def key(self, owner: str) -> str:
+        """The key of an owner's encryption key."""
+        return f"$KV.KEYS_{self.cell}.{token(owner)}"

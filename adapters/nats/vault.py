@@ -1,0 +1,75 @@
+"""Keys outside the log, in a bucket of their own."""
+
+import os
+
+from adapters.nats.connection import ApiError, Connection, NoAnswer, header_block
+from adapters.nats.names import Names
+from adapters.sealing import Key
+from domain.errors import Unavailable
+
+_WRONG_LAST_SEQUENCE = 10071
+_NO_MESSAGE = 10037
+
+
+class NatsVault:
+    """The keys of one cell; promises what ``handlers.ports.Vault`` does.
+
+    Keys are read anew each time and kept nowhere else, so that a destroyed key is gone for every process at once.
+    Destroying overwrites the key on the server's disk.
+    """
+
+    def __init__(self, connection: Connection, cell: str) -> None:
+        self._connection = connection
+        self._names = Names(cell)
+
+    async def seal(self, owner: str, plaintext: bytes) -> str:
+        """Encrypt under the owner's key, made at the first use. Raises Unavailable."""
+        key = await self._key(owner)
+        while key is None:
+            await self._make(owner)
+            key = await self._key(owner)
+        return key.seal(owner, plaintext)
+
+    async def unseal(self, owner: str, sealed: str) -> bytes | None:
+        """Decrypt; None once the key was destroyed. Raises Invalid for what was altered, and Unavailable."""
+        key = await self._key(owner)
+        return None if key is None else key.unseal(owner, sealed)
+
+    async def destroy(self, owner: str) -> None:
+        """Destroy the owner's key; harmless if there is none. Raises Unavailable."""
+        subject = self._names.key(owner)
+        while True:
+            found = await self._api("STREAM.MSG.GET", {"last_by_subj": subject})
+            if found is None:
+                return
+            # Without no_erase the server overwrites the message's bytes before it forgets them.
+            await self._api("STREAM.MSG.DELETE", {"seq": found["message"]["seq"], "no_erase": False})
+
+    async def _key(self, owner: str) -> Key | None:
+        try:
+            answer = await self._connection.call(f"$JS.API.DIRECT.GET.{self._names.keys}.{self._names.key(owner)}")
+        except NoAnswer as problem:
+            raise Unavailable(f"The vault does not answer: {problem}") from None
+        if answer.status == 404:
+            return None
+        if answer.status:
+            raise Unavailable(f"The vault does not answer: {answer.status} {answer.description}")
+        return Key(answer.data)
+
+    async def _make(self, owner: str) -> None:
+        guard = header_block({"Nats-Expected-Last-Subject-Sequence": "0"})
+        try:
+            # Refused if somebody else was quicker; then theirs is the key.
+            await self._connection.call(self._names.key(owner), os.urandom(Key.SIZE), guard)
+        except NoAnswer as problem:
+            raise Unavailable(f"The vault does not answer: {problem}") from None
+
+    async def _api(self, name: str, request: dict[str, object]) -> "dict[str, dict[str, int]] | None":
+        try:
+            return await self._connection.api(f"{name}.{self._names.keys}", request)
+        except ApiError as error:
+            if error.err_code == _NO_MESSAGE or error.code == 404:
+                return None
+            raise Unavailable(f"The vault does not answer: {error}") from error
+        except NoAnswer as problem:
+            raise Unavailable(f"The vault does not answer: {problem}") from None

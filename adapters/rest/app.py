@@ -1,0 +1,78 @@
+"""All faces on one port, each under its prefix."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters.rest import compute, errors, image, network
+from adapters.rest.face import Face
+from adapters.rest.identity import auth, browsing
+from adapters.rest.identity.directory import Directory
+from adapters.rest.identity.tokens import Tokens
+from adapters.rest.operation import Operation
+from adapters.rest.request_id import RequestIds
+from adapters.rest.services import Services
+
+class Faces:
+    """Hands each request to the face with the longest matching prefix."""
+
+    def __init__(self, faces: dict[str, Face], elsewhere: Face) -> None:
+        self.faces = faces
+        self._prefixes = sorted(faces, key=len, reverse=True)
+        self._elsewhere = elsewhere
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"nothing here speaks {scope['type']}")
+        path: str = scope["path"]
+        for prefix in self._prefixes:
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
+                await self.faces[prefix](scope, receive, send, path[len(prefix) :])
+                return
+        await self._elsewhere(scope, receive, send, path)
+
+    def operations(self) -> list[tuple[str, Operation]]:
+        """Everything that is served: prefix and operation."""
+        return [(prefix, operation) for prefix, face in self.faces.items() for operation in face.operations]
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """There is nothing to start or stop: whoever made the services does that."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def create_faces(services: Services) -> Faces:
+    """The faces, without the middleware around them."""
+    settings = services.settings
+    directory = Directory(settings.identity)
+    tokens = Tokens(settings.identity, directory, services.clock)
+    identity_operations = [
+        *browsing.discovery(settings),
+        *auth.operations(settings, directory, tokens),
+        *browsing.operations(settings, directory),
+    ]
+
+    def face(operations: list[Operation], error_body: errors.ErrorBody, *, versioned: bool = False) -> Face:
+        return Face(operations, services=services, tokens=tokens, error_body=error_body, versioned=versioned)
+
+    return Faces(
+        {
+            "/identity": face(identity_operations, errors.keystone),
+            "/compute/v2.1": face(compute.operations(), errors.nova, versioned=True),
+            "/compute": face(compute.discovery(), errors.nova),
+            "/image": face(image.operations(), errors.glance),
+            "/network": face(network.operations(), errors.neutron),
+        },
+        elsewhere=face([], errors.keystone),
+    )
+
+
+def create_app(services: Services) -> ASGIApp:
+    """The ASGI application: all faces of the REST API."""
+    return RequestIds(create_faces(services), services.ids)

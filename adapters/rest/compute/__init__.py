@@ -1,0 +1,43 @@
+"""The Compute API v2.1: Nova's, with its microversions."""
+
+from adapters.rest.compute import (
+    create,
+    discovery as versions,
+    flavor_specs,
+    flavors,
+    hypervisors,
+    instance_actions,
+    keypairs,
+    os_services,
+    quotas,
+    server_actions,
+    server_parts,
+    servers,
+    surroundings,
+)
+from adapters.rest.operation import Operation
+
+
+def operations() -> list[Operation]:
+    """All operations under ``/v2.1``."""
+    modules = (
+        versions,
+        servers,
+        create,
+        server_actions,
+        server_parts,
+        instance_actions,
+        flavors,
+        flavor_specs,
+        keypairs,
+        hypervisors,
+        os_services,
+        quotas,
+        surroundings,
+    )
+    return [operation for module in modules for operation in module.operations]
+
+
+def discovery() -> list[Operation]:
+    """What is served above the version."""
+    return list(versions.roots)

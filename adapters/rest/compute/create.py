@@ -1,0 +1,203 @@
+"""Creating servers: from Nova's request to ours, everything looked up and checked before it is accepted."""
+
+import secrets
+import string
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from adapters.rest.compute import choices, links
+from adapters.rest.compute.create_body import CreateBody, NewServerBody, Volume
+from adapters.rest.errors import not_implemented
+from adapters.rest.operation import Access, Call, Operations, Reply
+from adapters.rest.validation import boolean
+from domain import flavor as flavors
+from domain import keypair as keypairs
+from domain.errors import Invalid, Refused
+from handlers.servers import NewServer
+
+operations = Operations()
+
+PASSWORD_LENGTH = 12
+_ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
+
+
+@operations("POST", "/servers", Access.MEMBER, "os_compute_api:servers:create", body=CreateBody, status=202)
+async def create(call: Call) -> Reply:
+    """Accept one or several servers."""
+    body: CreateBody = call.body
+    asked = body.server
+    if asked.networks is UNSET and call.minor >= 37:
+        raise Invalid("Invalid input for field/attribute server. 'networks' is a required property")
+    _refuse_unsupported(asked)
+    _check_hints(body)
+    min_count, max_count = _counts(asked)
+    password = asked.adminPass if asked.adminPass is not UNSET else _new_password()
+    zone, host = await choices.zone_and_host(call, asked)
+    image, min_ram_mb = choices.image(call, asked.imageRef)
+    new = NewServer(
+        name=asked.name,
+        flavor=_flavor(call, str(asked.flavorRef)),
+        image=image,
+        min_ram_mb=min_ram_mb,
+        networks=choices.networks(call, asked.networks),
+        key_name=_or_none(asked.key_name),
+        public_key=_public_key(call, asked.key_name),
+        metadata=asked.metadata if asked.metadata is not UNSET else {},
+        security_groups=_security_groups(asked),
+        availability_zone=zone,
+        host=host,
+        config_drive=_config_drive(asked),
+        description=_description(call, asked),
+        tags=tuple(dict.fromkeys(asked.tags)) if asked.tags is not UNSET else (),
+        hostname=_hostname(asked, max_count),
+        secrets=_secrets(asked, password),
+        min_count=min_count,
+        max_count=max_count,
+    )
+    if max_count > 1 and any(network.fixed_ip for network in new.networks):
+        raise Invalid("Invalid fixed IP Address. A fixed IP cannot be requested for several servers.")
+    accepted = await call.services.servers.create(call.context, new)
+    await call.services.settle(max(each.position for each in accepted), call.services.settings.cell)
+    first = accepted[0].server_id
+    if asked.return_reservation_id is not UNSET and boolean("return_reservation_id", asked.return_reservation_id):
+        server = await call.services.queries.server(first)
+        assert server is not None
+        return Reply({"reservation_id": server.reservation_id})
+    return _accepted(call, first, new, password)
+
+
+def _accepted(call: Call, server_id: str, new: NewServer, password: str) -> Reply:
+    server_links = links.item(call, "servers", server_id)
+    document = {
+        "id": server_id,
+        "links": server_links,
+        "OS-DCF:diskConfig": "MANUAL",
+        "security_groups": [{"name": name} for name in new.security_groups or ("default",)],
+        "adminPass": password,
+    }
+    return Reply({"server": document}, headers={"Location": server_links[0]["href"]})
+
+
+def _flavor(call: Call, reference: str) -> flavors.Flavor:
+    """The flavor by its id, or by a link to it. As in Nova, an unknown one is a bad request, not a missing page."""
+    flavor_id = reference.rstrip("/").rpartition("/")[2]
+    known: flavors.Flavors = call.services.registry.get(flavors.CATALOGUE) or flavors.Flavors()
+    flavor = known.by_id.get(flavor_id)
+    if flavor is None or flavor.disabled:
+        raise Invalid(f"Flavor {flavor_id} could not be found.")
+    return flavor
+
+
+def _public_key(call: Call, name: str | UnsetType) -> str | None:
+    if name is UNSET:
+        return None
+    assert call.context.user_id
+    known: keypairs.Keypairs | None = call.services.registry.get(keypairs.aggregate(call.context.user_id))
+    if known is None or name not in known.by_name:
+        raise Invalid("Invalid key_name provided.")
+    return known.by_name[name].public_key
+
+
+def _or_none(value: str | UnsetType) -> str | None:
+    return None if value is UNSET else value
+
+
+def _counts(asked: NewServerBody) -> tuple[int, int]:
+    min_count = int(asked.min_count) if asked.min_count is not UNSET else 1
+    max_count = int(asked.max_count) if asked.max_count is not UNSET else min_count
+    if min_count < 1 or max_count < 1:
+        raise Invalid("min_count and max_count must be at least 1")
+    if min_count > max_count:
+        raise Invalid("min_count must be <= max_count")
+    if max_count > choices.MAX_COUNT:
+        raise Invalid(f"max_count must be <= {choices.MAX_COUNT}")
+    return min_count, max_count
+
+
+def _description(call: Call, asked: NewServerBody) -> str | None:
+    """Before 2.19 the name was the description."""
+    if call.minor < 19:
+        return asked.name
+    return asked.description if asked.description is not UNSET else None
+
+
+def _hostname(asked: NewServerBody, max_count: int) -> str | None:
+    if asked.hostname is UNSET:
+        return None
+    if max_count > 1:
+        raise Invalid("Unable to allocate a single hostname to multiple instances")
+    return asked.hostname
+
+
+def _config_drive(asked: NewServerBody) -> bool:
+    return asked.config_drive is not UNSET and asked.config_drive != "" and boolean(
+        "config_drive", asked.config_drive
+    )
+
+
+def _security_groups(asked: NewServerBody) -> tuple[str, ...]:
+    """There is one group, the default one."""
+    groups = asked.security_groups if asked.security_groups is not UNSET else []
+    names = tuple(sorted({group.name for group in groups if group.name is not UNSET}))
+    for name in names:
+        if name != "default":
+            raise Invalid(f"Security group {name} not found.")
+    return names
+
+
+def _secrets(asked: NewServerBody, password: str) -> bytes | None:
+    """What must not be readable in the log, if the guest is to get anything of it."""
+    files = asked.personality if asked.personality is not UNSET else []
+    if asked.user_data is UNSET and not files and not _config_drive(asked):
+        return None
+    if asked.user_data is not UNSET:
+        choices.check_base64("user_data", asked.user_data)
+    for file in files:
+        choices.check_base64("contents", file.contents)
+    kept: dict[str, Any] = {"admin_pass": password}
+    if asked.user_data is not UNSET:
+        kept["user_data"] = asked.user_data
+    if files:
+        kept["personality"] = [{"path": file.path, "contents": file.contents} for file in files]
+    return msgspec.json.encode(kept)
+
+
+def _new_password() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
+
+
+def _check_hints(body: CreateBody) -> None:
+    """Hints that no filter here knows are ignored, as Nova ignores those of filters that are off. A server group
+    is not a hint but a promise; there are none yet."""
+    hints = body.hints or body.old_hints or {}
+    if not isinstance(hints, dict):
+        return
+    if hints.get("group"):
+        raise Invalid(f"Instance group {hints['group']} could not be found.")
+
+
+def _refuse_unsupported(asked: NewServerBody) -> None:
+    if asked.block_device_mapping not in (UNSET, []):
+        raise not_implemented("Booting from a volume")
+    volumes = asked.block_device_mapping_v2
+    if volumes is not UNSET and not all(_is_root_disk(volume, asked) for volume in volumes):
+        raise not_implemented("Attaching volumes or further disks")
+    if asked.trusted_image_certificates not in (UNSET, None, []):
+        raise not_implemented("Validating image certificates")
+    for name in ("accessIPv4", "accessIPv6"):
+        if getattr(asked, name) not in (UNSET, ""):
+            raise not_implemented(f"Setting {name}")
+    if asked.disk_config is not UNSET and asked.disk_config == "AUTO":
+        raise Refused("disk_config", "Automatic disk configuration is not supported by this cloud.", status=400)
+
+
+def _is_root_disk(volume: Volume, asked: NewServerBody) -> bool:
+    """Whether it only says again that the server starts from its image."""
+    return (
+        volume.source_type == "image"
+        and volume.destination_type in (UNSET, "local")
+        and volume.boot_index in (0, "0")
+        and volume.uuid == asked.imageRef
+    )

@@ -1,0 +1,231 @@
+"""Flavors. https://docs.openstack.org/api-ref/compute/#flavors"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from adapters.rest.compute import links
+from adapters.rest.errors import not_implemented
+from adapters.rest.operation import Access, Call, Operations, empty
+from adapters.rest.paging import cut
+from adapters.rest.validation import Body, Name, Versions, boolean
+from domain import flavor as flavors
+from domain.errors import Invalid, Refused
+from domain.flavor import Flavor, Flavors
+from domain.record import Event
+
+operations = Operations()
+
+QUERY = frozenset("limit marker is_public minRam minDisk sort_key sort_dir".split())
+
+SORT_KEYS: dict[str, Callable[[Flavor], Any]] = {
+    "flavorid": lambda flavor: flavor.id,
+    "id": lambda flavor: flavor.id,
+    "name": lambda flavor: flavor.name,
+    "memory_mb": lambda flavor: flavor.ram_mb,
+    "vcpus": lambda flavor: flavor.vcpus,
+    "root_gb": lambda flavor: flavor.disk_gb,
+    "ephemeral_gb": lambda flavor: flavor.ephemeral_gb,
+    "swap": lambda flavor: flavor.swap_mb,
+    "is_public": lambda flavor: flavor.is_public,
+    "rxtx_factor": lambda flavor: flavor.rxtx_factor,
+    "disabled": lambda flavor: flavor.disabled,
+    "description": lambda flavor: flavor.description or "",
+}
+
+MAX_INTEGER = 2**31 - 1
+Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | Annotated[str, Meta(pattern=r"^0*[1-9][0-9]*$")]
+NotNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | Annotated[str, Meta(pattern=r"^[0-9]+$")]
+
+
+class NewFlavor(Body):
+    """The flavor that is wanted."""
+
+    name: Name
+    ram: Positive
+    vcpus: Positive
+    disk: NotNegative
+    id: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9. _-]+(?<! )$")] | (
+        int | float | None | UnsetType
+    ) = UNSET
+    ephemeral: NotNegative | UnsetType = msgspec.field(default=UNSET, name="OS-FLV-EXT-DATA:ephemeral")
+    swap: NotNegative | UnsetType = UNSET
+    rxtx_factor: Annotated[float | str | UnsetType, Versions(1, 101)] = UNSET
+    is_public: bool | str | UnsetType = msgspec.field(default=UNSET, name="os-flavor-access:is_public")
+    description: Annotated[Annotated[str, Meta(max_length=65535)] | None | UnsetType, Versions(55)] = UNSET
+
+
+class CreateBody(Body):
+    """``{"flavor": …}``."""
+
+    flavor: NewFlavor
+
+
+class FlavorUpdate(Body):
+    """What may be changed of a flavor."""
+
+    description: str | None
+
+
+class UpdateBody(Body):
+    """``{"flavor": …}``."""
+
+    flavor: FlavorUpdate
+
+
+def catalogue(call: Call) -> Flavors:
+    """All flavors."""
+    known: Flavors | None = call.services.registry.get(flavors.CATALOGUE)
+    return known or Flavors()
+
+
+def find(call: Call) -> Flavor:
+    """The flavor in the path; raises Refused (404). Private ones are an administrator's."""
+    flavor = catalogue(call).get(call.params["flavor_id"])
+    if not flavor.is_public and not call.is_admin:
+        return Flavors().get(flavor.id)
+    return flavor
+
+
+async def execute(call: Call, decide: Callable[[Flavors], Event]) -> Flavors:
+    """Change the catalogue and wait until it shows."""
+    state, position = await call.services.registry.execute(
+        call.context, flavors.CATALOGUE, lambda known: decide(known or Flavors())
+    )
+    await call.services.settle(position, call.services.settings.api_cell)
+    assert isinstance(state, Flavors)
+    return state
+
+
+def document(call: Call, flavor: Flavor) -> dict[str, Any]:
+    """A flavor in full."""
+    shown: dict[str, Any] = {
+        "id": flavor.id,
+        "name": flavor.name,
+        "ram": flavor.ram_mb,
+        "disk": flavor.disk_gb,
+        "swap": flavor.swap_mb or (0 if call.minor >= 75 else ""),
+        "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
+        "vcpus": flavor.vcpus,
+        "os-flavor-access:is_public": flavor.is_public,
+        "links": links.item(call, "flavors", flavor.id),
+    }
+    if call.minor < 102:
+        shown["OS-FLV-DISABLED:disabled"] = flavor.disabled
+        shown["rxtx_factor"] = flavor.rxtx_factor
+    if call.minor >= 55:
+        shown["description"] = flavor.description
+    if call.minor >= 61:
+        shown["extra_specs"] = flavor.extra_specs
+    return shown
+
+
+@operations("GET", "/flavors", Access.READER, "os_compute_api:flavors", query=QUERY)
+async def index(call: Call) -> Any:
+    """Flavors by id and name."""
+    page, more = _page(call)
+    documents: list[dict[str, Any]] = []
+    for flavor in page:
+        shown = {"id": flavor.id, "name": flavor.name, "links": links.item(call, "flavors", flavor.id)}
+        documents.append(shown | ({"description": flavor.description} if call.minor >= 55 else {}))
+    return _listing(call, "/flavors", documents, more=more)
+
+
+@operations("GET", "/flavors/detail", Access.READER, "os_compute_api:flavors", query=QUERY)
+async def detail(call: Call) -> Any:
+    """Flavors in full."""
+    page, more = _page(call)
+    return _listing(call, "/flavors/detail", [document(call, flavor) for flavor in page], more=more)
+
+
+def _listing(call: Call, path: str, documents: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {"flavors": documents}
+    if more:
+        answer["flavors_links"] = links.following(call, path, documents[-1]["id"])
+    return answer
+
+
+def _page(call: Call) -> tuple[list[Flavor], bool]:
+    query = call.query
+    found = [flavor for flavor in catalogue(call).by_id.values() if not flavor.disabled and _shown(call, flavor)]
+    for parameter, figure in (("minRam", lambda f: f.ram_mb), ("minDisk", lambda f: f.disk_gb)):
+        text = query.get(parameter)
+        if text is not None:
+            if not text.isdecimal():
+                raise Invalid(f"Invalid input for query parameters {parameter}. Value: {text}.")
+            found = [flavor for flavor in found if figure(flavor) >= int(text)]
+    sort_key, sort_dir = query.get("sort_key", "flavorid"), query.get("sort_dir", "asc")
+    if sort_key not in SORT_KEYS or sort_dir not in ("asc", "desc"):
+        raise Invalid(f"Invalid input for query parameters sort_key. Value: {sort_key} {sort_dir}.")
+    found.sort(key=lambda flavor: (SORT_KEYS[sort_key](flavor), flavor.id), reverse=sort_dir == "desc")
+    return cut(found, query, lambda flavor: flavor.id)
+
+
+def _shown(call: Call, flavor: Flavor) -> bool:
+    """Public ones to everybody; an administrator asks for public, private (is_public=False) or all (None)."""
+    if not call.is_admin:
+        return flavor.is_public
+    asked = call.query.get("is_public")
+    if asked is None:
+        return flavor.is_public
+    if asked.lower() == "none":
+        return True
+    return flavor.is_public == boolean("is_public", asked)
+
+
+@operations("GET", "/flavors/{flavor_id}", Access.READER, "os_compute_api:flavors")
+async def show(call: Call) -> Any:
+    """One flavor."""
+    return {"flavor": document(call, find(call))}
+
+
+@operations("POST", "/flavors", Access.ADMIN, "os_compute_api:os-flavor-manage:create", body=CreateBody)
+async def create(call: Call) -> Any:
+    """Offer a new flavor."""
+    asked: NewFlavor = call.body.flavor
+    factor = float(asked.rxtx_factor) if asked.rxtx_factor is not UNSET else 1.0
+    if factor <= 0:
+        raise Invalid(f"Invalid input for field/attribute rxtx_factor. Value: {factor}. It must be above 0.")
+    automatic = asked.id in (UNSET, None, "auto")
+    flavor = Flavor(
+        id=call.services.ids.uuid() if automatic else str(asked.id),
+        name=asked.name,
+        vcpus=int(asked.vcpus),
+        ram_mb=int(asked.ram),
+        disk_gb=int(asked.disk),
+        ephemeral_gb=int(asked.ephemeral) if asked.ephemeral is not UNSET else 0,
+        swap_mb=int(asked.swap) if asked.swap is not UNSET else 0,
+        rxtx_factor=factor,
+        is_public=boolean("os-flavor-access:is_public", asked.is_public) if asked.is_public is not UNSET else True,
+        description=asked.description if asked.description is not UNSET else None,
+    )
+    await execute(call, lambda known: flavors.create(known, flavor))
+    return {"flavor": document(call, flavor)}
+
+
+@operations(
+    "PUT", "/flavors/{flavor_id}", Access.ADMIN, "os_compute_api:os-flavor-manage:update", body=UpdateBody, first=55
+)
+async def update(call: Call) -> Any:
+    """Only a description could change, and it cannot yet."""
+    flavor = find(call)
+    if call.body.flavor.description != flavor.description:
+        raise not_implemented("Changing the description of a flavor")
+    return {"flavor": document(call, flavor)}
+
+
+@operations("DELETE", "/flavors/{flavor_id}", Access.ADMIN, "os_compute_api:os-flavor-manage:delete", status=202)
+async def delete(call: Call) -> Any:
+    """Withdraw a flavor."""
+    await execute(call, lambda known: flavors.delete(known, call.params["flavor_id"]))
+    return empty(202)
+
+
+@operations("GET", "/flavors/{flavor_id}/os-flavor-access", Access.ADMIN, "os_compute_api:os-flavor-access")
+async def access(call: Call) -> Any:
+    """Who may use a private flavor: nobody but administrators, yet."""
+    if find(call).is_public:
+        raise Refused("flavor.public", "Access list not available for public flavors.", status=404)
+    return {"flavor_access": []}

@@ -1,0 +1,202 @@
+"""Quota sets and limits.
+
+Instances, cores and RAM are limited per project; what else Nova limits is shown with this system's fixed
+figures (-1: no limit).
+"""
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, UnsetType
+
+from adapters.rest.compute.keypairs import MAX_KEYPAIRS
+from adapters.rest.operation import Access, Call, Operations, empty
+from adapters.rest.validation import Body, Versions, boolean
+from domain import quota
+from domain.errors import Invalid, Refused
+from domain.quota import UNLIMITED, Limits, LimitsSet, Quota
+
+operations = Operations()
+
+RULE = "os_compute_api:os-quota-sets"
+
+FIXED = {"key_pairs": MAX_KEYPAIRS, "metadata_items": 128, "server_groups": 0, "server_group_members": 0}
+INJECTION = {"injected_files": 5, "injected_file_content_bytes": 10240, "injected_file_path_bytes": 255}
+"""Before 2.57."""
+NETWORKING = {
+    "fixed_ips": UNLIMITED,
+    "floating_ips": UNLIMITED,
+    "security_groups": UNLIMITED,
+    "security_group_rules": UNLIMITED,
+}
+"""Before 2.36."""
+
+Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)] | Annotated[str, Meta(pattern=r"^-?[0-9]+$")]
+
+
+class QuotaSetUpdate(Body):
+    """The limits that are to change."""
+
+    instances: Limit | UnsetType = UNSET
+    cores: Limit | UnsetType = UNSET
+    ram: Limit | UnsetType = UNSET
+    key_pairs: Limit | UnsetType = UNSET
+    metadata_items: Limit | UnsetType = UNSET
+    server_groups: Limit | UnsetType = UNSET
+    server_group_members: Limit | UnsetType = UNSET
+    injected_files: Annotated[Limit | UnsetType, Versions(1, 56)] = UNSET
+    injected_file_content_bytes: Annotated[Limit | UnsetType, Versions(1, 56)] = UNSET
+    injected_file_path_bytes: Annotated[Limit | UnsetType, Versions(1, 56)] = UNSET
+    fixed_ips: Annotated[Limit | UnsetType, Versions(1, 35)] = UNSET
+    floating_ips: Annotated[Limit | UnsetType, Versions(1, 35)] = UNSET
+    security_groups: Annotated[Limit | UnsetType, Versions(1, 35)] = UNSET
+    security_group_rules: Annotated[Limit | UnsetType, Versions(1, 35)] = UNSET
+    force: bool | str | UnsetType = UNSET
+
+
+class UpdateBody(Body):
+    """``{"quota_set": …}``."""
+
+    quota_set: QuotaSetUpdate
+
+
+def _usage(call: Call, project_id: str) -> Quota:
+    known: Quota | None = call.services.registry.get(quota.aggregate(project_id))
+    return known or Quota()
+
+
+def _limits(call: Call, limits: Limits) -> dict[str, int]:
+    shown = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb} | FIXED
+    if call.minor < 57:
+        shown |= INJECTION
+    if call.minor < 36:
+        shown |= NETWORKING
+    return shown
+
+
+def _readable(call: Call, rule: str) -> str:
+    """The project in the path: the caller's own, or any for an administrator."""
+    project_id = call.params["project_id"]
+    if project_id != call.context.project_id and not call.is_admin:
+        raise Refused("forbidden", f"Policy doesn't allow {RULE}:{rule} to be performed.", status=403)
+    return project_id
+
+
+@operations("GET", "/os-quota-sets/{project_id}", Access.READER, f"{RULE}:show", query=frozenset(("user_id",)))
+async def show(call: Call) -> Any:
+    """A project's limits."""
+    project_id = _readable(call, "show")
+    limits = _usage(call, project_id).limits or call.services.default_limits
+    return {"quota_set": {"id": project_id} | _limits(call, limits)}
+
+
+@operations("GET", "/os-quota-sets/{project_id}/defaults", Access.TOKEN, f"{RULE}:defaults")
+async def defaults(call: Call) -> Any:
+    """The limits of a project that has none of its own."""
+    return {"quota_set": {"id": call.params["project_id"]} | _limits(call, call.services.default_limits)}
+
+
+@operations("GET", "/os-quota-sets/{project_id}/detail", Access.READER, f"{RULE}:detail",
+            query=frozenset(("user_id",)))  # fmt: skip
+async def detail(call: Call) -> Any:
+    """A project's limits and what it uses."""
+    project_id = _readable(call, "detail")
+    usage = _usage(call, project_id)
+    used = {"instances": len(usage.reservations), "cores": usage.cores, "ram": usage.ram_mb}
+    limits = _limits(call, usage.limits or call.services.default_limits)
+    shown = {name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0} for name, limit in limits.items()}
+    return {"quota_set": {"id": project_id} | shown}
+
+
+@operations("PUT", "/os-quota-sets/{project_id}", Access.ADMIN, f"{RULE}:update", body=UpdateBody,
+            query=frozenset(("user_id",)))  # fmt: skip
+async def update(call: Call) -> Any:
+    """Give a project limits of its own."""
+    project_id = call.params["project_id"]
+    asked: QuotaSetUpdate = call.body.quota_set
+    _refuse_fixed(asked)
+    forced = asked.force is not UNSET and boolean("force", asked.force)
+    if call.query.get("user_id"):
+        raise Invalid("Limits are kept for projects, not for users.")
+
+    def decide(state: Quota) -> tuple[LimitsSet, ...]:
+        limits = state.limits or call.services.default_limits
+        used = {"instances": len(state.reservations), "cores": state.cores, "ram": state.ram_mb}
+        figures = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb}
+        for name in figures:
+            value = getattr(asked, name)
+            if value is UNSET:
+                continue
+            figures[name] = int(value)
+            if not forced and UNLIMITED < figures[name] < used[name]:
+                raise Invalid(
+                    f"Quota limit {value} for {name} must be greater than or equal to already used and reserved "
+                    f"{used[name]}."
+                )
+        changed = Limits(instances=figures["instances"], cores=figures["cores"], ram_mb=figures["ram"])
+        return () if changed == limits else (LimitsSet(limits=changed, request_id=call.context.request_id),)
+
+    writer = call.services.registry.writer(quota.aggregate(project_id))
+    _, position = await writer.submit(call.context, decide)
+    await call.services.settle(position, call.services.settings.api_cell)
+    return {"quota_set": _limits(call, _usage(call, project_id).limits or call.services.default_limits)}
+
+
+def _refuse_fixed(asked: QuotaSetUpdate) -> None:
+    for name, limit in (FIXED | INJECTION | NETWORKING).items():
+        value = getattr(asked, name)
+        if value is not UNSET and int(value) != limit:
+            raise Invalid(f"Quota limit for {name} is {limit} in this cloud and cannot be changed.")
+
+
+@operations("DELETE", "/os-quota-sets/{project_id}", Access.ADMIN, f"{RULE}:delete", status=202,
+            query=frozenset(("user_id",)))  # fmt: skip
+async def delete(call: Call) -> Any:
+    """Go back to the defaults."""
+    writer = call.services.registry.writer(quota.aggregate(call.params["project_id"]))
+
+    def decide(state: Quota) -> tuple[LimitsSet, ...]:
+        return (LimitsSet(limits=None, request_id=call.context.request_id),) if state.limits else ()
+
+    _, position = await writer.submit(call.context, decide)
+    await call.services.settle(position, call.services.settings.api_cell)
+    return empty(202)
+
+
+@operations("GET", "/limits", Access.READER, "os_compute_api:limits",
+            query=frozenset(("tenant_id", "reserved")))  # fmt: skip
+async def limits_of_caller(call: Call) -> Any:
+    """The caller's limits and usage, or for an administrator another project's."""
+    project_id = call.query.get("tenant_id") or call.context.project_id or ""
+    if project_id != call.context.project_id and not call.is_admin:
+        raise Refused(
+            "forbidden", "Policy doesn't allow os_compute_api:limits:other_project to be performed.", status=403
+        )
+    usage = _usage(call, project_id)
+    limits = usage.limits or call.services.default_limits
+    absolute = {
+        "maxTotalInstances": limits.instances,
+        "maxTotalCores": limits.cores,
+        "maxTotalRAMSize": limits.ram_mb,
+        "maxTotalKeypairs": MAX_KEYPAIRS,
+        "maxServerMeta": FIXED["metadata_items"],
+        "maxServerGroups": FIXED["server_groups"],
+        "maxServerGroupMembers": FIXED["server_group_members"],
+        "totalInstancesUsed": len(usage.reservations),
+        "totalCoresUsed": usage.cores,
+        "totalRAMUsed": usage.ram_mb,
+        "totalServerGroupsUsed": 0,
+    }
+    if call.minor < 57:
+        absolute["maxPersonality"] = INJECTION["injected_files"]
+        absolute["maxPersonalitySize"] = INJECTION["injected_file_content_bytes"]
+    if call.minor < 39:
+        absolute["maxImageMeta"] = FIXED["metadata_items"]
+    if call.minor < 36:
+        absolute |= {
+            "maxTotalFloatingIps": UNLIMITED,
+            "totalFloatingIpsUsed": 0,
+            "maxSecurityGroups": UNLIMITED,
+            "totalSecurityGroupsUsed": 0,
+            "maxSecurityGroupRules": UNLIMITED,
+        }
+    return {"limits": {"rate": [], "absolute": absolute}}

@@ -1,0 +1,129 @@
+"""``POST /servers/{server_id}/action``: what can be done to a server."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from adapters.rest.compute.server_access import find
+from adapters.rest.errors import not_implemented
+from adapters.rest.operation import Access, Call, Operations
+from adapters.rest.validation import Body
+from domain.errors import Invalid, Refused
+from handlers.servers import Accepted
+
+operations = Operations()
+
+PATH = "/servers/{server_id}/action"
+
+
+async def _command(call: Call, command: Callable[..., Awaitable[Accepted]], **more: Any) -> None:
+    accepted = await command(call.context, call.params["server_id"], **more)
+    await call.services.settle(accepted.position, call.services.settings.cell)
+
+
+class StartBody(Body):
+    """``{"os-start": null}``."""
+
+    nothing: Any = msgspec.field(name="os-start")
+
+
+class StopBody(Body):
+    """``{"os-stop": null}``."""
+
+    nothing: Any = msgspec.field(name="os-stop")
+
+
+class RebootArguments(Body):
+    """How to reboot."""
+
+    type: Literal["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]
+
+
+class RebootBody(Body):
+    """``{"reboot": {"type": "HARD"}}``."""
+
+    reboot: RebootArguments
+
+
+class ConsoleArguments(Body):
+    """How much of the console log."""
+
+    length: int | Annotated[str, Meta(pattern=r"^-?[0-9]+$")] | None | UnsetType = UNSET
+
+
+class ConsoleBody(Body):
+    """``{"os-getConsoleOutput": {"length": 50}}``."""
+
+    arguments: ConsoleArguments = msgspec.field(name="os-getConsoleOutput")
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:start", action="os-start", body=StartBody,
+            status=202)  # fmt: skip
+async def start(call: Call) -> None:
+    """Power on."""
+    await _command(call, call.services.servers.start)
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:stop", action="os-stop", body=StopBody,
+            status=202)  # fmt: skip
+async def stop(call: Call) -> None:
+    """Power off."""
+    await _command(call, call.services.servers.stop)
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:reboot", action="reboot", body=RebootBody,
+            status=202)  # fmt: skip
+async def reboot(call: Call) -> None:
+    """Reboot, soft or hard."""
+    await _command(call, call.services.servers.reboot, hard=call.body.reboot.type.upper() == "HARD")
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-deferred-delete:force", action="forceDelete",
+            status=202)  # fmt: skip
+async def force_delete(call: Call) -> None:
+    """Delete; as deletion is never deferred here, this is no different from DELETE."""
+    await _command(call, call.services.servers.delete)
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-console-output", action="os-getConsoleOutput",
+            body=ConsoleBody)  # fmt: skip
+async def console_output(call: Call) -> dict[str, str]:
+    """The end of the serial console's log."""
+    server = await find(call)
+    length = call.body.arguments.length
+    lines = None if length in (UNSET, None) else int(length)
+    if lines is not None and lines < -1:
+        raise Invalid(f"Invalid input for field/attribute length. Value: {lines}. {lines} is less than -1")
+    if server.host is None:
+        raise Refused("server.not_ready", f"Instance {server.id} is not ready")
+    text = await call.services.console(server, None if lines == -1 else lines)
+    return {"output": _FORBIDDEN.sub("", text)}
+
+
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Control characters that Nova takes out, since clients print the log as it comes."""
+
+NOT_YET = (
+    "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo lock "
+    "migrate os-migrateLive os-resetState pause rebuild removeSecurityGroup rescue resize restore resume "
+    "revertResize shelve shelveOffload suspend trigger_crash_dump unlock unpause unrescue unshelve"
+).split()
+"""Nova's other actions."""
+
+
+class AnyBody(msgspec.Struct):
+    """Whatever an action takes that is refused anyway."""
+
+
+def _declare_refusal(action: str) -> None:
+    @operations("POST", PATH, Access.MEMBER, f"os_compute_api:{action}", action=action, body=AnyBody, status=202)
+    async def refuse(call: Call) -> None:
+        await find(call)
+        raise not_implemented(f"The action {action}")
+
+
+for _action in NOT_YET:
+    _declare_refusal(_action)

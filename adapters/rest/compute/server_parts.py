@@ -1,0 +1,103 @@
+"""Parts of a server that have addresses of their own: metadata, tags, addresses, volumes, groups, interfaces."""
+
+from typing import Any
+
+from adapters.rest.compute.server_access import find
+from adapters.rest.compute.server_view import plain_addresses
+from adapters.rest.operation import Access, Call, Operations, empty
+from domain.errors import Refused
+
+operations = Operations()
+
+AT = "/servers/{server_id}"
+
+
+@operations("GET", f"{AT}/metadata", Access.READER, "os_compute_api:server-metadata:index")
+async def metadata(call: Call) -> Any:
+    """All metadata."""
+    return {"metadata": (await find(call)).metadata}
+
+
+@operations("GET", f"{AT}/metadata/{{key}}", Access.READER, "os_compute_api:server-metadata:show")
+async def metadata_item(call: Call) -> Any:
+    """One item of the metadata."""
+    server = await find(call)
+    key = call.params["key"]
+    if key not in server.metadata:
+        raise Refused("metadata.not_found", "Metadata item was not found", status=404)
+    return {"meta": {key: server.metadata[key]}}
+
+
+@operations("GET", f"{AT}/tags", Access.READER, "os_compute_api:os-server-tags:index", first=26)
+async def tags(call: Call) -> Any:
+    """All tags."""
+    return {"tags": list((await find(call)).tags)}
+
+
+@operations("GET", f"{AT}/tags/{{tag}}", Access.READER, "os_compute_api:os-server-tags:show", first=26)
+async def tag(call: Call) -> Any:
+    """Whether a tag is there."""
+    server = await find(call)
+    if call.params["tag"] not in server.tags:
+        raise Refused(
+            "tag.not_found", f"Server {server.id} has no tag '{call.params['tag']}'", status=404
+        )
+    return empty(204)
+
+
+@operations("GET", f"{AT}/ips", Access.READER, "os_compute_api:ips:index")
+async def ips(call: Call) -> Any:
+    """All addresses, by network name."""
+    return {"addresses": plain_addresses((await find(call)).nics)}
+
+
+@operations("GET", f"{AT}/ips/{{network}}", Access.READER, "os_compute_api:ips:show")
+async def ips_of_network(call: Call) -> Any:
+    """The addresses on one network."""
+    found = plain_addresses((await find(call)).nics)
+    name = call.params["network"]
+    if name not in found:
+        raise Refused("network.not_found", "Instance is not a member of specified network", status=404)
+    return {name: found[name]}
+
+
+@operations("GET", f"{AT}/os-interface", Access.READER, "os_compute_api:os-attach-interfaces:list")
+async def interfaces(call: Call) -> Any:
+    """The network interfaces."""
+    server = await find(call)
+    documents = []
+    for nic in server.nics:
+        document: dict[str, Any] = {
+            "port_id": nic.port_id,
+            "net_id": nic.network_id,
+            "mac_addr": nic.mac_address,
+            "port_state": "ACTIVE",
+            "fixed_ips": [{"subnet_id": None, "ip_address": nic.ip_address}],
+        }
+        network = call.services.registry.get(("network", nic.network_id))
+        if network is not None:
+            document["fixed_ips"][0]["subnet_id"] = network.subnet_id
+        if call.minor >= 70:
+            document["tag"] = None
+        documents.append(document)
+    return {"interfaceAttachments": documents}
+
+
+@operations("GET", f"{AT}/os-volume_attachments", Access.READER, "os_compute_api:os-volumes-attachments:index")
+async def volumes(call: Call) -> Any:
+    """There are no volumes."""
+    await find(call)
+    return {"volumeAttachments": []}
+
+
+@operations("GET", f"{AT}/os-security-groups", Access.READER, "os_compute_api:os-security-groups:list")
+async def security_groups(call: Call) -> Any:
+    """The security groups: the default one."""
+    server = await find(call)
+    names = server.security_groups or ("default",)
+    return {
+        "security_groups": [
+            {"id": name, "name": name, "description": "", "tenant_id": server.project_id, "rules": []}
+            for name in names
+        ]
+    }

@@ -1,0 +1,232 @@
+"""One API under one prefix: from the ASGI scope through an operation to the answer."""
+
+import logging
+import re
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from adapters.rest import microversion
+from adapters.rest.errors import ErrorBody, no_route, unauthorized
+from adapters.rest.identity.caller import Caller
+from adapters.rest.identity.tokens import Tokens
+from adapters.rest.limits import read_body
+from adapters.rest.operation import Access, Call, Operation, Reply, allowed
+from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
+from adapters.rest.routing import Match, Router
+from adapters.rest.services import Services
+from adapters.rest.validation import MALFORMED
+from domain.errors import Invalid, LightcurveError, Refused
+from handlers.context import Context
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json"
+_PROJECT = re.compile(r"/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)")
+_encoder = msgspec.json.Encoder()
+_action_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Face:
+    """Serves the declared operations. ``versioned`` is whether microversions are spoken."""
+
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        *,
+        services: Services,
+        tokens: Tokens,
+        error_body: ErrorBody,
+        versioned: bool = False,
+    ) -> None:
+        self.operations = tuple(operations)
+        self._router = Router(self.operations)
+        self._services = services
+        self._tokens = tokens
+        self._error_body = error_body
+        self._versioned = versioned
+        uri = f"{services.settings.public_url}/identity"
+        self._challenge = [(b"www-authenticate", f'Keystone uri="{uri}"'.encode())]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        """Answer one request; ``path`` is what is left of its path behind the prefix."""
+        headers: list[tuple[bytes, bytes]] = microversion.headers(None) if self._versioned else []
+        try:
+            minor, headers = self._negotiate(Headers(scope=scope))
+            call, operation = await self._admit(scope, receive, path, minor)
+            answer = await operation.handler(call)
+            response = _response(answer, operation.status)
+        except LightcurveError as error:
+            if error.status >= 500:
+                log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
+            headers = headers + (self._challenge if error.status == 401 else [])
+            response = self._failure(error)
+        except Exception as error:  # noqa: BLE001 - the last line: a bug must not take the worker along
+            log.error("%s %s: %s", scope["method"], scope["path"], "".join(traceback.format_exception(error)))
+            response = self._failure(
+                LightcurveError(
+                    "Unexpected API Error. Please report this with the request id "
+                    f"{scope.get(REQUEST_ID)}. {type(error).__name__}"
+                )
+            )
+        response.raw_headers.extend(headers)
+        await response(scope, receive, send)
+
+    def _failure(self, error: LightcurveError) -> Response:
+        body = _encoder.encode(self._error_body(error))
+        return Response(body, error.status, media_type=JSON)
+
+    async def _admit(self, scope: Scope, receive: Receive, path: str, minor: int) -> tuple[Call, Operation]:
+        """Everything that comes before the handler: token, route, access, then the body."""
+        request_headers = Headers(scope=scope)
+        url_project, path = _split_project(path) if self._versioned else (None, path)
+        match = self._router.match(path)
+        caller = None
+        if not _is_public(match, scope["method"]):
+            caller = self._tokens.validate(request_headers.get("x-auth-token"))
+        if match is None:
+            raise no_route()
+        candidates = _existing(match, scope["method"], minor)
+        raw: bytes | None = None
+        action: bytes | None = None
+        if candidates[0].action:
+            raw = await read_body(scope, receive)
+            operation, action = _choose_action(candidates, raw)
+        else:
+            operation = candidates[0]
+        call = Call(
+            services=self._services,
+            context=_context(scope, caller),
+            scope=scope,
+            receive=receive,
+            params=match[1],
+            minor=minor,
+            caller=caller,
+        )
+        _check_access(operation, caller)
+        _check_project(call, url_project)
+        _check_query(operation, call)
+        if operation.body_type is not None:
+            _check_media_type(request_headers)
+            if raw is None:
+                raw = await read_body(scope, receive)
+            call.body = operation.body_type.decode(raw, minor)
+        elif action not in (None, b"null", b"{}"):
+            _check_nothing(operation, action)
+        return call, operation
+
+    def _negotiate(self, request_headers: Headers) -> tuple[int, list[tuple[bytes, bytes]]]:
+        if not self._versioned:
+            return 0, []
+        minor = microversion.negotiate(
+            request_headers.get("openstack-api-version"), request_headers.get("x-openstack-nova-api-version")
+        )
+        return minor, microversion.headers(minor)
+
+
+def _is_public(match: Match | None, method: str) -> bool:
+    declared = match[0].get(method) if match else None
+    return declared is not None and all(operation.access is Access.PUBLIC for operation in declared)
+
+
+def _split_project(path: str) -> tuple[str | None, str]:
+    """The project id, if the path begins with one, and the rest."""
+    found = _PROJECT.match(path)
+    return (found[1], path[found.end() :]) if found else (None, path)
+
+
+def _existing(match: Match, method: str, minor: int) -> list[Operation]:
+    by_method, _ = match
+    declared = by_method.get(method)
+    if declared is None:
+        names = ", ".join(sorted(by_method))
+        raise Refused("method.not_allowed", f"The method {method} is not allowed here; {names} are.", status=405)
+    existing = [operation for operation in declared if not minor or operation.serves(minor)]
+    if not existing:
+        raise Refused(
+            "microversion.not_here", f"API version 2.{minor} is not supported on this method.", status=404
+        )
+    return existing
+
+
+def _choose_action(candidates: list[Operation], raw: bytes) -> tuple[Operation, bytes]:
+    try:
+        body = _action_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid(MALFORMED) from None
+    if len(body) != 1:
+        raise Invalid(MALFORMED)
+    ((action, argument),) = body.items()
+    for operation in candidates:
+        if operation.action == action:
+            return operation, bytes(argument)
+    raise Invalid(f"There is no such action: {action}")
+
+
+def _check_nothing(operation: Operation, argument: bytes | None) -> None:
+    value = msgspec.json.decode(argument or b"null")
+    raise Invalid(
+        f"Invalid input for field/attribute {operation.action}. Value: {value}. {value!r} is not of type 'null'"
+    )
+
+
+def _context(scope: Scope, caller: Caller | None) -> Context:
+    return Context(
+        request_id=scope[REQUEST_ID],
+        global_request_id=scope.get(GLOBAL_REQUEST_ID),
+        user_id=caller.user_id if caller else None,
+        project_id=caller.project_id if caller else None,
+        roles=caller.roles if caller else (),
+    )
+
+
+def _check_access(operation: Operation, caller: Caller | None) -> None:
+    if caller is None:
+        if operation.access is not Access.PUBLIC:
+            raise unauthorized()
+    elif not allowed(operation.access, caller.roles):
+        raise Refused("forbidden", f"Policy doesn't allow {operation.rule} to be performed.", status=403)
+
+
+def _check_project(call: Call, named: str | None) -> None:
+    """The project in ``/v2.1/{project_id}/…`` must be the token's."""
+    if named and call.context.project_id != named:
+        raise Invalid(
+            f"Malformed request URL: URL's project_id '{named}' doesn't match Context's project_id "
+            f"'{call.context.project_id}'"
+        )
+
+
+def _check_query(operation: Operation, call: Call) -> None:
+    if operation.query is None or call.minor < operation.query_strict_from:
+        return
+    for name in call.query:
+        if name not in operation.query:
+            raise Invalid(
+                f"Invalid input for query parameters {name}. Value: {call.query[name]}. "
+                f"Additional properties are not allowed ({name!r} was unexpected)"
+            )
+
+
+def _check_media_type(request_headers: Headers) -> None:
+    kind = request_headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if not (kind == JSON or kind.endswith("+json") or "json" in kind):
+        raise Refused("media_type", "Unsupported Content-Type", status=415)
+
+
+def _response(answer: Any, status: int) -> Response:
+    if isinstance(answer, Response):
+        return answer
+    extra: dict[str, str] = {}
+    if isinstance(answer, Reply):
+        status = answer.status or status
+        extra = answer.headers
+        answer = answer.body
+    if answer is None:
+        return Response(status_code=status, headers=extra)
+    return Response(_encoder.encode(answer), status, headers=extra, media_type=JSON)

@@ -1,0 +1,227 @@
+"""Logging in: tokens by password or from another token, their validation and revocation."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from adapters.rest.errors import unauthorized
+from adapters.rest.identity.caller import Caller
+from adapters.rest.identity.catalogue import catalogue, stable_id
+from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME, Directory
+from adapters.rest.identity.tokens import Tokens
+from adapters.rest.operation import Access, Call, Operations, Reply, empty
+from adapters.rest.settings import Project, RestSettings, User
+from domain.errors import Invalid, Refused
+
+SUBJECT = "X-Subject-Token"
+
+
+class DomainRef(msgspec.Struct):
+    """A domain, by id or name."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class UserRef(msgspec.Struct):
+    """Who logs in."""
+
+    password: str
+    id: str | None = None
+    name: str | None = None
+    domain: DomainRef | None = None
+
+
+class Password(msgspec.Struct):
+    """The password method's part."""
+
+    user: UserRef
+
+
+class TokenRef(msgspec.Struct):
+    """The token method's part."""
+
+    id: str
+
+
+class Identity(msgspec.Struct):
+    """How the caller proves who they are."""
+
+    methods: list[Literal["password", "token"]]
+    password: Password | None = None
+    token: TokenRef | None = None
+
+
+class ProjectRef(msgspec.Struct):
+    """A project, by id, or by name and domain."""
+
+    id: str | None = None
+    name: str | None = None
+    domain: DomainRef | None = None
+
+
+class Scope(msgspec.Struct):
+    """What the token is to be for."""
+
+    project: ProjectRef | None = None
+    domain: DomainRef | None = None
+    system: dict[str, Any] | None = None
+
+
+class Auth(msgspec.Struct):
+    """The request for a token."""
+
+    identity: Identity
+    scope: Scope | Literal["unscoped"] | None = None
+
+
+class AuthBody(msgspec.Struct):
+    """``{"auth": …}``."""
+
+    auth: Auth
+
+
+def operations(settings: RestSettings, directory: Directory, tokens: Tokens) -> Operations:
+    """The operations of /v3/auth."""
+    declare = Operations()
+
+    @declare("POST", "/v3/auth/tokens", Access.PUBLIC, "identity:authenticate", body=AuthBody, status=201)
+    async def authenticate(call: Call) -> Reply:
+        auth: Auth = call.body.auth
+        user, until = await _identify(auth.identity, directory, tokens)
+        project = _scope(auth.scope, user, directory)
+        token, caller = tokens.issue(user, project, tuple(auth.identity.methods), until)
+        listed = "nocatalog" not in call.query
+        return Reply(_document(caller, settings, listed=listed), headers={SUBJECT: token, "Vary": "X-Auth-Token"})
+
+    @declare("GET", "/v3/auth/tokens", Access.TOKEN, "identity:validate_token")
+    async def validate(call: Call) -> Reply:
+        token = _subject(call)
+        caller = _validated(tokens, token)
+        listed = "nocatalog" not in call.query
+        return Reply(_document(caller, settings, listed=listed), headers={SUBJECT: token, "Vary": "X-Auth-Token"})
+
+    @declare("HEAD", "/v3/auth/tokens", Access.TOKEN, "identity:check_token")
+    async def check(call: Call) -> Any:
+        token = _subject(call)
+        _validated(tokens, token)
+        return empty(200, {SUBJECT: token})
+
+    @declare("DELETE", "/v3/auth/tokens", Access.TOKEN, "identity:revoke_token", status=204)
+    async def revoke(call: Call) -> None:
+        token = _subject(call)
+        subject = _validated(tokens, token)
+        if subject.user_id != call.context.user_id and not call.is_admin:
+            raise Refused(
+                "forbidden", "You are not authorized to perform the requested action: identity:revoke_token.",
+                status=403,
+            )  # fmt: skip
+        tokens.revoke(token)
+
+    @declare("GET", "/v3/auth/catalog", Access.TOKEN, "identity:get_auth_catalog")
+    async def get_catalog(_call: Call) -> Any:
+        return {"catalog": catalogue(settings), "links": {"self": f"{settings.public_url}/identity/v3/auth/catalog"}}
+
+    @declare("GET", "/v3/auth/projects", Access.TOKEN, "identity:get_auth_projects")
+    async def get_projects(call: Call) -> Any:
+        from adapters.rest.identity.documents import listing, project_document
+
+        user = directory.user(call.identified.user_id)
+        own = [directory.projects[each] for each in user.roles if each in directory.projects]
+        return listing(settings, "projects", [project_document(settings, project) for project in own])
+
+    return declare
+
+
+def _subject(call: Call) -> str:
+    token = call.headers.get(SUBJECT)
+    if not token:
+        raise Invalid("The X-Subject-Token header is missing.")
+    return token
+
+
+def _validated(tokens: Tokens, token: str) -> Caller:
+    """What a subject token says; an invalid one is not found, as the caller's own is valid."""
+    try:
+        return tokens.validate(token)
+    except Refused:
+        raise Refused("token.not_found", "Could not find token.", status=404) from None
+
+
+async def _identify(
+    identity: Identity, directory: Directory, tokens: Tokens
+) -> tuple[User, datetime | None]:
+    """The user, and when the proof itself ends."""
+    if not identity.methods:
+        raise unauthorized()
+    user: User | None = None
+    until: datetime | None = None
+    for method in identity.methods:
+        if method == "password":
+            if identity.password is None:
+                raise Invalid("'password' is a required property")
+            given = identity.password.user
+            _check_domain(given.domain)
+            found = await directory.authenticate(given.id, given.name, given.password)
+        else:
+            if identity.token is None:
+                raise Invalid("'token' is a required property")
+            caller = tokens.validate(identity.token.id)
+            found, until = directory.user(caller.user_id), caller.expires_at
+        if user is not None and user is not found:
+            raise unauthorized()
+        user = found
+    assert user is not None
+    return user, until
+
+
+def _scope(scope: Scope | str | None, user: User, directory: Directory) -> Project | None:
+    if scope is None:
+        project = directory.find_project(user.default_project_id, None)
+        return project if project and user.roles.get(project.id) else None
+    if isinstance(scope, str):
+        return None
+    if scope.system is not None or scope.domain is not None:
+        raise Refused(
+            "scope.unsupported",
+            "This identity service issues tokens for projects only, not for a domain or the system.",
+            status=403,
+        )
+    if scope.project is None:
+        raise Invalid("'project' is a required property")
+    _check_domain(scope.project.domain)
+    project = directory.find_project(scope.project.id, scope.project.name)
+    if project is None or not user.roles.get(project.id):
+        raise unauthorized()
+    return project
+
+
+def _check_domain(domain: DomainRef | None) -> None:
+    """There is one domain."""
+    if domain is None:
+        return
+    if domain.id not in (None, DOMAIN_ID) or domain.name not in (None, DOMAIN_NAME):
+        raise unauthorized()
+
+
+def _document(caller: Caller, settings: RestSettings, *, listed: bool) -> dict[str, Any]:
+    domain = {"id": DOMAIN_ID, "name": DOMAIN_NAME}
+    token: dict[str, Any] = {
+        "methods": list(caller.methods),
+        "user": {"domain": domain, "id": caller.user_id, "name": caller.user_name, "password_expires_at": None},
+        "audit_ids": [caller.audit_id],
+        "issued_at": _time(caller.issued_at),
+        "expires_at": _time(caller.expires_at),
+    }
+    if caller.project_id:
+        token["project"] = {"domain": domain, "id": caller.project_id, "name": caller.project_name}
+        token["is_domain"] = False
+        token["roles"] = [{"id": stable_id("role", role), "name": role} for role in caller.roles]
+        if listed:
+            token["catalog"] = catalogue(settings)
+    return {"token": token}
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

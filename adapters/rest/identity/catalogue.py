@@ -1,0 +1,56 @@
+"""The service catalogue: which API is where."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+from adapters.rest.settings import RestSettings
+
+INTERFACES = ("public", "internal", "admin")
+
+
+class Service(NamedTuple):
+    """An entry of the catalogue."""
+
+    type: str
+    name: str
+    path: str
+
+
+SERVICES = (
+    Service("identity", "keystone", "/identity"),
+    Service("compute", "nova", "/compute/v2.1"),
+    Service("image", "glance", "/image"),
+    Service("network", "neutron", "/network"),
+)
+
+
+def stable_id(*parts: str) -> str:
+    """An id that is the same on every worker, in Keystone's form."""
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
+
+
+def endpoints(settings: RestSettings, service: Service) -> list[dict[str, Any]]:
+    """The endpoints of a service, as a token lists them."""
+    return [
+        {
+            "id": stable_id("endpoint", service.type, interface),
+            "interface": interface,
+            "region": settings.region,
+            "region_id": settings.region,
+            "url": settings.public_url + service.path,
+        }
+        for interface in INTERFACES
+    ]
+
+
+def catalogue(settings: RestSettings) -> list[dict[str, Any]]:
+    """The whole catalogue."""
+    return [
+        {
+            "id": stable_id("service", service.type),
+            "type": service.type,
+            "name": service.name,
+            "endpoints": endpoints(settings, service),
+        }
+        for service in SERVICES
+    ]

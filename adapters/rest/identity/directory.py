@@ -1,0 +1,55 @@
+"""Who there is: the users and projects of the settings, looked up as Keystone's clients name them."""
+
+import asyncio
+
+from adapters.rest.errors import unauthorized
+from adapters.rest.identity.passwords import hash_password, verify_password
+from adapters.rest.settings import IdentitySettings, Project, User
+from domain.errors import not_found
+
+DOMAIN_ID, DOMAIN_NAME = "default", "Default"
+
+MAX_CHECKS = 2
+"""Password checks at once; more would take the processor from everybody else."""
+
+
+class Directory:
+    """Users and projects. All of them are in the one domain."""
+
+    def __init__(self, settings: IdentitySettings) -> None:
+        self.users = {user.id: user for user in settings.users}
+        self.projects = {project.id: project for project in settings.projects}
+        self._users_by_name = {user.name: user for user in settings.users}
+        self._projects_by_name = {project.name: project for project in settings.projects}
+        self._checks = asyncio.Semaphore(MAX_CHECKS)
+        self._nobody = hash_password("")
+        """Checked for unknown users, so that time does not tell who exists."""
+
+    def user(self, user_id: str) -> User:
+        """The user of that id; raises Refused (404)."""
+        try:
+            return self.users[user_id]
+        except KeyError:
+            raise not_found("User", user_id) from None
+
+    def project(self, project_id: str) -> Project:
+        """The project of that id; raises Refused (404)."""
+        try:
+            return self.projects[project_id]
+        except KeyError:
+            raise not_found("Project", project_id) from None
+
+    def find_project(self, project_id: str | None, name: str | None) -> Project | None:
+        """An enabled project by its id or name."""
+        project = self.projects.get(project_id or "") or self._projects_by_name.get(name or "")
+        return project if project and project.enabled else None
+
+    async def authenticate(self, user_id: str | None, name: str | None, password: str) -> User:
+        """The enabled user with that password; raises Refused (401), always with the same words."""
+        user = self.users.get(user_id or "") or self._users_by_name.get(name or "")
+        async with self._checks:
+            stored = user.password_hash if user else self._nobody
+            right = await asyncio.to_thread(verify_password, password, stored)
+        if user is None or not right or not user.enabled:
+            raise unauthorized()
+        return user

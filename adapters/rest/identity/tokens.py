@@ -1,0 +1,161 @@
+"""Tokens: stateless, encrypted, checked without asking anybody.
+
+A token is AES-256-GCM over a small document (user, project, times), so that any worker that has the key can
+read it and nobody else can read or change it. It lives for hours, not a day, because revocation is only known to
+the worker that was asked: for more, shorten its life or remove the user. What a token lets its bearer do
+is looked up in the settings at each use: a removed user, role or project, or a changed password, ends its tokens when
+the worker has the new settings.
+"""
+
+import base64
+import hashlib
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from adapters.rest.errors import unauthorized
+from adapters.rest.identity.caller import Caller
+from adapters.rest.identity.directory import Directory
+from adapters.rest.settings import IdentitySettings, Project, User
+from handlers.ports import Clock
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+MAX_CACHED = 4096
+
+IMPLIED = {"admin": ("admin", "member", "reader"), "member": ("member", "reader")}
+"""Roles that a role brings along."""
+
+
+class _Claims(msgspec.Struct, array_like=True, frozen=True):
+    user_id: str
+    project_id: str | None
+    methods: tuple[str, ...]
+    issued_at: datetime
+    expires_at: datetime
+    audit_id: str
+    fingerprint: str
+    """Of the user's password hash: another password ends the token."""
+
+
+_decoder = msgspec.msgpack.Decoder(_Claims)
+
+
+def load_or_create_key(path: Path) -> bytes:
+    """The key in the file; if there is none, a new one that only its owner can read."""
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = secrets.token_bytes(KEY_BYTES)
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+        unfinished.touch(mode=0o600)
+        unfinished.write_bytes(key)
+        try:
+            os.link(unfinished, path)  # the first of several workers wins, and nobody reads half a key
+        except FileExistsError:
+            key = path.read_bytes()
+        finally:
+            unfinished.unlink()
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"{path} is not a token key: it has {len(key)} bytes and should have {KEY_BYTES}")
+    return key
+
+
+class Tokens:
+    """Issues and validates tokens."""
+
+    def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock) -> None:
+        self._ciphers = [AESGCM(key) for key in settings.token_keys]
+        self._life = settings.token_life
+        self._directory = directory
+        self._clock = clock
+        self._cache: dict[str, Caller] = {}
+        self._revoked: dict[str, datetime] = {}
+        """Audit ids, until when they must be remembered."""
+
+    def issue(
+        self, user: User, project: Project | None, methods: tuple[str, ...], until: datetime | None = None
+    ) -> tuple[str, Caller]:
+        """A token for a user in a project, with what it says. ``until`` bounds its life further."""
+        now = self._clock.now()
+        claims = _Claims(
+            user.id,
+            project.id if project else None,
+            methods,
+            now,
+            min(now + self._life, until) if until else now + self._life,
+            secrets.token_urlsafe(16),
+            _fingerprint(user),
+        )
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = nonce + self._ciphers[0].encrypt(nonce, msgspec.msgpack.encode(claims), None)
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode(), self._caller(claims)
+
+    def validate(self, token: str | None) -> Caller:
+        """What a token says; raises Refused (401) if it is missing, forged, expired or revoked."""
+        if not token:
+            raise unauthorized()
+        caller = self._cache.get(token)
+        if caller is None:
+            caller = self._caller(self._open(token))
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[token] = caller
+        if caller.expires_at <= self._clock.now() or caller.audit_id in self._revoked:
+            self._cache.pop(token, None)
+            raise unauthorized()
+        return caller
+
+    def revoke(self, token: str) -> None:
+        """Accept a token no longer, on this worker."""
+        caller = self.validate(token)
+        now = self._clock.now()
+        self._revoked = {audit_id: until for audit_id, until in self._revoked.items() if until > now}
+        self._revoked[caller.audit_id] = caller.expires_at
+
+    def _open(self, token: str) -> _Claims:
+        try:
+            sealed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except ValueError:
+            raise unauthorized() from None
+        for cipher in self._ciphers:
+            try:
+                return _decoder.decode(cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None))
+            except (InvalidTag, ValueError, msgspec.DecodeError):
+                continue
+        raise unauthorized()
+
+    def _caller(self, claims: _Claims) -> Caller:
+        user = self._directory.users.get(claims.user_id)
+        project = self._directory.find_project(claims.project_id, None) if claims.project_id else None
+        if user is None or not user.enabled or _fingerprint(user) != claims.fingerprint:
+            raise unauthorized()
+        if claims.project_id and not (project and user.roles.get(claims.project_id)):
+            raise unauthorized()
+        return Caller(
+            user_id=user.id,
+            user_name=user.name,
+            project_id=claims.project_id,
+            project_name=project.name if project else None,
+            roles=effective_roles(user, claims.project_id),
+            methods=claims.methods,
+            issued_at=claims.issued_at,
+            expires_at=claims.expires_at,
+            audit_id=claims.audit_id,
+        )
+
+
+def effective_roles(user: User, project_id: str | None) -> tuple[str, ...]:
+    """A user's roles in a project, with those they imply."""
+    held = user.roles.get(project_id or "", ())
+    return tuple(sorted({implied for role in held for implied in IMPLIED.get(role, (role,))}))
+
+
+def _fingerprint(user: User) -> str:
+    return hashlib.sha256(user.password_hash.encode()).hexdigest()[:16]

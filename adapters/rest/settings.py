@@ -1,0 +1,55 @@
+"""What the REST faces must be told: who may come in, where they are reached, where images lie."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A project of the embedded identity."""
+
+    id: str
+    name: str
+    description: str = ""
+    enabled: bool = True
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """A user of the embedded identity, with the roles held in each project."""
+
+    id: str
+    name: str
+    password_hash: str
+    """By ``adapters.rest.identity.passwords.hash_password``."""
+    roles: dict[str, tuple[str, ...]] = {}
+    """Role names by project id."""
+    default_project_id: str | None = None
+    email: str | None = None
+    enabled: bool = True
+
+
+class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The embedded identity."""
+
+    users: tuple[User, ...]
+    projects: tuple[Project, ...]
+    token_keys: tuple[bytes, ...]
+    """Each 32 bytes; the first one signs, all of them are accepted, so that a key can be replaced."""
+    token_life: timedelta = timedelta(hours=4)
+
+
+class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of the REST faces."""
+
+    public_url: str
+    """Where clients reach us, without a slash at the end: ``http://127.0.0.1:8774``."""
+    identity: IdentitySettings
+    images_dir: Path
+    """Shared by all API workers."""
+    cell: str
+    """The cell whose servers are offered."""
+    api_cell: str = "api"
+    """The cell of what belongs to no cell: flavors, keypairs, networks, images, quotas."""
+    region: str = "RegionOne"
+    default_zone: str = "nova"

@@ -1,0 +1,26 @@
+"""Moments as the OpenStack APIs write and read them."""
+
+from datetime import UTC, datetime
+
+from domain.errors import Invalid
+
+
+def seconds(moment: datetime) -> str:
+    """``2026-01-31T10:00:00Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micros(moment: datetime | None) -> str | None:
+    """``2026-01-31T10:00:00.000000``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") if moment else None
+
+
+def parse(name: str, text: str) -> datetime:
+    """An ISO 8601 moment from a query string; UTC if it names no zone. Raises Invalid."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(
+            f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a 'date-time'"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

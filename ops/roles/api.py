@@ -1,0 +1,221 @@
+"""The API's process: the REST faces over what this process holds in memory and what the projections answer."""
+
+import asyncio
+import logging
+import socket
+from datetime import datetime
+from uuid import NAMESPACE_DNS, uuid5
+
+import uvicorn
+
+from adapters.rest.app import create_app
+from adapters.rest.services import ProcessRow, Services
+from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
+from domain import flavor, host, image, keypair, network, quota
+from domain.errors import Unavailable
+from domain.quota import Limits
+from domain.server.state import Server
+from handlers.context import current_request
+from handlers.hosts import Hosts
+from handlers.ledger_feed import LedgerFeed
+from handlers.liveness import LifeSigns, keep_beating
+from handlers.messages import ConsoleLogQuestion, encode
+from handlers.registry import Registry
+from handlers.servers import Servers
+from ops import notify
+from ops.roles import projector
+from ops.roles.plane import Plane, open_plane
+from ops.settings import Settings
+from projections.queries import Queries
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 5.0
+"""How long an answer waits for the projection to show what the request has done."""
+SHUTDOWN_SECONDS = 5
+BACKLOG = 1024
+BINARIES = {"conductor": ("nova-conductor", "nova-scheduler")}
+"""Nova's names for our roles."""
+
+
+async def run(settings: Settings, name: str) -> None:
+    """Serve until cancelled."""
+    queries = Queries(settings.database.url)
+    await queries.open()
+    try:
+        async with open_plane(settings, name) as plane:
+            await _serve(plane, queries, name)
+    finally:
+        await queries.close()
+
+
+async def _serve(plane: Plane, queries: Queries, name: str) -> None:
+    settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
+    registry = Registry(plane.api_store, stamp, [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND])
+    host_registry = Registry(plane.store, stamp, [host.KIND])
+    feed = LedgerFeed(plane.store, stamp)
+    life = LifeSigns(plane.liveness, clock)
+    limits = Limits(instances=settings.quota.instances, cores=settings.quota.cores, ram_mb=settings.quota.ram_mb)
+    workers = Workers(plane, registry, name)
+    services = Services(
+        settings=rest_settings(settings),
+        registry=registry,
+        servers=Servers(plane.store, registry, plane.vault, stamp, limits),
+        hosts=Hosts(host_registry),
+        queries=queries,
+        liveness=Pulse(life),
+        ledger=lambda: feed.writer.state,
+        settle=workers.settle,
+        console=Console(plane).log,
+        default_limits=limits,
+        stamp=stamp,
+        clock=clock,
+        ids=stamp.ids,
+    )
+    async with asyncio.TaskGroup() as group:
+        background = [
+            group.create_task(registry.run()),
+            group.create_task(host_registry.run()),
+            group.create_task(feed.run()),
+            group.create_task(life.run()),
+            group.create_task(keep_beating(plane.liveness, clock, f"api/{name}", {})),
+            group.create_task(workers.announce()),
+        ]
+        await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready())
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(services),
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        listener = _socket(settings)
+        listener.listen(BACKLOG)
+        notify.ready()
+        await server.serve([listener])
+        for task in background:
+            task.cancel()
+
+
+def _socket(settings: Settings) -> socket.socket:
+    """The port is shared by all API processes: the kernel spreads the connections."""
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.api.listen else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((settings.api.listen, settings.api.port))
+    except OSError as error:
+        raise Unavailable(f"Cannot listen on {settings.api.listen}:{settings.api.port}: {error.strerror}.") from None
+    return listener
+
+
+class Workers:
+    """Read-your-writes over all API processes: whichever takes the next request must know of this one's write."""
+
+    def __init__(self, plane: Plane, registry: Registry, name: str) -> None:
+        self._plane = plane
+        self._registry = registry
+        self._name = name
+        self._others = [worker for worker in names(plane.settings) if worker != name]
+        self._news = asyncio.Event()
+        registry.listen(lambda _: self._news.set())
+
+    async def announce(self) -> None:
+        """Tell the other processes how far this one has read, until cancelled."""
+        await self._registry.ready()
+        while True:
+            self._news.clear()
+            position = self._registry.position
+            await self._plane.positions.announce(self._name, self._plane.settings.api_cell, position)
+            await self._news.wait()
+
+    async def settle(self, position: int, cell: str) -> None:
+        """Wait until every reader has passed a position; an answer is not held up longer than SETTLE_SECONDS."""
+        if not position:
+            return
+        of_api = cell == self._plane.settings.api_cell
+        readers = self._others if of_api else [projector.NAME]
+        reached = await asyncio.gather(
+            *(self._plane.positions.reached(reader, cell, position, SETTLE_SECONDS) for reader in readers)
+        )
+        for reader, in_time in zip(readers, reached, strict=True):
+            if not in_time:
+                log.warning("%s has not read position %d of %s in time", reader, position, cell)
+
+
+class Pulse:
+    """Who lives, in the words of the REST faces."""
+
+    def __init__(self, life: LifeSigns) -> None:
+        self._life = life
+
+    def last_seen(self, host: str) -> datetime | None:
+        """The last sign of life of a host's agent."""
+        return self._life.last_seen(f"compute/{host}")
+
+    def up(self, host: str) -> bool:
+        """Whether it is recent enough."""
+        return self._life.host_up(host)
+
+    def processes(self) -> list[ProcessRow]:
+        """The processes of the control plane that Nova has a name for."""
+        return [
+            ProcessRow(binary, beat.name.partition("/")[2], beat.time, self._life.alive(beat.name))
+            for beat in sorted(self._life.beats.values())
+            for binary in BINARIES.get(beat.name.partition("/")[0], ())
+        ]
+
+
+class Console:
+    """Asks the host for a server's console log."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._bus = plane.bus
+
+    async def log(self, server: Server, lines: int | None) -> str:
+        """The last ``lines`` lines. Raises Unavailable, HostFailed."""
+        if server.host is None:
+            raise Unavailable(f"Instance {server.id} is not on a host yet.")
+        question = ConsoleLogQuestion(server_id=server.id, lines=lines, request_id=current_request.get())
+        return (await self._bus.ask(server.host, encode(question))).decode(errors="replace")
+
+
+def names(settings: Settings) -> list[str]:
+    """The names of the API processes."""
+    return [f"api-{number}" for number in range(1, settings.api.workers + 1)]
+
+
+def rest_settings(settings: Settings) -> RestSettings:
+    """What the REST faces are told."""
+    key_file = settings.identity.token_key_file
+    project_ids = {name: _id("project", name) for name in settings.identity.projects}
+    users = tuple(
+        User(
+            id=_id("user", user.name),
+            name=user.name,
+            password_hash=user.password_hash,
+            roles={project_ids[project]: roles for project, roles in user.roles.items()},
+        )
+        for user in settings.identity.users
+    )
+    return RestSettings(
+        public_url=settings.api.public_url.rstrip("/"),
+        identity=IdentitySettings(
+            users=users,
+            projects=tuple(Project(id=project_id, name=name) for name, project_id in project_ids.items()),
+            token_keys=(bytes.fromhex(key_file.read_text().strip()),) if key_file else (),
+        ),
+        images_dir=settings.state_dir.absolute() / "images",
+        cell=settings.cell,
+        api_cell=settings.api_cell,
+        region=settings.api.region,
+    )
+
+
+def _id(kind: str, name: str) -> str:
+    """The same id for the same name on every machine, without anything to remember."""
+    return uuid5(NAMESPACE_DNS, f"{name}.{kind}.lightcurve").hex

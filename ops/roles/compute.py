@@ -1,0 +1,106 @@
+"""The compute agents' processes: one host with libvirt, or many simulated ones."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Literal, cast
+from uuid import NAMESPACE_DNS, uuid4, uuid5
+
+from adapters.nats.commands import NatsCommandBus
+from adapters.nats.liveness import NatsLiveness
+from adapters.system import SystemClock, SystemIds
+from handlers.agent import Agent
+from handlers.context import Stamp
+from handlers.ports import Hypervisor
+from ops import notify
+from ops.roles.plane import open_connection
+from ops.settings import Settings
+
+
+async def run(settings: Settings, name: str) -> None:
+    """Serve this machine's libvirt until cancelled."""
+    from adapters.image_files import HttpImageFiles
+    from adapters.libvirt.hypervisor import LibvirtHypervisor
+    from adapters.libvirt.settings import LibvirtSettings
+
+    compute = settings.compute
+    host = compute.host or socket.gethostname()
+    state_dir = settings.state_dir.absolute() / "compute"
+    state_dir.mkdir(parents=True, exist_ok=True)
+    password = compute.password_file.read_text().strip() if compute.password_file else ""
+    hypervisor = LibvirtHypervisor(
+        LibvirtSettings(
+            host_name=host,
+            state_dir=state_dir,
+            uri=compute.uri,
+            virt_type=await _virt_type(compute.virt_type, settings.state_dir),
+            cpu_model=compute.cpu_model or None,
+        ),
+        HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password),
+    )
+    try:
+        await _serve(settings, name, {host: hypervisor}, {host: _host_id(state_dir)})
+    finally:
+        await hypervisor.close()
+
+
+async def run_simulated(settings: Settings, name: str) -> None:
+    """Serve simulated hosts until cancelled. They forget their guests with this process, as a host loses its
+    running guests with its power."""
+    from adapters.simulated.hypervisor import Behaviour, SimulatedHypervisor
+
+    simulated = settings.simulated
+    clock, random = SystemClock(), Random()  # noqa: S311 - chance, not secrecy
+    hypervisors = {
+        f"sim-{number:04d}": SimulatedHypervisor(
+            f"sim-{number:04d}",
+            clock,
+            random,
+            vcpus=simulated.vcpus,
+            memory_mb=simulated.memory_mb,
+            disk_gb=simulated.disk_gb,
+            behaviour={"build": Behaviour(delay=(simulated.build_seconds,) * 2)},
+        )
+        for number in range(1, simulated.hosts + 1)
+    }
+    await _serve(settings, name, hypervisors, {host: str(uuid5(NAMESPACE_DNS, host)) for host in hypervisors})
+
+
+async def _serve(
+    settings: Settings, name: str, hypervisors: Mapping[str, Hypervisor], host_ids: dict[str, str]
+) -> None:
+    connection = await open_connection(settings.nats, name)
+    try:
+        many = name if len(hypervisors) != 1 else None
+        bus = NatsCommandBus(connection, settings.cell, name=many)
+        liveness = NatsLiveness(connection, settings.cell)
+        agent = Agent(hypervisors, host_ids, bus, liveness, Stamp(SystemClock(), SystemIds()))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.run())
+            await agent.enrolled()
+            notify.ready()
+    finally:
+        await connection.close()
+
+
+async def _virt_type(wanted: str, state_dir: Path) -> Literal["kvm", "qemu"]:
+    if wanted != "auto":
+        return cast("Literal['kvm', 'qemu']", wanted)
+    from ops.embedded.virt_type import probe_virt_type
+    from ops.guest_image.build import tiny_image
+
+    def probe() -> Literal["kvm", "qemu"]:
+        cache = state_dir.absolute() / "cache"
+        return probe_virt_type(cache, tiny_image(cache / "guest-image"))
+
+    return await asyncio.to_thread(probe)
+
+
+def _host_id(state_dir: Path) -> str:
+    """This machine's identity for ever, whatever its name becomes."""
+    file = state_dir / "host_id"
+    if not file.exists():
+        file.write_text(str(uuid4()))
+    return file.read_text().strip()

@@ -1,0 +1,67 @@
+"""What the processes of the control plane have in common."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from adapters.mapper import EventMapper
+from adapters.nats.commands import NatsCommandBus
+from adapters.nats.connection import Connection, Credentials, connect
+from adapters.nats.liveness import NatsLiveness
+from adapters.nats.positions import NatsPositions
+from adapters.nats.store import NatsEventStore
+from adapters.nats.streams import ensure_cell
+from adapters.nats.vault import NatsVault
+from adapters.system import SystemClock, SystemIds
+from domain.kinds import EVENTS
+from handlers.context import Stamp
+from ops.settings import NatsSettings, Settings
+
+CONNECT_SECONDS = 60.0
+"""A process started before the log is up waits for so long."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One process's access to the logs of its cell and of the API cell."""
+
+    settings: Settings
+    connection: Connection
+    stamp: Stamp
+    store: NatsEventStore
+    api_store: NatsEventStore
+    bus: NatsCommandBus
+    liveness: NatsLiveness
+    positions: NatsPositions
+    vault: NatsVault
+
+
+async def open_connection(settings: NatsSettings, role: str) -> Connection:
+    """Connect as the configured user. Raises Unavailable."""
+    credentials = None
+    if settings.user and settings.password_file:
+        credentials = Credentials(settings.user, settings.password_file.read_text().strip())
+    return await connect(settings.url, f"lightcurve-{role}", credentials, CONNECT_SECONDS)
+
+
+@asynccontextmanager
+async def open_plane(settings: Settings, role: str) -> AsyncIterator[Plane]:
+    """Connect, and see that the streams are there and as they must be."""
+    connection = await open_connection(settings.nats, role)
+    try:
+        mapper = EventMapper(EVENTS)
+        for cell in (settings.cell, settings.api_cell):
+            await ensure_cell(connection, cell)
+        yield Plane(
+            settings=settings,
+            connection=connection,
+            stamp=Stamp(SystemClock(), SystemIds()),
+            store=NatsEventStore(connection, settings.cell, mapper),
+            api_store=NatsEventStore(connection, settings.api_cell, mapper),
+            bus=NatsCommandBus(connection, settings.cell),
+            liveness=NatsLiveness(connection, settings.cell),
+            positions=NatsPositions(connection),
+            vault=NatsVault(connection, settings.cell),
+        )
+    finally:
+        await connection.close()

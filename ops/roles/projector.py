@@ -1,0 +1,157 @@
+"""The projector's process: keeps the read database up to date with the logs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+
+from domain.record import Recorded
+from handlers.liveness import keep_beating
+from handlers.ports import EventStore
+from ops import notify
+from ops.roles.plane import Plane, open_plane
+from ops.settings import Settings
+from projections.event_log import EventLog
+from projections.hosts import Hosts
+from projections.instance_actions import InstanceActions
+from projections.postgres import (
+    Build,
+    PostgresRows,
+    begin_build,
+    builds_in_force,
+    connect,
+    drop_build,
+    lock_writer,
+    outdated,
+    put_in_force,
+    unfinished_builds,
+)
+from projections.servers import Servers
+from projections.table import Projection
+
+log = logging.getLogger(__name__)
+
+PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog())
+NAME = "projector"
+RETRY_SECONDS = 0.5
+PROGRESS_EVENTS = 20_000
+REBUILD = "lightcurve_rebuild"
+"""Notify this channel in the database with a projection's name, to have it built anew."""
+
+
+async def run(settings: Settings, name: str) -> None:
+    """Work until cancelled; a database that goes away is waited for."""
+    async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
+        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}", {}))
+        while True:
+            try:
+                await _project(plane)
+            except* (psycopg.OperationalError, OSError) as errors:
+                log.warning("the read database does not answer: %s", errors.exceptions[0])
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _project(plane: Plane) -> None:
+    connection = await connect(plane.settings.database.url, "lightcurve-projector")
+    async with connection:
+        while not await lock_writer(connection):
+            log.info("another projector is at work; standing by")
+            await asyncio.sleep(RETRY_SECONDS)
+        writer = Writer(plane, connection)
+        await writer.run()
+
+
+class Writer:
+    """The one writer of the database, as long as its connection lasts."""
+
+    def __init__(self, plane: Plane, connection: AsyncConnection[Any]) -> None:
+        self._plane = plane
+        self._connection = connection
+        self._lock = asyncio.Lock()
+        """One transaction at a time on the connection."""
+
+    async def run(self) -> None:
+        """Project until the connection ends."""
+        builds = await builds_in_force(self._connection, PROJECTIONS)
+        for leftover in await unfinished_builds(self._connection, PROJECTIONS):
+            await drop_build(self._connection, leftover)
+        self._rows = PostgresRows(self._connection, builds)
+        await self._rows.open()
+        wanted: asyncio.Queue[str] = asyncio.Queue()
+        for projection in await outdated(self._connection, builds):
+            wanted.put_nowait(projection.name)
+        notify.ready()
+        async with asyncio.TaskGroup() as group:
+            for store in (self._plane.store, self._plane.api_store):
+                group.create_task(self._follow(store))
+            group.create_task(self._listen(wanted))
+            group.create_task(self._rebuild_wanted(wanted))
+
+    async def _follow(self, store: EventStore) -> None:
+        async for batch in _batches(store, self._rows.position(store.cell)):
+            if batch:
+                async with self._lock:
+                    await self._rows.apply(batch)
+            await self._plane.positions.announce(NAME, store.cell, self._rows.position(store.cell))
+
+    async def _listen(self, wanted: asyncio.Queue[str]) -> None:
+        connection = await connect(self._plane.settings.database.url, "lightcurve-projector-listen")
+        async with connection:
+            await connection.execute(f"LISTEN {REBUILD}")
+            async for notice in connection.notifies():
+                wanted.put_nowait(notice.payload)
+
+    async def _rebuild_wanted(self, wanted: asyncio.Queue[str]) -> None:
+        while True:
+            name = await wanted.get()
+            found = [build.projection for build in self._rows.builds if build.projection.name == name]
+            if found:
+                await self._rebuild(found[0])
+            else:
+                log.error("there is no projection %s to be built anew", name)
+
+    async def _rebuild(self, projection: Projection) -> None:
+        """Build beside the build in force, which still answers; change over when it has caught up."""
+        connection = await connect(self._plane.settings.database.url, "lightcurve-rebuild")
+        async with connection:
+            build = await begin_build(connection, projection)
+            rows = PostgresRows(connection, [build])
+            stores = (self._plane.store, self._plane.api_store)
+            for store in stores:
+                await _catch_up(rows, store, build)
+            async with self._lock:
+                # Nothing is projected meanwhile, so what is in force stands still.
+                for store in stores:
+                    await _catch_up(rows, store, build, until=self._rows.position(store.cell))
+                async with connection.transaction():
+                    await put_in_force(connection, build)
+                others = [known for known in self._rows.builds if known.projection is not projection]
+                self._rows = PostgresRows(self._connection, [*others, build])
+                await self._rows.open()
+        log.info("projection %s was built anew", projection.name)
+
+
+async def _batches(store: EventStore, after: int) -> AsyncIterator[list[Recorded]]:
+    async with aclosing(store.follow(after)) as batches:  # type: ignore[type-var]
+        async for batch in batches:
+            yield batch
+
+
+async def _catch_up(rows: PostgresRows, store: EventStore, build: Build, until: int | None = None) -> None:
+    """Read a log from where the build stands to its end (or to ``until``), showing the progress."""
+    end = await store.last_position() if until is None else until
+    shown = position = rows.position(store.cell)
+    if position >= end:
+        return
+    async for batch in _batches(store, position):
+        await rows.apply(batch)
+        position = rows.position(store.cell)
+        if position - shown >= PROGRESS_EVENTS or position >= end:
+            log.info("building %s: %s %d of %d events", build.projection.name, store.cell, position, end)
+            shown = position
+        if position >= end:
+            return

@@ -1,0 +1,148 @@
+"""The configuration: one TOML file, decoded into typed settings. A wrong value names its key and what is right."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from domain.errors import Invalid
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+CellName = Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$")]
+
+
+class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log."""
+
+    url: str = "nats://127.0.0.1:14222"
+    user: str | None = None
+    password_file: Path | None = None
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The read database of the projections."""
+
+    url: str = ""
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The REST faces."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 8774
+    public_url: str = "http://127.0.0.1:8774"
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    region: str = "RegionOne"
+
+
+class UserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user of the embedded identity. ``roles`` by project name."""
+
+    name: str
+    password_hash: str
+    roles: dict[str, tuple[str, ...]] = {}
+
+
+class IdentityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The embedded identity. Ids are derived from names, so a file is all there is."""
+
+    projects: tuple[str, ...] = ("admin", "demo", "service")
+    users: tuple[UserSettings, ...] = ()
+    token_key_file: Path | None = None
+
+
+class QuotaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a project may use unless the operator gave it limits of its own; -1: no limit."""
+
+    instances: Annotated[int, Meta(ge=-1)] = 10
+    cores: Annotated[int, Meta(ge=-1)] = 20
+    ram_mb: Annotated[int, Meta(ge=-1)] = 51200
+
+
+class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A host with libvirt."""
+
+    host: str = ""
+    """Empty: this machine's name."""
+    uri: str = "qemu:///system"
+    virt_type: str = "auto"
+    """``kvm``, ``qemu``, or ``auto``: KVM if a guest truly runs under it."""
+    cpu_model: str = ""
+    """Empty: what suits the virt_type."""
+    image_url: str = "http://127.0.0.1:8774/image"
+    identity_url: str = "http://127.0.0.1:8774/identity/v3"
+    user: str = "compute"
+    password_file: Path | None = None
+    own_libvirtd: bool = False
+    """The supervisor runs libvirtd itself."""
+
+
+class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Simulated hosts, in one process."""
+
+    hosts: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    vcpus: int = 64
+    memory_mb: int = 262_144
+    disk_gb: int = 4_000
+    build_seconds: float = 0.0
+    """How long building a guest takes."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a process is told."""
+
+    state_dir: Path = Path("var")
+    cell: CellName = "cell1"
+    api_cell: CellName = "api"
+    log_level: str = "INFO"
+    nats: NatsSettings = NatsSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    api: ApiSettings = ApiSettings()
+    identity: IdentityConfig = IdentityConfig()
+    quota: QuotaSettings = QuotaSettings()
+    compute: ComputeSettings = ComputeSettings()
+    simulated: SimulatedSettings = SimulatedSettings()
+
+
+def load(file: Path) -> Settings:
+    """Read a configuration file; ``LIGHTCURVE_SECTION_KEY`` in the environment overrides a value.
+
+    Raises Invalid, naming the file, the key and what is allowed.
+    """
+    try:
+        table = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        raise Invalid(f"There is no configuration file {file}. Is the stack set up?") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{file} is not TOML: {error}") from None
+    for name, value in os.environ.items():
+        if name.startswith("LIGHTCURVE_"):
+            _override(table, name.removeprefix("LIGHTCURVE_").lower(), value)
+    try:
+        return msgspec.convert(table, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"{file}: {error}") from None
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"expected a {kind.__name__}")
+
+
+def _override(table: dict[str, object], name: str, value: str) -> None:
+    sections = {field.name for field in msgspec.structs.fields(Settings) if _is_section(field.type)}
+    section, _, key = name.partition("_")
+    if section in sections and key:
+        inner = table.setdefault(section, {})
+        assert isinstance(inner, dict)
+        inner[key] = value
+    elif name in {field.name for field in msgspec.structs.fields(Settings)} - sections:
+        table[name] = value
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

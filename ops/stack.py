@@ -1,0 +1,248 @@
+"""The all-in-one stack: its directory, its configuration, and the programs that make it up."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from adapters.rest.identity.passwords import hash_password
+from domain.errors import Unavailable
+from ops.embedded.libvirt import EmbeddedLibvirt
+from ops.embedded.nats import COMPUTE, CONTROL, EmbeddedNats
+from ops.embedded.postgres import EmbeddedPostgres
+from ops.roles.api import names as api_names
+from ops.settings import Settings, load
+from ops.supervisor import Program, Ready
+
+NATS_PORT = 14222
+API_PORT = 8774
+USERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "admin": {"admin": ("admin", "member", "reader"), "demo": ("admin", "member", "reader")},
+    "demo": {"demo": ("member", "reader")},
+    "compute": {"service": ("service", "reader")},
+}
+"""Who there is at first, with the roles held by project."""
+
+
+class Stack:
+    """One all-in-one stack under one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self.config_file = self.directory / "lightcurve.toml"
+        self.log_dir = self.directory / "log"
+        self.state_file = self.directory / "run" / "supervisor.json"
+        self.libvirt = EmbeddedLibvirt(self.directory / "libvirt")
+        self.postgres = EmbeddedPostgres(self.directory / "postgres")
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether it has a configuration."""
+        return self.config_file.exists()
+
+    def settings(self) -> Settings:
+        """Its configuration. Raises Invalid."""
+        return load(self.config_file)
+
+    def nats(self, settings: Settings) -> EmbeddedNats:
+        """Its log."""
+        return EmbeddedNats(self.directory / "nats", int(settings.nats.url.rsplit(":", 1)[1]))
+
+    def set_up(self, *, nats_port: int = NATS_PORT, api_port: int = API_PORT) -> None:
+        """Make directory, passwords and configuration; what is there stays as it is."""
+        for name in ("run", "secrets", "images", "log", "cache"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        (self.directory / "secrets").chmod(0o700)
+        self._secret("token.key", secrets.token_hex(32))
+        passwords = {user: self._secret(f"{user}.password", secrets.token_urlsafe(12)) for user in USERS}
+        if not self.is_set_up:
+            self.config_file.write_text(self._config(nats_port, api_port, passwords))
+            self.config_file.chmod(0o600)
+        self._write_client_files(passwords, self.settings())
+
+    def password(self, user: str) -> str:
+        """A user's password."""
+        return (self.directory / "secrets" / f"{user}.password").read_text()
+
+    def prepare(self, settings: Settings) -> None:
+        """What must be there before the programs start. Raises Unavailable in plain words."""
+        nats = self.nats(settings)
+        nats.prepare()
+        nats.credentials(CONTROL)
+        nats.credentials(COMPUTE)
+        self.postgres.prepare()
+
+    def problems(self, settings: Settings, *, with_libvirt: bool) -> list[str]:
+        """What would keep it from starting, each with its cure."""
+        found = list(self.libvirt.problems()) if with_libvirt else []
+        ports = {settings.api.port: "[api] port", int(settings.nats.url.rsplit(":", 1)[1]): "[nats] url"}
+        for port, key in ports.items():
+            if _taken(port):
+                found.append(
+                    f"Port {port} is taken by another program: stop it, or change {key} in {self.config_file}."
+                )
+        free_mb = shutil.disk_usage(self.directory).free >> 20
+        if free_mb < 1024:
+            found.append(f"Only {free_mb} MiB are free under {self.directory}: at least 1024 are needed.")
+        return found
+
+    def programs(self, settings: Settings, *, with_libvirt: bool) -> list[Program]:
+        """Everything, in the order of its start."""
+        nats = self.nats(settings)
+        programs = [
+            Program("nats", tuple(nats.argv()), _answers(nats.ready)),
+            # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to go.
+            Program("postgres", tuple(self.postgres.argv()), _answers(self.postgres.ready), signal.SIGINT),
+        ]
+        if with_libvirt:
+            programs += [
+                Program(daemon.name, daemon.argv, _in_thread(daemon.ready)) for daemon in self.libvirt.programs()
+            ]
+        programs += [self._role("projector"), self._role("conductor")]
+        programs += [self._role("api", name) for name in api_names(settings)]
+        as_host = {
+            "LIGHTCURVE_NATS_USER": COMPUTE,
+            "LIGHTCURVE_NATS_PASSWORD_FILE": str(self.directory / "nats" / f"{COMPUTE}.password"),
+        }
+        if with_libvirt:
+            programs.append(self._role("compute", environment=as_host))
+        if settings.simulated.hosts:
+            programs.append(self._role("simulated", environment=as_host))
+        return programs
+
+    def remove_guests(self) -> None:
+        """Remove every guest of this stack from libvirt, with its networks on this machine."""
+        from ops.remove_guests import remove_guests
+
+        asyncio.run(remove_guests(self.settings()))
+
+    def erase(self) -> None:
+        """Remove everything."""
+        self.postgres.erase()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _role(self, role: str, name: str | None = None, environment: dict[str, str] | None = None) -> Program:
+        name = name or role
+        argv = (sys.executable, "-m", "ops.cli", "run", role, "--name", name, "--config", str(self.config_file))
+        return Program(name, argv, environment=environment or {})
+
+    def _secret(self, name: str, fresh: str) -> str:
+        file = self.directory / "secrets" / name
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(fresh)
+        return file.read_text()
+
+    def _config(self, nats_port: int, api_port: int, passwords: dict[str, str]) -> str:
+        url = f"http://127.0.0.1:{api_port}"
+        quoted = json.dumps  # a JSON string is a TOML string
+        secrets_dir = self.directory / "secrets"
+        lines = [
+            "# Lightcurve, all in one. Written once by `lightcurve up`; yours to change.",
+            f"state_dir = {quoted(str(self.directory))}",
+            'cell = "cell1"',
+            "",
+            "[nats]",
+            f'url = "nats://127.0.0.1:{nats_port}"',
+            f"user = {quoted(CONTROL)}",
+            f"password_file = {quoted(str(self.directory / 'nats' / f'{CONTROL}.password'))}",
+            "",
+            "[database]",
+            f"url = {quoted(self.postgres.url)}",
+            "",
+            "[api]",
+            f"port = {api_port}",
+            f"public_url = {quoted(url)}",
+            "",
+            "[compute]",
+            f"image_url = {quoted(url + '/image')}",
+            f"identity_url = {quoted(url + '/identity/v3')}",
+            'user = "compute"',
+            f"password_file = {quoted(str(secrets_dir / 'compute.password'))}",
+            "",
+            "[identity]",
+            'projects = ["admin", "demo", "service"]',
+            f"token_key_file = {quoted(str(secrets_dir / 'token.key'))}",
+        ]
+        for user, roles in USERS.items():
+            lines += ["", "[[identity.users]]", f"name = {quoted(user)}"]
+            lines += [f"password_hash = {quoted(hash_password(passwords[user]))}", "[identity.users.roles]"]
+            lines += [f"{project} = {quoted(list(names))}" for project, names in roles.items()]
+        return "\n".join([*lines, ""])
+
+    def _write_client_files(self, passwords: dict[str, str], settings: Settings) -> None:
+        """``openrc`` and ``clouds.yaml``: what the clients need to know."""
+        auth_url = f"{settings.api.public_url}/identity/v3"
+        clouds = []
+        for cloud, user, project in (("lightcurve", "admin", "admin"), ("lightcurve-demo", "demo", "demo")):
+            clouds.append(
+                f"  {cloud}:\n    auth:\n      auth_url: {auth_url}\n      username: {user}\n"
+                f"      password: {json.dumps(passwords[user])}\n      project_name: {project}\n"
+                f"      user_domain_id: default\n      project_domain_id: default\n"
+                f"    region_name: {settings.api.region}\n"
+            )
+        _write_private(self.directory / "clouds.yaml", "clouds:\n" + "".join(clouds))
+        exports = {
+            "OS_AUTH_URL": auth_url,
+            "OS_USERNAME": "admin",
+            "OS_PASSWORD": passwords["admin"],
+            "OS_PROJECT_NAME": "admin",
+            "OS_USER_DOMAIN_ID": "default",
+            "OS_PROJECT_DOMAIN_ID": "default",
+            "OS_REGION_NAME": settings.api.region,
+            "OS_IDENTITY_API_VERSION": "3",
+            "LIGHTCURVE_STATE_DIR": str(self.directory),
+        }
+        lines = [f"export {name}='{value}'" for name, value in exports.items()]
+        programs = Path(sys.executable).parent
+        lines.append(f'case ":$PATH:" in *":{programs}:"*) ;; *) export PATH=\'{programs}\':"$PATH" ;; esac')
+        _write_private(self.directory / "openrc", "\n".join([*lines, ""]))
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text)
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _answers(ready: Callable[[float], Awaitable[None]]) -> Ready:
+    async def ask() -> bool:
+        try:
+            await ready(0.5)
+        except Unavailable:
+            return False
+        return True
+
+    return ask
+
+
+def _in_thread(ready: Callable[[], bool]) -> Ready:
+    async def ask() -> bool:
+        return await asyncio.to_thread(ready)
+
+    return ask
+
+
+def running(stack: Stack) -> dict[str, object] | None:
+    """What the supervisor says of itself; None if it does not run."""
+    try:
+        state: dict[str, object] = json.loads(stack.state_file.read_text())
+        os.kill(int(str(state["pid"])), 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return state if state["phase"] != "down" else None

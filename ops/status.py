@@ -1,0 +1,119 @@
+"""``lightcurve status``: every process, every projection and its lag, every host."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+from domain.errors import LightcurveError, Unavailable
+from handlers.liveness import DOWN_AFTER
+from handlers.ports import Beat
+from ops.roles.plane import Plane, open_plane
+from ops.stack import Stack, running
+from projections.queries import Queries
+
+HEARD_SECONDS = 0.3
+"""How long signs of life are listened for: all that are kept come at once."""
+
+
+async def show(stack: Stack) -> None:
+    """Print it. Raises Unavailable if the stack does not run."""
+    state = running(stack)
+    if state is None:
+        raise Unavailable(f"no stack runs under {stack.directory}; start it with: lightcurve up")
+    print(f"stack {state['phase']}, under {stack.directory}")
+    programs = state["programs"]
+    assert isinstance(programs, dict)
+    _table(
+        ("PROCESS", "PID", "STATE", "UPTIME", "RESTARTS"),
+        [
+            (name, str(facts["pid"]), _process_state(facts), _ago(time.time() - facts["started"]), facts["restarts"])
+            for name, facts in programs.items()
+        ],
+    )
+    settings = stack.settings()
+    queries = Queries(settings.database.url)
+    await queries.open()
+    try:
+        async with open_plane(settings, "status") as plane:
+            await _projections(plane, queries)
+            await _hosts(plane, queries)
+    finally:
+        await queries.close()
+    nats = stack.nats(settings)
+    print(
+        f"\nThe log is flushed to the disk {'at once' if nats.sync == 'always' else f'every {nats.sync}'}: ", end=""
+    )
+    print("it survives the death of its process, not a power cut." if nats.sync != "always" else "it survives both.")
+
+
+async def _projections(plane: Plane, queries: Queries) -> None:
+    ends = {store.cell: await store.last_position() for store in (plane.store, plane.api_store)}
+    try:
+        positions = await queries.positions()
+    except LightcurveError as error:
+        print(f"\n{error.message}")
+        return
+    _table(
+        ("PROJECTION", "BUILD", "CELL", "POSITION", "LAG", ""),
+        [
+            (name, build, cell, position, max(0, ends.get(cell, 0) - position), "" if in_force else "being built")
+            for name, build, cell, position, in_force in positions
+        ],
+    )
+
+
+async def _hosts(plane: Plane, queries: Queries) -> None:
+    beats = await _beats(plane)
+    rows = []
+    for row in await queries.hosts():
+        beat = beats.get(f"compute/{row.name}")
+        seen = datetime.now(UTC) - beat.time if beat else None
+        state = row.state
+        rows.append(
+            (
+                row.name,
+                row.cell,
+                "up" if seen is not None and seen < DOWN_AFTER else "down",
+                "enabled" if state.enabled else f"disabled ({state.disabled_reason or 'no reason given'})",
+                _ago(seen.total_seconds()) if seen else "never",
+                f"{state.description.vcpus} vcpus, {state.description.memory_mb} MiB, {state.description.disk_gb} GB",
+                state.description.hypervisor_type,
+            )
+        )
+    _table(("HOST", "CELL", "STATE", "STATUS", "HEARD", "OFFERS", "TYPE"), rows)
+
+
+async def _beats(plane: Plane) -> dict[str, Beat]:
+    found: dict[str, Beat] = {}
+    try:
+        async with asyncio.timeout(HEARD_SECONDS), aclosing(plane.liveness.watch()) as beats:  # type: ignore[type-var]
+            async for beat in beats:
+                found[beat.name] = beat
+    except TimeoutError:
+        pass
+    return found
+
+
+def _process_state(facts: dict[str, object]) -> str:
+    try:
+        os.kill(int(str(facts["pid"])), 0)
+    except OSError:
+        return "ended"
+    return "ready" if facts.get("ready") else "starting"
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    cells = [head, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    print()
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

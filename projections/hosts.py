@@ -1,0 +1,48 @@
+"""Which hosts are there?"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from domain.host import KIND, Host
+from domain.record import Recorded
+from projections.table import Key, Rows, Table
+
+
+class HostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A host. ``state`` is the fold of its events."""
+
+    name: str
+    host_id: str
+    cell: str
+    state: Host
+
+
+TABLE = Table(
+    name="hosts",
+    row=HostRow,
+    key=("name",),
+    columns={"name": "text", "host_id": "text", "cell": "text", "state": "json"},
+)
+
+
+class Hosts:
+    """Folds each host's events into its row."""
+
+    name = "hosts"
+    version = 1
+    tables = (TABLE,)
+
+    def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:
+        """The host's own row."""
+        if recorded.aggregate.kind == "host" and recorded.version > 1:
+            yield TABLE, (recorded.aggregate.id,)
+
+    def apply(self, recorded: Recorded, rows: Rows) -> None:
+        """Fold one event."""
+        if recorded.aggregate.kind != "host":
+            return
+        row: HostRow | None = rows.get(TABLE, (recorded.aggregate.id,)) if recorded.version > 1 else None
+        state = KIND.evolve(row.state if row else None, recorded.event, recorded.meta)
+        name = recorded.aggregate.id
+        rows.put(TABLE, HostRow(name=name, host_id=state.id, cell=recorded.cell, state=state))

@@ -1,0 +1,165 @@
+"""What was done to a server, by whom, and how did it go? Nova's os-instance-actions.
+
+An action is everything that one request id did to one server; its events are the steps, with Nova's names.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from domain.record import Recorded
+from domain.server import events as e
+from projections.table import Key, Rows, Table
+
+SCHEDULE, BUILD = "conductor_schedule_and_build_instances", "compute__do_build_and_run_instance"
+
+STARTS: dict[type, tuple[str, str]] = {
+    e.ServerRequested: ("create", SCHEDULE),
+    e.ServerStopRequested: ("stop", "compute_stop_instance"),
+    e.ServerStartRequested: ("start", "compute_start_instance"),
+    e.ServerRebootRequested: ("reboot", "compute_reboot_instance"),
+    e.ServerDeleteRequested: ("delete", "compute_terminate_instance"),
+}
+"""The events that begin an action: its name, and its first step."""
+
+SUCCESSES = (e.ServerBuilt, e.ServerStopped, e.ServerStarted, e.ServerRebooted, e.ServerDeleted)
+FAILURES = (e.ServerFailed, e.ServerActionFailed)
+SUPERSEDED = "Superseded by a later action."
+
+
+class ActionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of an action. ``result`` is Success or Error once it has finished."""
+
+    event: str
+    start_time: datetime
+    finish_time: datetime | None = None
+    result: str | None = None
+    host: str | None = None
+    details: str | None = None
+    """What went wrong, fit for the tenant."""
+    admin_details: str | None = None
+    """What went wrong, for the administrator."""
+
+
+class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An action with its steps. ``message`` is "Error" if it failed, as Nova says it."""
+
+    server_id: str
+    request_id: str
+    cell: str
+    action: str
+    user_id: str | None
+    project_id: str | None
+    start_time: datetime
+    updated_at: datetime
+    finish_time: datetime | None = None
+    message: str | None = None
+    events: tuple[ActionEvent, ...] = ()
+
+
+TABLE = Table(
+    name="instance_actions",
+    row=ActionRow,
+    key=("server_id", "request_id"),
+    columns={
+        "server_id": "text",
+        "request_id": "text",
+        "cell": "text",
+        "action": "text",
+        "user_id": "text",
+        "project_id": "text",
+        "start_time": "timestamptz",
+        "updated_at": "timestamptz",
+        "finish_time": "timestamptz",
+        "message": "text",
+        "events": "json",
+    },
+)
+
+replace = msgspec.structs.replace
+
+
+class InstanceActions:
+    """Follows the servers' events. The follow-up of a request carries its request id, so that tells the action."""
+
+    name = "instance_actions"
+    version = 1
+    tables = (TABLE,)
+
+    def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:
+        """The action of the event's request, and the one that it supersedes."""
+        if recorded.aggregate.kind != "server":
+            return
+        if type(recorded.event) not in STARTS:
+            yield TABLE, (recorded.aggregate.id, recorded.meta.request_id)
+        elif supersedes := getattr(recorded.event, "supersedes", None):
+            yield TABLE, (recorded.aggregate.id, supersedes)
+
+    def apply(self, recorded: Recorded, rows: Rows) -> None:
+        """Begin, continue or end an action."""
+        if recorded.aggregate.kind != "server":
+            return
+        event, meta = recorded.event, recorded.meta
+        start = STARTS.get(type(event))
+        if start:
+            superseded = _open(rows, recorded, getattr(event, "supersedes", None))
+            if superseded:
+                rows.put(TABLE, _end(superseded, meta.time, "Error", SUPERSEDED))
+            rows.put(TABLE, _begin(recorded, *start))
+            return
+        action = _open(rows, recorded, meta.request_id)
+        if action is None:
+            return
+        match event:
+            case e.ServerPlaced():
+                action = _next_step(_end_step(action, meta.time, "Success"), BUILD, meta.time, event.host)
+            case e.ServerBuildFailed():
+                action = _end_step(action, meta.time, "Error", event.fault.message, event.fault.details)
+                action = _next_step(action, SCHEDULE, meta.time)
+            case e.ServerFailed() | e.ServerActionFailed():
+                action = _end(action, meta.time, "Error", event.fault.message, event.fault.details)
+            case _ if isinstance(event, SUCCESSES):
+                action = _end(action, meta.time, "Success")
+        rows.put(TABLE, action)
+
+
+def _open(rows: Rows, recorded: Recorded, request_id: str | None) -> ActionRow | None:
+    row: ActionRow | None = rows.get(TABLE, (recorded.aggregate.id, request_id)) if request_id else None
+    return row if row and row.finish_time is None else None
+
+
+def _begin(recorded: Recorded, name: str, step: str) -> ActionRow:
+    meta = recorded.meta
+    return ActionRow(
+        server_id=recorded.aggregate.id,
+        request_id=meta.request_id,
+        cell=recorded.cell,
+        action=name,
+        user_id=meta.user_id,
+        project_id=meta.project_id,
+        start_time=meta.time,
+        updated_at=meta.time,
+        events=(ActionEvent(event=step, start_time=meta.time),),
+    )
+
+
+def _next_step(action: ActionRow, event: str, at: datetime, host: str | None = None) -> ActionRow:
+    step = ActionEvent(event=event, start_time=at, host=host)
+    return replace(action, events=(*action.events, step), updated_at=at)
+
+
+def _end_step(
+    action: ActionRow, at: datetime, result: str, details: str | None = None, admin_details: str = ""
+) -> ActionRow:
+    step = replace(
+        action.events[-1], finish_time=at, result=result, details=details, admin_details=admin_details or None
+    )
+    return replace(action, events=(*action.events[:-1], step), updated_at=at)
+
+
+def _end(
+    action: ActionRow, at: datetime, result: str, details: str | None = None, admin_details: str = ""
+) -> ActionRow:
+    action = _end_step(action, at, result, details, admin_details)
+    return replace(action, finish_time=at, message="Error" if result == "Error" else None)

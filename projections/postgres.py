@@ -1,0 +1,260 @@
+"""Rows in PostgreSQL: a batch of events is one transaction, and the position is written in it.
+
+Each build of a projection has tables of its own; views under the plain names show the build in force. So a
+projection can be built anew beside the old one while that still answers, and the change-over is one transaction.
+Rows travel as JSON both ways: one statement a table and batch, without any work per column in Python.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from domain.record import Recorded
+from projections.table import Key, Projection, Table
+
+CACHED_ROWS = 50_000
+"""Rows kept in memory, a table; the writer is alone, so they are as the database has them."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS projection_builds (
+    build serial PRIMARY KEY, name text NOT NULL, version int NOT NULL, in_force boolean NOT NULL
+);
+CREATE TABLE IF NOT EXISTS projection_positions (
+    build int NOT NULL REFERENCES projection_builds ON DELETE CASCADE,
+    cell text NOT NULL, position bigint NOT NULL,
+    PRIMARY KEY (build, cell)
+);
+"""
+
+WRITER_LOCK = 7_243_001
+"""Advisory lock: one writer a database."""
+
+
+class Build(NamedTuple):
+    """One building of a projection's tables."""
+
+    number: int
+    projection: Projection
+
+    def table(self, table: Table) -> sql.Identifier:
+        """The name of this build's own table."""
+        return sql.Identifier(f"{table.name}__{self.number}")
+
+
+async def connect(url: str, name: str) -> AsyncConnection[Any]:
+    """A connection whose commits do not wait for the disk: what a power cut takes is read again from the log."""
+    connection = await AsyncConnection.connect(url, autocommit=True, application_name=name)
+    await connection.execute("SET synchronous_commit = off")
+    await connection.execute("SET timezone = 'UTC'")
+    return connection
+
+
+class PostgresRows:
+    """The rows of some builds, for the one writer of the database."""
+
+    def __init__(self, connection: AsyncConnection[Any], builds: list[Build]) -> None:
+        self._connection = connection
+        self.builds = builds
+        self.positions: dict[tuple[int, str], int] = {}
+        """By build and cell."""
+        self._cache: dict[str, dict[Key, Any]] = {}
+        self._dirty: dict[str, dict[Key, Any]] = {}
+        self._types = {
+            table.name: msgspec.json.Decoder(list[table.row])  # type: ignore[name-defined]
+            for build in builds
+            for table in build.projection.tables
+        }
+
+    async def open(self) -> None:
+        """Learn the positions."""
+        cursor = await self._connection.execute("SELECT build, cell, position FROM projection_positions")
+        numbers = {build.number for build in self.builds}
+        self.positions = {(build, cell): position async for build, cell, position in cursor if build in numbers}
+
+    def position(self, cell: str) -> int:
+        """Up to where all builds have read a cell."""
+        return min((self.positions.get((build.number, cell), 0) for build in self.builds), default=0)
+
+    def get(self, table: Table, key: Key) -> Any | None:
+        """One row, if it was named by ``reads`` or put before."""
+        return self._cache[table.name].get(key)
+
+    def put(self, table: Table, row: msgspec.Struct) -> None:
+        """Insert or replace, with the batch."""
+        key = table.key_of(row)
+        self._cache[table.name][key] = row
+        self._dirty[table.name][key] = row
+
+    async def apply(self, batch: list[Recorded]) -> None:
+        """Apply a batch of one cell's events in one transaction; what was applied before is passed over."""
+        if not batch:
+            return
+        for name in self._types:
+            cached = self._cache.setdefault(name, {})
+            if len(cached) > CACHED_ROWS:
+                cached.clear()
+            self._dirty[name] = {}
+        cell, last = batch[0].cell, batch[-1].position
+        try:
+            async with self._connection.transaction():
+                for build in self.builds:
+                    done = self.positions.get((build.number, cell), 0)
+                    await self._apply(build, [recorded for recorded in batch if recorded.position > done])
+                await self._write_positions(cell, last)
+        except BaseException:
+            self._cache.clear()
+            raise
+        for build in self.builds:
+            self.positions[build.number, cell] = max(last, self.positions.get((build.number, cell), 0))
+
+    async def _apply(self, build: Build, batch: list[Recorded]) -> None:
+        reads: dict[str, set[Key]] = {}
+        for recorded in batch:
+            for table, key in build.projection.reads(recorded):
+                if key not in self._cache[table.name]:
+                    reads.setdefault(table.name, set()).add(key)
+        for table in build.projection.tables:
+            if keys := reads.get(table.name):
+                await self._load(build, table, keys)
+        for recorded in batch:
+            build.projection.apply(recorded, self)
+        for table in build.projection.tables:
+            if rows := self._dirty[table.name]:
+                await self._write(build, table, rows.values())
+
+    async def _load(self, build: Build, table: Table, keys: set[Key]) -> None:
+        wanted = msgspec.json.encode([dict(zip(table.key, key, strict=True)) for key in keys]).decode()
+        query = sql.SQL(
+            "SELECT coalesce(json_agg(t), '[]')::text FROM {table} t WHERE ({qualified}) IN"
+            " (SELECT {key} FROM json_populate_recordset(null::{table}, %s::json))"
+        )
+        cursor = await self._connection.execute(
+            query.format(
+                table=build.table(table),
+                key=_names(table.key),
+                qualified=sql.SQL(", ").join(sql.Identifier("t", name) for name in table.key),
+            ),
+            (wanted,),
+        )
+        found = await cursor.fetchone()
+        assert found is not None
+        for row in self._types[table.name].decode(found[0]):
+            self._cache[table.name][table.key_of(row)] = row
+
+    async def _write(self, build: Build, table: Table, rows: Iterable[msgspec.Struct]) -> None:
+        query = sql.SQL(
+            "INSERT INTO {table} SELECT * FROM json_populate_recordset(null::{table}, %s::json)"
+            " ON CONFLICT ({key}) DO UPDATE SET {sets}"
+        )
+        sets = [
+            sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name))
+            for name in table.columns
+            if name not in table.key
+        ]
+        await self._connection.execute(
+            query.format(table=build.table(table), key=_names(table.key), sets=sql.SQL(", ").join(sets)),
+            (msgspec.json.encode(list(rows)).decode(),),
+        )
+
+    async def _write_positions(self, cell: str, position: int) -> None:
+        await self._connection.execute(
+            "INSERT INTO projection_positions (build, cell, position) SELECT unnest(%s::int[]), %s, %s"
+            " ON CONFLICT (build, cell) DO UPDATE SET"
+            " position = greatest(projection_positions.position, EXCLUDED.position)",
+            ([build.number for build in self.builds], cell, position),
+        )
+
+
+async def lock_writer(connection: AsyncConnection[Any]) -> bool:
+    """Become the database's one writer; False if another is."""
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (WRITER_LOCK,))
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def builds_in_force(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:
+    """The builds that answer now. A projection that has none gets an empty one."""
+    await connection.execute(SCHEMA)
+    builds = []
+    for projection in projections:
+        cursor = await connection.execute(
+            "SELECT build FROM projection_builds WHERE name = %s AND in_force", (projection.name,)
+        )
+        row = await cursor.fetchone()
+        if row:
+            builds.append(Build(row[0], projection))
+        else:
+            async with connection.transaction():
+                build = await begin_build(connection, projection)
+                await put_in_force(connection, build)
+            builds.append(build)
+    return builds
+
+
+async def outdated(connection: AsyncConnection[Any], builds: Iterable[Build]) -> list[Projection]:
+    """The projections whose build in force is of another version than today's code."""
+    cursor = await connection.execute("SELECT build, version FROM projection_builds")
+    versions: dict[int, int] = {build: version async for build, version in cursor}
+    return [build.projection for build in builds if versions[build.number] != build.projection.version]
+
+
+async def unfinished_builds(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:
+    """Builds that were begun and never put in force, because their process ended."""
+    by_name = {projection.name: projection for projection in projections}
+    cursor = await connection.execute("SELECT build, name FROM projection_builds WHERE NOT in_force")
+    return [Build(number, by_name[name]) async for number, name in cursor if name in by_name]
+
+
+async def begin_build(connection: AsyncConnection[Any], projection: Projection) -> Build:
+    """Empty tables for a new build; the one in force still answers."""
+    cursor = await connection.execute(
+        "INSERT INTO projection_builds (name, version, in_force) VALUES (%s, %s, false) RETURNING build",
+        (projection.name, projection.version),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    build = Build(row[0], projection)
+    for table in projection.tables:
+        columns = [
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in table.columns.items()
+        ]
+        await connection.execute(
+            sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
+                build.table(table), sql.SQL(", ").join(columns), _names(table.key)
+            )
+        )
+        for index in table.indexes:
+            await connection.execute(sql.SQL("CREATE INDEX ON {} {}").format(build.table(table), sql.SQL(index)))
+    return build
+
+
+async def put_in_force(connection: AsyncConnection[Any], build: Build) -> None:
+    """Let a build answer from now on, and drop the one before. Call it in a transaction."""
+    name = build.projection.name
+    cursor = await connection.execute("SELECT build FROM projection_builds WHERE name = %s AND in_force", (name,))
+    old = [Build(number, build.projection) async for (number,) in cursor]
+    for table in build.projection.tables:
+        await connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(table.name)))
+        await connection.execute(
+            sql.SQL("CREATE VIEW {} AS SELECT * FROM {}").format(sql.Identifier(table.name), build.table(table))
+        )
+    for before in old:
+        await drop_build(connection, before)
+    await connection.execute("UPDATE projection_builds SET in_force = true WHERE build = %s", (build.number,))
+
+
+async def drop_build(connection: AsyncConnection[Any], build: Build) -> None:
+    """Remove a build and its tables."""
+    for table in build.projection.tables:
+        await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(build.table(table)))
+    await connection.execute("DELETE FROM projection_builds WHERE build = %s", (build.number,))
+
+
+def _names(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(name) for name in names)
+
+
+DatabaseError = psycopg.Error

@@ -1,0 +1,258 @@
+"""The questions, asked of PostgreSQL. Every list is one indexed query."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from domain.errors import Invalid, Unavailable
+from domain.server.state import Server
+from projections.event_log import LogRow
+from projections.hosts import HostRow
+from projections.instance_actions import ActionRow
+from projections.server_filter import ServerFilter
+
+MAX_CONNECTIONS = 8
+WAIT_SECONDS = 10.0
+"""How long a question waits for the database."""
+
+SORT_COLUMNS = {
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "display_name": "name",
+    "uuid": "id",
+    "vm_state": "vm_state",
+    "task_state": "task_state",
+    "power_state": "power_state",
+    "host": "host",
+    "launched_at": "launched_at",
+    "terminated_at": "state->>'terminated_at'",
+    "project_id": "project_id",
+    "user_id": "user_id",
+    "key_name": "state->>'key_name'",
+    "image_ref": "image_id",
+    "instance_type_id": "flavor_id",
+    "availability_zone": "availability_zone",
+}
+
+NEVER_EMPTY = ("created_at", "id", "name", "updated_at", "vm_state", "project_id", "user_id", "flavor_id")
+
+EQUALITIES = {
+    "project_id": "project_id",
+    "user_id": "user_id",
+    "host": "host",
+    "availability_zone": "availability_zone",
+    "flavor_id": "flavor_id",
+    "image_id": "image_id",
+    "key_name": "state->>'key_name'",
+    "reservation_id": "state->>'reservation_id'",
+    "power_state": "power_state",
+}
+"""Fields of a ServerFilter that must equal a column."""
+
+server_decoder = msgspec.json.Decoder(Server)
+action_decoder = msgspec.json.Decoder(ActionRow)
+actions_decoder = msgspec.json.Decoder(list[ActionRow])
+hosts_decoder = msgspec.json.Decoder(list[HostRow])
+log_decoder = msgspec.json.Decoder(list[LogRow])
+
+
+class Queries:
+    """Questions to one read database."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = AsyncConnectionPool(
+            url,
+            open=False,
+            min_size=1,
+            max_size=MAX_CONNECTIONS,
+            timeout=WAIT_SECONDS,
+            kwargs={"autocommit": True, "options": "-c timezone=UTC", "prepare_threshold": 2},
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    async def open(self) -> None:
+        """Begin to connect; a database that is not there yet is waited for by each question."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    async def server(self, server_id: str) -> Server | None:
+        """A server, also a deleted one."""
+        rows = await self._rows("SELECT state::text FROM servers WHERE id = %s", server_id)
+        return server_decoder.decode(rows[0][0]) if rows else None
+
+    async def servers(self, wanted: ServerFilter) -> list[Server]:
+        """One page of servers. Raises Invalid for an unknown marker or a malformed regular expression."""
+        clauses, values = _conditions(wanted)
+        order = [(SORT_COLUMNS[key], direction) for key, direction in wanted.sort]
+        if ("id", "asc") not in order and ("id", "desc") not in order:
+            order.append(("id", order[-1][1] if order else "desc"))
+        if wanted.marker is not None:
+            clause, more = await self._after(wanted.marker, order)
+            clauses.append(clause)
+            values.extend(more)
+        text = "SELECT state::text FROM servers"
+        if clauses:
+            text += " WHERE " + " AND ".join(clauses)
+        text += " ORDER BY " + ", ".join(_ordered(column, direction) for column, direction in order)
+        if wanted.limit is not None:
+            text += " LIMIT %s"
+            values.append(wanted.limit)
+        try:
+            rows = await self._rows(text, *values)
+        except psycopg.errors.InvalidRegularExpression as error:
+            raise Invalid(f"Invalid regular expression in the name filter: {error.diag.message_primary}") from None
+        return [server_decoder.decode(row[0]) for row in rows]
+
+    async def actions(self, server_id: str) -> list[ActionRow]:
+        """What was asked of a server, newest first."""
+        text = (
+            "SELECT coalesce(json_agg(a ORDER BY a.start_time DESC), '[]')::text FROM instance_actions a"
+            " WHERE server_id = %s"
+        )
+        return actions_decoder.decode((await self._rows(text, server_id))[0][0])
+
+    async def action(self, server_id: str, request_id: str) -> ActionRow | None:
+        """One request's action."""
+        text = "SELECT row_to_json(a)::text FROM instance_actions a WHERE server_id = %s AND request_id = %s"
+        rows = await self._rows(text, server_id, request_id)
+        return action_decoder.decode(rows[0][0]) if rows else None
+
+    async def hosts(self) -> list[HostRow]:
+        """All hosts, by name."""
+        text = "SELECT coalesce(json_agg(h ORDER BY h.name), '[]')::text FROM hosts h"
+        return hosts_decoder.decode((await self._rows(text))[0][0])
+
+    async def host(self, name: str) -> HostRow | None:
+        """One host."""
+        text = "SELECT coalesce(json_agg(h), '[]')::text FROM hosts h WHERE name = %s"
+        found = hosts_decoder.decode((await self._rows(text, name))[0][0])
+        return found[0] if found else None
+
+    async def log(
+        self,
+        *,
+        server_id: str | None = None,
+        request_id: str | None = None,
+        kind: str | None = None,
+        limit: int = 1000,
+    ) -> list[LogRow]:
+        """The newest events that match, oldest first. Of a server: also what was claimed or reserved for it."""
+        text = (
+            "SELECT coalesce(json_agg(e ORDER BY e.time, e.cell, e.position, e.part), '[]')::text FROM ("
+            " SELECT * FROM event_log WHERE (%(server)s::text IS NULL OR server_id = %(server)s)"
+            " AND (%(request)s::text IS NULL OR request_id = %(request)s)"
+            " AND (%(type)s::text IS NULL OR type LIKE %(type)s || '%%')"
+            " ORDER BY time DESC, position DESC LIMIT %(limit)s) e"
+        )
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                text, {"server": server_id, "request": request_id, "type": kind, "limit": limit}
+            )
+            row = await cursor.fetchone()
+        assert row is not None
+        return log_decoder.decode(row[0])
+
+    async def servers_named(self, name: str) -> list[Server]:
+        """Every server of that name or id, also the deleted, newest first."""
+        text = "SELECT state::text FROM servers WHERE id = %s OR name = %s ORDER BY created_at DESC"
+        return [server_decoder.decode(row[0]) for row in await self._rows(text, name, name)]
+
+    async def positions(self) -> list[tuple[str, int, str, int, bool]]:
+        """Of every build: projection, build, cell, position, and whether it is in force."""
+        text = (
+            "SELECT name, build, cell, position, in_force FROM projection_builds"
+            " JOIN projection_positions USING (build) ORDER BY name, build, cell"
+        )
+        return await self._rows(text)
+
+    async def unfinished(self, cell: str) -> tuple[list[str], int]:
+        """The ids of a cell's servers with an action under way, and the position for which that holds."""
+        text = (
+            "SELECT (SELECT coalesce(min(position), 0) FROM projection_positions JOIN projection_builds b"
+            " USING (build) WHERE b.name = 'servers' AND b.in_force AND cell = %s),"
+            " ARRAY(SELECT id FROM servers WHERE cell = %s AND unfinished)"
+        )
+        try:
+            position, ids = (await self._rows(text, cell, cell))[0]
+        except psycopg.errors.UndefinedTable:
+            raise Unavailable("The projector has not made its tables yet.") from None
+        return ids, position
+
+    async def _after(self, marker: str, order: list[tuple[str, str]]) -> tuple[str, list[Any]]:
+        """The condition that selects what comes after the marker in this order."""
+        columns = ", ".join(column for column, _ in order)
+        rows = await self._rows(f"SELECT {columns} FROM servers WHERE id = %s", marker)  # noqa: S608
+        if not rows:
+            raise Invalid(f"marker [{marker}] not found")
+        alternatives, values = [], list[Any]()
+        equal: list[str] = []
+        equal_values: list[Any] = []
+        for (column, direction), value in zip(order, rows[0], strict=True):
+            if value is not None:
+                sign = ">" if direction == "asc" else "<"
+                alternatives.append(" AND ".join([*equal, f"({column} {sign} %s OR {column} IS NULL)"]))
+                values += [*equal_values, value]
+            equal.append(f"{column} IS NOT DISTINCT FROM %s")
+            equal_values.append(value)
+        return f"({' OR '.join(f'({part})' for part in alternatives)})", values
+
+    async def _rows(self, text: str, *values: Any) -> list[Any]:
+        async with self._connection() as connection:
+            cursor = await connection.execute(sql.SQL(text), values)
+            return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise Unavailable("The read database does not answer.") from error
+
+
+def _ordered(column: str, direction: str) -> str:
+    """Empty values come last; said only where there may be some, since an index serves the plain order."""
+    return f"{column} {direction}" + ("" if column in NEVER_EMPTY else " NULLS LAST")
+
+
+def _conditions(wanted: ServerFilter) -> tuple[list[str], list[Any]]:
+    clauses: list[str] = []
+    values: list[Any] = []
+
+    def add(clause: str, *more: Any) -> None:
+        clauses.append(clause)
+        values.extend(more)
+
+    for field, column in EQUALITIES.items():
+        value = getattr(wanted, field)
+        if value is not None:
+            add(f"{column} = %s", value)
+    if wanted.deleted is not None:
+        # Written out, not passed: only so does the planner see that the partial indexes serve.
+        add("deleted" if wanted.deleted else "NOT deleted")
+    if wanted.name is not None:
+        # A plain word is by far the commonest, and needs no regular expression.
+        plain = re.fullmatch(r"[\w-]+", wanted.name)
+        add("position(%s in name) > 0" if plain else "name ~ %s", wanted.name)
+    if wanted.ids:
+        add("id = ANY(%s)", list(wanted.ids))
+    if wanted.vm_states:
+        add("vm_state = ANY(%s)", list(wanted.vm_states))
+    if wanted.task_states:
+        named = [state for state in wanted.task_states if state is not None]
+        nothing = " OR task_state IS NULL" if None in wanted.task_states else ""
+        add(f"(task_state = ANY(%s){nothing})", named)
+    if wanted.changes_since:
+        add("updated_at >= %s", wanted.changes_since)
+    if wanted.changes_before:
+        add("updated_at <= %s", wanted.changes_before)
+    return clauses, values

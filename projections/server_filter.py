@@ -1,0 +1,59 @@
+"""What a listing of servers may be narrowed by, sorted by and paged by."""
+
+from datetime import datetime
+
+import msgspec
+
+from domain.guest import PowerState
+
+SORT_KEYS = (
+    "created_at",
+    "updated_at",
+    "display_name",
+    "uuid",
+    "vm_state",
+    "task_state",
+    "power_state",
+    "host",
+    "launched_at",
+    "terminated_at",
+    "project_id",
+    "user_id",
+    "key_name",
+    "image_ref",
+    "instance_type_id",
+    "availability_zone",
+)
+"""Nova's names of what a listing can be sorted by."""
+
+NEWEST_FIRST = (("created_at", "desc"), ("uuid", "desc"))
+
+
+class ServerFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """All given conditions hold at once; an empty tuple or None is no condition."""
+
+    project_id: str | None = None
+    user_id: str | None = None
+    name: str | None = None
+    """A regular expression, found anywhere in the name."""
+    vm_states: tuple[str, ...] = ()
+    task_states: tuple[str | None, ...] = ()
+    power_state: PowerState | None = None
+    ids: tuple[str, ...] = ()
+    host: str | None = None
+    availability_zone: str | None = None
+    flavor_id: str | None = None
+    image_id: str | None = None
+    key_name: str | None = None
+    reservation_id: str | None = None
+    deleted: bool | None = False
+    """Only the living, only the deleted, or (None) both."""
+    changes_since: datetime | None = None
+    """Changed at this moment or later."""
+    changes_before: datetime | None = None
+    """Changed at this moment or before."""
+    marker: str | None = None
+    """The id of the last server of the page before."""
+    limit: int | None = None
+    sort: tuple[tuple[str, str], ...] = NEWEST_FIRST
+    """Names out of SORT_KEYS, each with ``asc`` or ``desc``; the id settles ties."""

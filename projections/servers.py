@@ -1,0 +1,117 @@
+"""Which servers are there? A row each: the state, beside the columns that lists are filtered and sorted by."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from domain.record import Recorded
+from domain.server.state import DELETED, KIND, Server
+from projections.table import Key, Rows, Table
+
+
+class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A server. ``state`` is the fold of its events, as JSON."""
+
+    id: str
+    cell: str
+    project_id: str
+    user_id: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    launched_at: datetime | None
+    vm_state: str
+    task_state: str | None
+    power_state: int
+    host: str | None
+    flavor_id: str
+    image_id: str | None
+    availability_zone: str | None
+    deleted: bool
+    unfinished: bool
+    """An action is under way."""
+    state: msgspec.Raw
+
+
+TABLE = Table(
+    name="servers",
+    row=ServerRow,
+    key=("id",),
+    columns={
+        "id": "text",
+        "cell": "text",
+        "project_id": "text",
+        "user_id": "text",
+        "name": "text",
+        "created_at": "timestamptz",
+        "updated_at": "timestamptz",
+        "launched_at": "timestamptz",
+        "vm_state": "text",
+        "task_state": "text",
+        "power_state": "int",
+        "host": "text",
+        "flavor_id": "text",
+        "image_id": "text",
+        "availability_zone": "text",
+        "deleted": "boolean",
+        "unfinished": "boolean",
+        "state": "json",
+    },
+    indexes=(
+        "(project_id, created_at DESC, id DESC) WHERE NOT deleted",
+        "(created_at DESC, id DESC)",
+        "(name) WHERE NOT deleted",
+        "(cell) WHERE unfinished",
+        "(host) WHERE NOT deleted",
+    ),
+)
+
+encoder = msgspec.json.Encoder()
+decoder = msgspec.json.Decoder(Server)
+
+
+def row_of(cell: str, server: Server) -> ServerRow:
+    """The row of a server."""
+    return ServerRow(
+        id=server.id,
+        cell=cell,
+        project_id=server.project_id,
+        user_id=server.user_id,
+        name=server.name,
+        created_at=server.created_at,
+        updated_at=server.updated_at,
+        launched_at=server.launched_at,
+        vm_state=server.vm_state,
+        task_state=server.task_state,
+        power_state=server.power_state,
+        host=server.host,
+        flavor_id=server.flavor.id,
+        image_id=server.image.id if server.image else None,
+        availability_zone=server.availability_zone,
+        deleted=server.vm_state == DELETED,
+        unfinished=server.action is not None,
+        state=msgspec.Raw(encoder.encode(server)),
+    )
+
+
+class Servers:
+    """Folds each server's events into its row."""
+
+    name = "servers"
+    version = 1
+    tables = (TABLE,)
+
+    def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:
+        """The server's own row, unless this is its first event."""
+        if recorded.aggregate.kind == "server" and recorded.version > 1:
+            yield TABLE, (recorded.aggregate.id,)
+
+    def apply(self, recorded: Recorded, rows: Rows) -> None:
+        """Fold one event. An abandoned id never was a server."""
+        if recorded.aggregate.kind != "server":
+            return
+        row = rows.get(TABLE, (recorded.aggregate.id,)) if recorded.version > 1 else None
+        state = KIND.evolve(decoder.decode(row.state) if row else None, recorded.event, recorded.meta)
+        if not state.abandoned:
+            rows.put(TABLE, row_of(recorded.cell, state))

@@ -1,0 +1,1 @@
+from tests.libvirt_fixtures import libvirtd  # noqa: F401 (a fixture)

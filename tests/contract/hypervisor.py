@@ -1,0 +1,98 @@
+"""The places where the contract of the Hypervisor port has to hold."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Protocol
+from uuid import uuid4
+
+from adapters.simulated import SimulatedHypervisor
+from domain.guest import GuestSpec, PowerState
+from handlers.ports import Hypervisor
+from tests.clocks import InstantClock
+from tests.real_libvirt import LocalImages, blank_disk, guest_spec, hypervisor, nic, traces, virsh
+
+
+class Host(Protocol):
+    """A host, and what an agent has no hand in."""
+
+    def agent(self) -> Hypervisor:
+        """The host in the hands of a new agent, as after a crash of the one before."""
+        ...
+
+    def spec(self) -> GuestSpec:
+        """A guest that fits."""
+        ...
+
+    def broken_spec(self) -> GuestSpec:
+        """A guest whose build fails."""
+        ...
+
+    def power_off_from_within(self, spec: GuestSpec) -> None:
+        """The guest ends by itself."""
+        ...
+
+    def left(self) -> set[str]:
+        """What guests left on the host."""
+        ...
+
+
+class SimulatedHost:
+    """In memory."""
+
+    def __init__(self) -> None:
+        self._hypervisor = SimulatedHypervisor("node1", InstantClock(), Random(1))
+        self._hypervisor.behaviour["build"].delay = (0.1, 0.2)
+
+    def agent(self) -> Hypervisor:
+        return self._hypervisor
+
+    def spec(self) -> GuestSpec:
+        return guest_spec(None)
+
+    def broken_spec(self) -> GuestSpec:
+        self._hypervisor.behaviour["build"].fail_next = 1
+        return guest_spec(None)
+
+    def power_off_from_within(self, spec: GuestSpec) -> None:
+        self._hypervisor.happen(spec.server_id, PowerState.SHUTDOWN)
+
+    def left(self) -> set[str]:
+        return set(self._hypervisor._guests)
+
+
+class LibvirtHost:
+    """On the real libvirt; its guests have empty disks, and so hang in the firmware."""
+
+    def __init__(self, directory: Path) -> None:
+        self._dir = directory
+        self._images = LocalImages()
+        self._image = self._images.add(blank_disk(directory))
+        self._network = str(uuid4())
+
+    def agent(self) -> Hypervisor:
+        return hypervisor(self._dir / "state", self._images)
+
+    def spec(self) -> GuestSpec:
+        return guest_spec(self._image, nic(self._network))
+
+    def broken_spec(self) -> GuestSpec:
+        # Refused at the very last step, when everything else has been made.
+        return guest_spec(self._image, nic(self._network, mac_address="not an address"))
+
+    def power_off_from_within(self, spec: GuestSpec) -> None:
+        virsh("destroy", spec.instance_name)
+
+    def left(self) -> set[str]:
+        return traces(self._dir / "state", self._network)
+
+
+@contextlib.asynccontextmanager
+async def cleared(host: Host) -> AsyncIterator[Hypervisor]:
+    """An agent on the host; afterwards every guest is destroyed, and nothing of any is left."""
+    agent = host.agent()
+    yield agent
+    for guest in await agent.guests():
+        await agent.destroy(guest.server_id)
+    assert host.left() == set()

@@ -1,0 +1,156 @@
+"""What every hypervisor promises."""
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from domain.errors import HostFailed
+from domain.guest import GuestSpec, GuestState, PowerState
+from tests.aio import asynchronous
+from tests.contract.hypervisor import Host, LibvirtHost, SimulatedHost, cleared
+from tests.waiting import until
+
+
+@pytest.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.libvirt)])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
+    """One contract, each place where it has to hold."""
+    if request.param == "simulated":
+        return SimulatedHost()
+    request.getfixturevalue("libvirtd")
+    return LibvirtHost(tmp_path)
+
+
+def state(spec: GuestSpec, power_state: PowerState) -> GuestState:
+    return GuestState(server_id=spec.server_id, epoch=spec.epoch, power_state=power_state)
+
+
+@asynchronous
+async def test_a_life(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec, other = host.spec(), host.spec()
+        running, off = state(spec, PowerState.RUNNING), state(spec, PowerState.SHUTDOWN)
+        assert await agent.build(spec) == running
+        assert await agent.build(spec) == running
+        assert await agent.guests() == [running]
+        await agent.build(other)
+        assert await agent.start(spec.server_id) == running
+        assert await agent.stop(spec.server_id, 0) == off
+        assert await agent.stop(spec.server_id, 0) == off
+        assert off in await agent.guests()
+        assert await agent.reboot(spec.server_id, hard=True, timeout=0) == running
+        assert await agent.reboot(spec.server_id, hard=False, timeout=0) == running
+        assert await agent.stop(spec.server_id, 0) == off
+        assert await agent.start(spec.server_id) == running
+        assert isinstance(await agent.console_log(spec.server_id, 1), str)
+        await agent.destroy(spec.server_id)
+        await agent.destroy(spec.server_id)
+        assert await agent.guests() == [state(other, PowerState.RUNNING)]
+
+
+@asynchronous
+async def test_a_guest_that_is_not_here(host: Host) -> None:
+    async with cleared(host) as agent:
+        absent = host.spec().server_id
+        for attempt in (
+            agent.start(absent),
+            agent.stop(absent, 0),
+            agent.reboot(absent, hard=True, timeout=0),
+            agent.console_log(absent, None),
+        ):
+            with pytest.raises(HostFailed):
+                await attempt
+        await agent.destroy(absent)
+
+
+@asynchronous
+async def test_a_newer_assignment_replaces_and_an_older_one_is_refused(host: Host) -> None:
+    async with cleared(host) as agent:
+        first = host.spec()
+        second = msgspec.structs.replace(first, epoch=2)
+        await agent.build(first)
+        assert await agent.build(second) == state(second, PowerState.RUNNING)
+        with pytest.raises(HostFailed, match="void"):
+            await agent.build(first)
+        assert await agent.guests() == [state(second, PowerState.RUNNING)]
+
+
+@asynchronous
+async def test_a_failed_build_leaves_nothing(host: Host) -> None:
+    async with cleared(host) as agent:
+        with pytest.raises(HostFailed) as failure:
+            await agent.build(host.broken_spec())
+        assert failure.value.details
+        assert "/" not in failure.value.message
+        assert await agent.guests() == []
+        assert host.left() == set()
+
+
+@asynchronous
+async def test_an_interrupted_build_is_completed_or_removed_by_the_next_agent(host: Host) -> None:
+    async with cleared(host) as agent:
+        for turns in (1, 2, 3, 5, 8, 40):
+            spec, unwanted = host.spec(), host.spec()
+            for each in (spec, unwanted):
+                build = asyncio.create_task(agent.build(each))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                build.cancel()
+                await asyncio.wait([build])
+            agent = host.agent()
+            assert await agent.build(spec) == state(spec, PowerState.RUNNING)
+            await agent.destroy(unwanted.server_id)
+            assert await agent.guests() == [state(spec, PowerState.RUNNING)]
+            await agent.destroy(spec.server_id)
+            assert host.left() == set()
+
+
+@asynchronous
+async def test_the_next_agent_goes_on(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        successor = host.agent()
+        assert await successor.guests() == [state(spec, PowerState.RUNNING)]
+        assert await successor.build(spec) == state(spec, PowerState.RUNNING)
+        assert await successor.stop(spec.server_id, 0) == state(spec, PowerState.SHUTDOWN)
+        assert await successor.start(spec.server_id) == state(spec, PowerState.RUNNING)
+
+
+@asynchronous
+async def test_only_what_nobody_asked_for_is_news(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        news: list[GuestState] = []
+
+        async def listen() -> None:
+            async with aclosing(agent.watch()) as events:
+                async for event in events:
+                    news.append(event.state)
+
+        await agent.build(spec)
+        listening = asyncio.create_task(listen())
+        await agent.stop(spec.server_id, 0)
+        await agent.start(spec.server_id)
+        await agent.reboot(spec.server_id, hard=True, timeout=0)
+        for _ in range(2):
+            host.power_off_from_within(spec)
+            await until(lambda: news and news[-1].power_state is PowerState.SHUTDOWN)
+            assert news == [state(spec, PowerState.SHUTDOWN)]
+            news.clear()
+            await agent.start(spec.server_id)
+        await agent.destroy(spec.server_id)
+        assert news == []
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+@asynchronous
+async def test_what_a_host_offers(host: Host) -> None:
+    async with cleared(host) as agent:
+        offer = await agent.describe()
+        assert offer.name == "node1"
+        assert min(offer.vcpus, offer.memory_mb, offer.disk_gb) > 0
+        assert offer.hypervisor_version >= 1_000_000
