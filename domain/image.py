@@ -106,9 +106,7 @@ def upload(image: Image | None, image_id: str, event: ImageUploaded) -> ImageUpl
     if image.status != "queued":
         raise Refused("image.not_queued", f"Image status transition from {image.status} to saving is not allowed")
     if image.disk_format is None or image.container_format is None:
-        raise Refused(
-            "image.no_format", "Properties disk_format, container_format must be set prior to saving data."
-        )
+        raise Refused("image.no_format", "Properties disk_format, container_format must be set prior to saving data.")
     return event
 
 

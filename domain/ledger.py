@@ -148,9 +148,7 @@ def aggregate(cell: str) -> AggregateId:
     return AggregateId("ledger", cell)
 
 
-def offer(
-    ledger: Ledger, provider_id: str, name: str, inventories: dict[str, Inventory]
-) -> tuple[LedgerChange, ...]:
+def offer(ledger: Ledger, provider_id: str, name: str, inventories: dict[str, Inventory]) -> tuple[LedgerChange, ...]:
     """A host has these resources; nothing to do if that is known."""
     provider = ledger.providers.get(provider_id)
     created: tuple[LedgerChange, ...] = ()
@@ -209,9 +207,7 @@ def imbalances(ledger: Ledger) -> list[str]:
             inventory = provider.inventories.get(resource_class)
             if used > (inventory.capacity if inventory else 0):
                 found.append(f"{provider.name}: {used} {resource_class} used beyond its capacity")
-    found.extend(
-        f"unknown provider {provider_id}: {amount} {name}" for (provider_id, name), amount in sums.items()
-    )
+    found.extend(f"unknown provider {provider_id}: {amount} {name}" for (provider_id, name), amount in sums.items())
     return found
 
 

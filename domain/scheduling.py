@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import NoCapacity
+from domain.errors import NoCapacity, Stale
 from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Amounts, Claimed, Ledger
 
 NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
@@ -58,11 +58,13 @@ def place(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> Clai
     """The claim on the best host. ``hosts`` is by id.
 
     A claim of the same (server, epoch) that stands already is the answer: asking again changes nothing.
-    Raises NoCapacity, with the number of hosts that each rule removed.
+    Raises NoCapacity, with the number of hosts that each rule removed; Stale for an epoch that is over.
     """
     standing = ledger.claims.get(wanted.server_id)
     if standing and standing.epoch == wanted.epoch:
         return standing
+    if standing and standing.epoch > wanted.epoch:
+        raise Stale(f"Server {wanted.server_id} was assigned anew meanwhile.")
     fits = _fits(ledger, wanted.resources)
     candidates = np.flatnonzero(fits)
     if len(candidates):

@@ -162,7 +162,9 @@ class Agent:
             epoch=command.epoch,
             version=command.version,
         )
-        return (await self._report(command.host, question)).wanted
+        answer = await self._report(command.host, question)
+        await self._remove(command.host, answer.remove)
+        return answer.wanted
 
     async def _try(self, command: HostCommand) -> Report:
         try:

@@ -210,18 +210,27 @@ class Conductor:
         await self._states.execute(context, server_id, lambda state: decide.expired(state, now))
 
     async def give_up(self, context: Context, server: Server, fault: Fault, removed: dict[str, int]) -> None:
-        """End a creation that has no host: nothing stays held but the quota, which counts until deletion."""
-        await asyncio.gather(
-            self._holdings.release_claim(context, server.id), self._holdings.release_addresses(context, server)
+        """End a creation that has no host: nothing stays held but the quota, which counts until deletion.
+
+        It is recorded first. Another conductor may be placing the server at this moment: only once the log says
+        that it failed is it certain that what is held is for nothing.
+        """
+        _, recorded = await self._states.execute(
+            context, server.id, lambda state: decide.given_up(state, fault, removed)
         )
-        await self._states.execute(context, server.id, lambda state: decide.given_up(state, fault, removed))
+        if recorded:
+            await asyncio.gather(
+                self._holdings.release_claim(context, server.id),
+                self._holdings.release_addresses(context, server),
+            )
 
     async def finish_delete(self, context: Context, server: Server, *, without_host: bool) -> None:
-        """Release everything that a server being deleted holds, and record that it is gone."""
+        """Release everything that a server being deleted holds, and record that it is gone. A host that does not
+        answer finds the command in its queue when it comes back."""
+        if without_host and server.host:
+            await self._command(server, Command(server.host, "destroy"))
         await self._holdings.release_all(context, server)
-        await self._states.execute(
-            context, server.id, lambda state: decide.deleted(state, without_host=without_host)
-        )
+        await self._states.execute(context, server.id, lambda state: decide.deleted(state, without_host=without_host))
 
     async def _command(self, server: Server, step: Command) -> None:
         action = server.action

@@ -37,9 +37,7 @@ class Holdings:
 
     async def allocate_addresses(self, context: Context, server: Server) -> tuple[Nic, ...]:
         """A port for each interface that the server asked for. Raises Refused where a network has no more."""
-        return tuple(
-            await asyncio.gather(*(self._allocate(context, server, i) for i in range(len(server.networks))))
-        )
+        return tuple(await asyncio.gather(*(self._allocate(context, server, i) for i in range(len(server.networks)))))
 
     async def _allocate(self, context: Context, server: Server, index: int) -> Nic:
         wanted = server.networks[index]

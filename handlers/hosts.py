@@ -68,9 +68,7 @@ class Hosts:
 def inventories(description: HostDescription) -> dict[str, Inventory]:
     """What a host offers to claims."""
     return {
-        VCPU: Inventory(
-            total=description.vcpus, allocation_ratio=CPU_ALLOCATION_RATIO, max_unit=description.vcpus
-        ),
+        VCPU: Inventory(total=description.vcpus, allocation_ratio=CPU_ALLOCATION_RATIO, max_unit=description.vcpus),
         MEMORY_MB: Inventory(
             total=description.memory_mb,
             reserved=min(RESERVED_HOST_MEMORY_MB, description.memory_mb),

@@ -3,7 +3,7 @@
 import logging
 
 from domain.errors import Refused
-from domain.guest import GuestState
+from domain.guest import GuestState, PowerState
 from domain.record import Event
 from domain.server import decide
 from domain.server.events import Fault
@@ -53,7 +53,8 @@ class Reports:
                     _belongs(server, host, report.epoch) and server and server.action
                     and server.action.version == report.version
                 )  # fmt: skip
-                return Answer(wanted=wanted)
+                guest = GuestState(server_id=report.server_id, epoch=report.epoch, power_state=PowerState.NOSTATE)
+                return Answer(wanted=wanted, remove=() if wanted else self._unwanted(server, host, guest))
             case Outcome():
                 return await self._outcome(host, report)
             case Failure():

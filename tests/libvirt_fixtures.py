@@ -1,4 +1,4 @@
-"""Fixtures for the conftest files of tests that need the real libvirt."""
+"""The fixture of tests that need the real libvirt."""
 
 from collections.abc import Iterator
 

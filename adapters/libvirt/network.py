@@ -139,6 +139,10 @@ class Networks:
             await run(FAILURE, "ip", "netns", "delete", names.namespace)
         with file_failures(FAILURE):
             shutil.rmtree(directory, ignore_errors=True)
+        # What is above goes with the last network.
+        for parent in (self._dir, self._dir.parent):
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
 
 def _without_address(bridge: str) -> None:

@@ -174,9 +174,7 @@ class NatsCommandBus:
             "filter_subjects": [self._names.command(host) for host in sorted(hosts)],
         }
         stream = self._names.commands
-        await self._connection.api(
-            f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config}
-        )
+        await self._connection.api(f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})
 
     async def report(self, host: str, body: bytes) -> bytes:
         """Tell a conductor; see the port. Repeats itself while no conductor is there or the connection is away."""
@@ -185,9 +183,7 @@ class NatsCommandBus:
         while True:
             try:
                 return (
-                    await self._connection.call(
-                        self._names.report(host), body, timeout=max(0.01, deadline - clock())
-                    )
+                    await self._connection.call(self._names.report(host), body, timeout=max(0.01, deadline - clock()))
                 ).data
             except NoAnswer as problem:
                 if clock() + _RETRY > deadline:

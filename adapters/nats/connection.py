@@ -166,9 +166,7 @@ class Connection(Client):
         if self.is_connected:
             self._write(f"UNSUB {number}\r\n".encode())
 
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         sink = self._taps.get(sid)
         if sink is not None:
             sink(Message(subject.decode(), reply.decode(), data, headers))

@@ -99,9 +99,7 @@ class Log:
             first = last - len(additions) + 1
         return list(range(first, first + len(additions)))
 
-    async def _settle(
-        self, publish: Callable[[], Awaitable[Message]], addition: Addition
-    ) -> tuple[int, int | None]:
+    async def _settle(self, publish: Callable[[], Awaitable[Message]], addition: Addition) -> tuple[int, int | None]:
         """Publish until it is certain what became of it.
 
         Returns the position acknowledged and None; or, where that had to be looked up, the position found twice.

@@ -58,9 +58,7 @@ class NatsPositions:
         projection, cell = key
         names = Names(cell)
         try:
-            last = await self._connection.call(
-                f"$JS.API.DIRECT.GET.{names.positions}.{names.position(projection)}"
-            )
+            last = await self._connection.call(f"$JS.API.DIRECT.GET.{names.positions}.{names.position(projection)}")
         except NoAnswer as problem:
             _log.info("the position of %s in cell %s is not known yet: %s", projection, cell, problem)
             return

@@ -4,9 +4,7 @@ The library is synchronous: an event loop in a thread of its own does the work, 
 use ``NatsEventStore``.
 """
 
-import asyncio
 import re
-import threading
 import uuid
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
@@ -29,6 +27,7 @@ from eventsourcing.persistence import (
 from adapters.mapper import BrokenChain, Envelope, digest, escaped, pack, unescaped, unpack
 from adapters.nats.connection import Connection, Credentials, Message, connect
 from adapters.nats.log import MAX_TOGETHER, PAGE, Addition, Log
+from adapters.nats.loop_thread import LoopThread
 from adapters.nats.names import Names
 from adapters.nats.reader import Reader
 from adapters.nats.streams import durable, ensure
@@ -56,30 +55,22 @@ class NatsApplicationRecorder(ApplicationRecorder):
     def __init__(self, url: str, cell: str, credentials: Credentials | None = None) -> None:
         """Connects, and makes the cell's streams if they are absent. Raises Unavailable, WrongStream."""
         self._names = Names(cell)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"log of {cell}", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread(f"log of {cell}")
         try:
-            self._connection: Connection = self.run(connect(url, f"recorder of {cell}", credentials))
-            self.run(ensure(self._connection, durable(self._names)))
+            self._connection = self._thread.run(self._open(url, credentials))
         except Exception:
-            self._stop_loop()
+            self._thread.close()
             raise
         self._log = Log(self._connection, self._names)
 
+    async def _open(self, url: str, credentials: Credentials | None) -> Connection:
+        connection = await connect(url, f"recorder of {self._names.cell}", credentials)
+        await ensure(connection, durable(self._names))
+        return connection
+
     def close(self) -> None:
-        """End the connection and the thread."""
-        self.run(self._connection.close())
-        self._stop_loop()
-
-    def _stop_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work`` on the recorder's loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """End the connection and the thread; who still waits gets OperationalError."""
+        self._thread.close(self._connection.close())
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
         """Record the events, all or none, and return their notification ids.
@@ -92,7 +83,7 @@ class NatsApplicationRecorder(ApplicationRecorder):
         if not stored_events:
             return []
         try:
-            return self.run(self._insert(stored_events))
+            return self._thread.run(self._insert(stored_events))
         except Stale as error:
             raise IntegrityError(error.message) from error
         except Unavailable as error:
@@ -190,7 +181,7 @@ class NatsApplicationRecorder(ApplicationRecorder):
         while more and (limit is None or len(found) < limit):
             size = PAGE if limit is None or topics else limit - len(found)
             try:
-                page, more = self.run(self._log.page(subject, start, size))
+                page, more = self._thread.run(self._log.page(subject, start, size))
             except Unavailable as error:
                 raise OperationalError(error.message) from error
             for message in page:
@@ -205,13 +196,11 @@ class NatsApplicationRecorder(ApplicationRecorder):
     def max_notification_id(self) -> int | None:
         """The position of the newest event; None for an empty log. Raises OperationalError."""
         try:
-            return self.run(self._log.last_position()) or None
+            return self._thread.run(self._log.last_position()) or None
         except Unavailable as error:
             raise OperationalError(error.message) from error
 
-    def subscribe(
-        self, gt: int | None = None, topics: Sequence[str] = ()
-    ) -> "Subscription[NatsApplicationRecorder]":
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> "Subscription[NatsApplicationRecorder]":
         """The events above position ``gt``, and then each new one as it comes."""
         return NatsSubscription(self, gt, topics)
 
@@ -220,8 +209,8 @@ class NatsApplicationRecorder(ApplicationRecorder):
         return Reader(self._connection, self._names.events, after)
 
     def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Begin ``work`` on the recorder's loop; returns what cancels it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Begin ``work`` on the recorder's loop. Raises Unavailable once it is closed."""
+        return self._thread.start(work)
 
 
 class NatsSubscription(Subscription[NatsApplicationRecorder]):
@@ -243,7 +232,9 @@ class NatsSubscription(Subscription[NatsApplicationRecorder]):
             super().stop()
             if self._waiting is not None:
                 self._waiting.cancel()
-            self._recorder.start(self._close())
+            with suppress(Unavailable):
+                # A closed recorder has ended it already.
+                self._recorder.start(self._close())
 
     def _stopped(self) -> bool:
         # Another thread may change it at any moment.

@@ -70,9 +70,7 @@ class NatsEventStore:
 
     def _checked(self, recorded: Recorded, subject: str) -> Recorded:
         if recorded.cell != self.cell or self._names.event(recorded.aggregate) != subject:
-            raise BrokenChain(
-                f"Position {recorded.position} holds an event of another place: {recorded.aggregate}."
-            )
+            raise BrokenChain(f"Position {recorded.position} holds an event of another place: {recorded.aggregate}.")
         return recorded
 
     async def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:

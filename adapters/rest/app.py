@@ -11,6 +11,7 @@ from adapters.rest.operation import Operation
 from adapters.rest.request_id import RequestIds
 from adapters.rest.services import Services
 
+
 class Faces:
     """Hands each request to the face with the longest matching prefix."""
 

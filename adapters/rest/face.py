@@ -148,9 +148,7 @@ def _existing(match: Match, method: str, minor: int) -> list[Operation]:
         raise Refused("method.not_allowed", f"The method {method} is not allowed here; {names} are.", status=405)
     existing = [operation for operation in declared if not minor or operation.serves(minor)]
     if not existing:
-        raise Refused(
-            "microversion.not_here", f"API version 2.{minor} is not supported on this method.", status=404
-        )
+        raise Refused("microversion.not_here", f"API version 2.{minor} is not supported on this method.", status=404)
     return existing
 
 

@@ -23,9 +23,7 @@ def negotiate(header: str | None, legacy_header: str | None) -> int:
         return MAXIMUM
     major, dot, minor = asked.partition(".")
     if not (dot and major.isdecimal() and minor.isdecimal() and asked.isascii()) or minor != str(int(minor)):
-        raise Invalid(
-            f"API Version String {asked} is of invalid format. Must be of format MajorNum.MinorNum."
-        )
+        raise Invalid(f"API Version String {asked} is of invalid format. Must be of format MajorNum.MinorNum.")
     if major != "2" or not MINIMUM <= int(minor) <= MAXIMUM:
         raise Refused(
             "microversion.unknown",

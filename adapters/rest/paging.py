@@ -19,9 +19,7 @@ def page_limit(query: QueryParams) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal()):
-        raise Invalid(
-            f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'"
-        )
+        raise Invalid(f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'")
     return int(text)
 
 

@@ -35,7 +35,8 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     users: tuple[User, ...]
     projects: tuple[Project, ...]
     token_keys: tuple[bytes, ...]
-    """Each 32 bytes; the first one signs, all of them are accepted, so that a key can be replaced."""
+    """Each 32 bytes; the first one signs, all of them are accepted, so that a key can be replaced. Without any, a
+    key is made up that ends with the process: enough for a single worker."""
     token_life: timedelta = timedelta(hours=4)
 
 

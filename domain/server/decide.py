@@ -165,8 +165,10 @@ def power_observed(server: Server | None, epoch: int, power_state: PowerState) -
 
 
 def given_up(server: Server | None, fault: e.Fault, removed: dict[str, int]) -> e.ServerFailed | None:
-    """The creation cannot succeed any more."""
-    return e.ServerFailed(fault=fault, removed=removed) if server and is_creating(server) else None
+    """The creation cannot succeed any more; unless a host was found meanwhile."""
+    if server is None or server.host is not None or not is_creating(server):
+        return None
+    return e.ServerFailed(fault=fault, removed=removed)
 
 
 def expired(server: Server | None, now: datetime) -> e.ServerFailed | e.ServerActionFailed | None:

@@ -14,8 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.embedded import reaper
+
 URI = "qemu:///system"
 SYSTEM_CONFIG = Path("/etc/libvirt")
+KVM = Path("/dev/kvm")
+TUN = Path("/dev/net/tun")
+SYSTEMD = Path("/run/systemd/system")
 LOG_SOCKET = Path("/run/libvirt/virtlogd-sock")
 ANSWER_TIMEOUT = 5.0
 """Seconds in which a libvirtd that is there answers."""
@@ -86,7 +91,7 @@ class EmbeddedLibvirt:
 
     def notices(self) -> list[str]:
         """What works, but not as well as it might."""
-        if Path("/dev/kvm").exists():
+        if KVM.exists():
             return []
         return ["There is no /dev/kvm: guests are emulated by QEMU (TCG), ten or more times slower."]
 
@@ -102,10 +107,10 @@ class EmbeddedLibvirt:
         (self._dir / "libvirtd.conf").write_text(LIBVIRTD_CONF)
         # A file can only be laid over a file.
         (SYSTEM_CONFIG / "qemu.conf").touch()
-        reaper = (sys.executable, "-m", "ops.embedded.reaper")
+        parent = (sys.executable, "-P", reaper.__file__)
         own_mounts = ("unshare", "--mount", "--propagation", "slave", "--")
         start = ("/bin/sh", "-c", START_LIBVIRTD, str(self._dir))
-        libvirtd = Program("libvirtd", (*reaper, *own_mounts, *start), libvirtd_answers)
+        libvirtd = Program("libvirtd", (*parent, *own_mounts, *start), libvirtd_answers)
         # QEMU writes serial consoles through virtlogd: without it no guest starts.
         virtlogd = Program("virtlogd", ("virtlogd",), virtlogd_answers)
         return [libvirtd] if virtlogd_answers() else [virtlogd, libvirtd]
@@ -141,7 +146,7 @@ def _problems() -> Iterator[str]:
     missing = sorted({package for program, package in PACKAGE_OF.items() if shutil.which(program) is None})
     if missing:
         yield f"Programs are missing: apt-get install --no-install-recommends {' '.join(missing)}"
-    if not Path("/dev/net/tun").exists():
+    if not TUN.exists():
         yield "There is no /dev/net/tun: guests cannot have network interfaces (in a container: pass the device)."
-    if Path("/run/systemd/system").is_dir() and not missing and not libvirtd_answers():
+    if SYSTEMD.is_dir() and not missing and not libvirtd_answers():
         yield "libvirtd is installed but does not answer: systemctl start libvirtd, or see journalctl -u libvirtd"

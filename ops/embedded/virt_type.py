@@ -17,6 +17,8 @@ from typing import Literal
 from ops.guest_image import TinyImage
 
 VirtType = Literal["kvm", "qemu"]
+KVM = Path("/dev/kvm")
+ACCELERATOR = "kvm"
 PROBE_TIMEOUT = 10.0
 """Seconds; where KVM works a second is plenty."""
 PROOF = b"tiny: booting"
@@ -31,7 +33,7 @@ def probe_virt_type(
     Boots ``image`` under KVM with the CPU that guests would get, at most ``timeout`` seconds; the result is kept
     in ``cache_dir`` for as long as host kernel, processor, QEMU and CPU model stay the same.
     """
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    if not os.access(KVM, os.R_OK | os.W_OK):
         return "qemu"
     facts = _facts(cpu_model)
     kept = cache_dir / "virt-type.json"
@@ -51,7 +53,16 @@ def probe_virt_type(
 
 
 def _boots_under_kvm(image: TinyImage, cpu_model: str, timeout: float) -> bool:
-    machine = ("-machine", "q35,accel=kvm", "-cpu", cpu_model, "-m", "256", "-nodefaults", "-no-user-config")
+    machine = (
+        "-machine",
+        f"q35,accel={ACCELERATOR}",
+        "-cpu",
+        cpu_model,
+        "-m",
+        "256",
+        "-nodefaults",
+        "-no-user-config",
+    )
     kernel = (
         "-kernel",
         str(image.kernel),

@@ -4,7 +4,6 @@ import pytest
 
 from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port
 from tests.contract.worlds import MemoryWorld, NatsWorld, World
-from tests.libvirt_fixtures import libvirtd  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from adapters.rest.compute import (
     create,
-    discovery as versions,
     flavor_specs,
     flavors,
     hypervisors,
@@ -11,9 +10,13 @@ from adapters.rest.compute import (
     os_services,
     quotas,
     server_actions,
+    server_listing,
     server_parts,
     servers,
     surroundings,
+)
+from adapters.rest.compute import (
+    discovery as versions,
 )
 from adapters.rest.operation import Operation
 
@@ -22,9 +25,11 @@ def operations() -> list[Operation]:
     """All operations under ``/v2.1``."""
     modules = (
         versions,
+        server_listing,
         servers,
         create,
         server_actions,
+        server_listing,
         server_parts,
         instance_actions,
         flavors,

@@ -57,17 +57,12 @@ def _min_disk_gb(found: images.Image) -> int:
     return max(found.min_disk_gb, (inside + (1 << 30) - 1) >> 30)
 
 
-def networks(
-    call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType
-) -> tuple[NetworkRequest, ...]:
+def networks(call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType) -> tuple[NetworkRequest, ...]:
     """The interfaces wanted."""
-    if asked == "none":
-        return ()
-    if asked == "auto":
-        return (NetworkRequest(network_id=_automatic(call).id),)
-    if asked is UNSET or not asked:
+    if isinstance(asked, str):
+        return (NetworkRequest(network_id=_automatic(call).id),) if asked == "auto" else ()
+    if isinstance(asked, UnsetType) or not asked:
         return _the_only_one(call)
-    assert not isinstance(asked, str)
     if len(asked) > MAX_NICS:
         raise Invalid(f"A server can have {MAX_NICS} network interfaces at the most.")
     return tuple(_interface(call, each) for each in asked)
@@ -101,18 +96,14 @@ def _automatic(call: Call) -> Network:
     own = [each for each in known if each.project_id == call.context.project_id]
     for candidate in (*own, *known):
         return candidate
-    raise Invalid(
-        f"Unable to automatically allocate a network for project {call.context.project_id}: there is none."
-    )
+    raise Invalid(f"Unable to automatically allocate a network for project {call.context.project_id}: there is none.")
 
 
 def _the_only_one(call: Call) -> tuple[NetworkRequest, ...]:
     """The network of a request that names none: clear only if there is just one."""
     known = visible_networks(call, everybodys=False)
     if len(known) > 1:
-        raise Refused(
-            "network.ambiguous", "Multiple possible networks found, use a Network ID to be more specific."
-        )
+        raise Refused("network.ambiguous", "Multiple possible networks found, use a Network ID to be more specific.")
     return tuple(NetworkRequest(network_id=each.id) for each in known)
 
 

@@ -132,8 +132,8 @@ def _hostname(asked: NewServerBody, max_count: int) -> str | None:
 
 
 def _config_drive(asked: NewServerBody) -> bool:
-    return asked.config_drive is not UNSET and asked.config_drive != "" and boolean(
-        "config_drive", asked.config_drive
+    return (
+        asked.config_drive is not UNSET and asked.config_drive != "" and boolean("config_drive", asked.config_drive)
     )
 
 
@@ -171,11 +171,9 @@ def _new_password() -> str:
 def _check_hints(body: CreateBody) -> None:
     """Hints that no filter here knows are ignored, as Nova ignores those of filters that are off. A server group
     is not a hint but a promise; there are none yet."""
-    hints = body.hints or body.old_hints or {}
-    if not isinstance(hints, dict):
-        return
-    if hints.get("group"):
-        raise Invalid(f"Instance group {hints['group']} could not be found.")
+    for hints in (body.hints, body.old_hints):
+        if hints is not UNSET and hints.get("group"):
+            raise Invalid(f"Instance group {hints['group']} could not be found.")
 
 
 def _refuse_unsupported(asked: NewServerBody) -> None:

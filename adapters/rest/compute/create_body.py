@@ -23,7 +23,7 @@ class NetworkRef(Body):
 
     uuid: str | UnsetType = UNSET
     fixed_ip: str | UnsetType = UNSET
-    port: str | None | UnsetType = UNSET
+    port: str | UnsetType | None = UNSET
     tag: Annotated[Tag | UnsetType, Versions(32)] = UNSET
 
 
@@ -31,9 +31,9 @@ class Volume(Body):
     """A block device, in the old form and the new one."""
 
     virtual_name: str | UnsetType = UNSET
-    volume_id: str | None | UnsetType = UNSET
-    snapshot_id: str | None | UnsetType = UNSET
-    volume_size: int | str | None | UnsetType = UNSET
+    volume_id: str | UnsetType | None = UNSET
+    snapshot_id: str | UnsetType | None = UNSET
+    volume_size: int | str | UnsetType | None = UNSET
     device_name: str | UnsetType = UNSET
     delete_on_termination: bool | str | UnsetType = UNSET
     no_device: Any = UNSET
@@ -45,9 +45,9 @@ class Volume(Body):
     guest_format: str | UnsetType = UNSET
     device_type: str | UnsetType = UNSET
     disk_bus: str | UnsetType = UNSET
-    boot_index: int | str | None | UnsetType = UNSET
+    boot_index: int | str | UnsetType | None = UNSET
     tag: Annotated[Tag | UnsetType, Versions(32)] = UNSET
-    volume_type: Annotated[str | None | UnsetType, Versions(67)] = UNSET
+    volume_type: Annotated[str | UnsetType | None, Versions(67)] = UNSET
 
 
 class SecurityGroupRef(Body):
@@ -86,9 +86,9 @@ class NewServerBody(Body):
     return_reservation_id: bool | str | UnsetType = UNSET
     security_groups: list[SecurityGroupRef] | UnsetType = UNSET
     user_data: Annotated[str, Meta(max_length=MAX_USER_DATA)] | UnsetType = UNSET
-    description: Annotated[Text255 | None | UnsetType, Versions(19)] = UNSET
+    description: Annotated[Text255 | UnsetType | None, Versions(19)] = UNSET
     tags: Annotated[Annotated[list[Tag], Meta(max_length=MAX_TAGS)] | UnsetType, Versions(52)] = UNSET
-    trusted_image_certificates: Annotated[list[str] | None | UnsetType, Versions(63)] = UNSET
+    trusted_image_certificates: Annotated[list[str] | UnsetType | None, Versions(63)] = UNSET
     host: Annotated[HostName | UnsetType, Versions(74)] = UNSET
     hypervisor_hostname: Annotated[HostName | UnsetType, Versions(74)] = UNSET
     hostname: Annotated[HostName | UnsetType, Versions(90)] = UNSET

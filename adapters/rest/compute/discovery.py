@@ -24,9 +24,7 @@ def _version(call: Call) -> dict[str, Any]:
             {"rel": "self", "href": f"{call.services.settings.public_url}{ROOT}/v2.1/"},
             {"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"},
         ],
-        "media-types": [
-            {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
-        ],
+        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}],
     }
 
 

@@ -11,6 +11,7 @@ from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, empty
 from adapters.rest.paging import cut
 from adapters.rest.validation import Body, Name, Versions, boolean
+from adapters.rest.words import words
 from domain import flavor as flavors
 from domain.errors import Invalid, Refused
 from domain.flavor import Flavor, Flavors
@@ -18,7 +19,7 @@ from domain.record import Event
 
 operations = Operations()
 
-QUERY = frozenset("limit marker is_public minRam minDisk sort_key sort_dir".split())
+QUERY = words("limit marker is_public minRam minDisk sort_key sort_dir")
 
 SORT_KEYS: dict[str, Callable[[Flavor], Any]] = {
     "flavorid": lambda flavor: flavor.id,
@@ -35,6 +36,12 @@ SORT_KEYS: dict[str, Callable[[Flavor], Any]] = {
     "description": lambda flavor: flavor.description or "",
 }
 
+MINIMA: dict[str, Callable[[Flavor], int]] = {
+    "minRam": lambda flavor: flavor.ram_mb,
+    "minDisk": lambda flavor: flavor.disk_gb,
+}
+"""Query parameters that ask for at least so much."""
+
 MAX_INTEGER = 2**31 - 1
 Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | Annotated[str, Meta(pattern=r"^0*[1-9][0-9]*$")]
 NotNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | Annotated[str, Meta(pattern=r"^[0-9]+$")]
@@ -48,13 +55,13 @@ class NewFlavor(Body):
     vcpus: Positive
     disk: NotNegative
     id: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9. _-]+(?<! )$")] | (
-        int | float | None | UnsetType
+        int | float | UnsetType | None
     ) = UNSET
     ephemeral: NotNegative | UnsetType = msgspec.field(default=UNSET, name="OS-FLV-EXT-DATA:ephemeral")
     swap: NotNegative | UnsetType = UNSET
     rxtx_factor: Annotated[float | str | UnsetType, Versions(1, 101)] = UNSET
     is_public: bool | str | UnsetType = msgspec.field(default=UNSET, name="os-flavor-access:is_public")
-    description: Annotated[Annotated[str, Meta(max_length=65535)] | None | UnsetType, Versions(55)] = UNSET
+    description: Annotated[Annotated[str, Meta(max_length=65535)] | UnsetType | None, Versions(55)] = UNSET
 
 
 class CreateBody(Body):
@@ -150,7 +157,7 @@ def _listing(call: Call, path: str, documents: list[dict[str, Any]], *, more: bo
 def _page(call: Call) -> tuple[list[Flavor], bool]:
     query = call.query
     found = [flavor for flavor in catalogue(call).by_id.values() if not flavor.disabled and _shown(call, flavor)]
-    for parameter, figure in (("minRam", lambda f: f.ram_mb), ("minDisk", lambda f: f.disk_gb)):
+    for parameter, figure in MINIMA.items():
         text = query.get(parameter)
         if text is not None:
             if not text.isdecimal():

@@ -103,9 +103,7 @@ async def _matching(call: Call, text: str) -> list[tuple[int, HostRow]]:
         (number, row) for number, row in enumerate(await call.services.queries.hosts(), start=1) if text in row.name
     ]
     if not found:
-        raise Refused(
-            "hypervisor.not_found", f"No hypervisor matching '{text}' could be found.", status=404
-        )
+        raise Refused("hypervisor.not_found", f"No hypervisor matching '{text}' could be found.", status=404)
     return found
 
 

@@ -44,8 +44,10 @@ def _changed(call: Call, rows: list[ActionRow]) -> list[ActionRow]:
     if since and before and before < since:
         raise Invalid("The value of changes-since must be less than or equal to changes-before.")
     return [
-        row for row in rows if (since is None or row.updated_at >= since) and (before is None or row.updated_at <= before)
-    ]  # fmt: skip
+        row
+        for row in rows
+        if (since is None or row.updated_at >= since) and (before is None or row.updated_at <= before)
+    ]
 
 
 @operations("GET", f"{PATH}/{{request_id}}", Access.READER, f"{RULE}:show")

@@ -147,9 +147,7 @@ async def _update_by_name(call: Call, asked: UpdateBody) -> Any:
 
 async def _switch(call: Call, binary: str, host: str, asked: UpdateBody) -> None:
     if binary != COMPUTE:
-        raise Invalid(
-            f"Updating a {binary} service is not supported. Only {COMPUTE} services can be updated."
-        )
+        raise Invalid(f"Updating a {binary} service is not supported. Only {COMPUTE} services can be updated.")
     hosts = call.services.hosts
     if asked.status == "enabled":
         position = await hosts.enable(call.context, host)

@@ -122,15 +122,15 @@ async def update(call: Call) -> Any:
         limits = state.limits or call.services.default_limits
         used = {"instances": len(state.reservations), "cores": state.cores, "ram": state.ram_mb}
         figures = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb}
-        for name in figures:
+        for name, in_use in used.items():
             value = getattr(asked, name)
             if value is UNSET:
                 continue
             figures[name] = int(value)
-            if not forced and UNLIMITED < figures[name] < used[name]:
+            if not forced and UNLIMITED < figures[name] < in_use:
                 raise Invalid(
                     f"Quota limit {value} for {name} must be greater than or equal to already used and reserved "
-                    f"{used[name]}."
+                    f"{in_use}."
                 )
         changed = Limits(instances=figures["instances"], cores=figures["cores"], ram_mb=figures["ram"])
         return () if changed == limits else (LimitsSet(limits=changed, request_id=call.context.request_id),)

@@ -11,6 +11,7 @@ from adapters.rest.compute.server_access import find
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body
+from adapters.rest.words import words
 from domain.errors import Invalid, Refused
 from handlers.servers import Accepted
 
@@ -51,7 +52,7 @@ class RebootBody(Body):
 class ConsoleArguments(Body):
     """How much of the console log."""
 
-    length: int | Annotated[str, Meta(pattern=r"^-?[0-9]+$")] | None | UnsetType = UNSET
+    length: int | Annotated[str, Meta(pattern=r"^-?[0-9]+$")] | UnsetType | None = UNSET
 
 
 class ConsoleBody(Body):
@@ -106,11 +107,11 @@ async def console_output(call: Call) -> dict[str, str]:
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Control characters that Nova takes out, since clients print the log as it comes."""
 
-NOT_YET = (
-    "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo lock "
-    "migrate os-migrateLive os-resetState pause rebuild removeSecurityGroup rescue resize restore resume "
-    "revertResize shelve shelveOffload suspend trigger_crash_dump unlock unpause unrescue unshelve"
-).split()
+NOT_YET = words(
+    "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo lock migrate "
+    "os-migrateLive os-resetState pause rebuild removeSecurityGroup rescue resize restore resume revertResize shelve "
+    "shelveOffload suspend trigger_crash_dump unlock unpause unrescue unshelve"
+)
 """Nova's other actions."""
 
 
@@ -125,5 +126,5 @@ def _declare_refusal(action: str) -> None:
         raise not_implemented(f"The action {action}")
 
 
-for _action in NOT_YET:
+for _action in sorted(NOT_YET):
     _declare_refusal(_action)

@@ -5,6 +5,7 @@ from typing import Any
 from adapters.rest.compute.server_access import find
 from adapters.rest.compute.server_view import plain_addresses
 from adapters.rest.operation import Access, Call, Operations, empty
+from domain import network as networks
 from domain.errors import Refused
 
 operations = Operations()
@@ -39,9 +40,7 @@ async def tag(call: Call) -> Any:
     """Whether a tag is there."""
     server = await find(call)
     if call.params["tag"] not in server.tags:
-        raise Refused(
-            "tag.not_found", f"Server {server.id} has no tag '{call.params['tag']}'", status=404
-        )
+        raise Refused("tag.not_found", f"Server {server.id} has no tag '{call.params['tag']}'", status=404)
     return empty(204)
 
 
@@ -74,7 +73,7 @@ async def interfaces(call: Call) -> Any:
             "port_state": "ACTIVE",
             "fixed_ips": [{"subnet_id": None, "ip_address": nic.ip_address}],
         }
-        network = call.services.registry.get(("network", nic.network_id))
+        network = call.services.registry.get(networks.aggregate(nic.network_id))
         if network is not None:
             document["fixed_ips"][0]["subnet_id"] = network.subnet_id
         if call.minor >= 70:

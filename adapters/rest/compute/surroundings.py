@@ -70,9 +70,7 @@ async def server_groups(_call: Call) -> Any:
 @operations("GET", "/os-server-groups/{group_id}", Access.READER, "os_compute_api:os-server-groups:show")
 async def server_group(call: Call) -> Any:
     """There are none."""
-    raise Refused(
-        "group.not_found", f"Instance group {call.params['group_id']} could not be found.", status=404
-    )
+    raise Refused("group.not_found", f"Instance group {call.params['group_id']} could not be found.", status=404)
 
 
 @operations("GET", "/os-aggregates", Access.ADMIN, "os_compute_api:os-aggregates:index")

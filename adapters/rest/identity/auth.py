@@ -149,9 +149,7 @@ def _validated(tokens: Tokens, token: str) -> Caller:
         raise Refused("token.not_found", "Could not find token.", status=404) from None
 
 
-async def _identify(
-    identity: Identity, directory: Directory, tokens: Tokens
-) -> tuple[User, datetime | None]:
+async def _identify(identity: Identity, directory: Directory, tokens: Tokens) -> tuple[User, datetime | None]:
     """The user, and when the proof itself ends."""
     if not identity.methods:
         raise unauthorized()

@@ -81,16 +81,6 @@ def operations(settings: RestSettings, directory: Directory) -> Operations:
             _only_admin(call, "identity:get_project")
         return {"project": project_document(settings, directory.project(project_id))}
 
-    @declare("GET", "/v3/domains", Access.ADMIN, "identity:list_domains")
-    async def list_domains(call: Call) -> Any:
-        return listing(settings, "domains", _filtered(call, [domain_document(settings)]))
-
-    @declare("GET", "/v3/domains/{domain_id}", Access.TOKEN, "identity:get_domain")
-    async def show_domain(call: Call) -> Any:
-        if call.params["domain_id"] not in (DOMAIN_ID, DOMAIN_NAME):
-            raise not_found("Domain", call.params["domain_id"])
-        return {"domain": domain_document(settings)}
-
     for collection, member, documents in (
         ("roles", "role", lambda: [role_document(settings, role) for role in ROLES]),
         ("regions", "region", lambda: [region_document(settings)]),
@@ -99,25 +89,8 @@ def operations(settings: RestSettings, directory: Directory) -> Operations:
     ):
         _declare_collection(declare, settings, collection, member, documents)
 
-    @declare("GET", "/v3/role_assignments", Access.ADMIN, "identity:list_role_assignments")
-    async def list_role_assignments(call: Call) -> Any:
-        assignments: list[Document] = []
-        for user in directory.users.values():
-            for project_id, roles in user.roles.items():
-                assignments += [
-                    {
-                        "user": {"id": user.id},
-                        "scope": {"project": {"id": project_id}},
-                        "role": {"id": stable_id("role", role)},
-                        "links": {},
-                    }
-                    for role in roles
-                    if call.query.get("user.id") in (None, user.id)
-                    and call.query.get("scope.project.id") in (None, project_id)
-                    and call.query.get("role.id") in (None, stable_id("role", role))
-                ]
-        return listing(settings, "role_assignments", assignments)
-
+    _declare_domains(declare, settings)
+    _declare_role_assignments(declare, settings, directory)
     return declare
 
 
@@ -141,16 +114,42 @@ def _declare_collection(
         raise not_found(member.capitalize(), identifier)
 
 
+def _declare_domains(declare: Operations, settings: RestSettings) -> None:
+    @declare("GET", "/v3/domains", Access.ADMIN, "identity:list_domains")
+    async def list_domains(call: Call) -> Any:
+        return listing(settings, "domains", _filtered(call, [domain_document(settings)]))
+
+    @declare("GET", "/v3/domains/{domain_id}", Access.TOKEN, "identity:get_domain")
+    async def show_domain(call: Call) -> Any:
+        if call.params["domain_id"] not in (DOMAIN_ID, DOMAIN_NAME):
+            raise not_found("Domain", call.params["domain_id"])
+        return {"domain": domain_document(settings)}
+
+
+def _declare_role_assignments(declare: Operations, settings: RestSettings, directory: Directory) -> None:
+    @declare("GET", "/v3/role_assignments", Access.ADMIN, "identity:list_role_assignments")
+    async def list_role_assignments(call: Call) -> Any:
+        wanted = [call.query.get(name) for name in ("user.id", "scope.project.id", "role.id")]
+        held = [
+            (user.id, project_id, stable_id("role", role))
+            for user in directory.users.values()
+            for project_id, roles in user.roles.items()
+            for role in roles
+        ]
+        assignments: list[Document] = [
+            {"user": {"id": user}, "scope": {"project": {"id": project}}, "role": {"id": role}, "links": {}}
+            for user, project, role in held
+            if all(want in (None, has) for want, has in zip(wanted, (user, project, role), strict=True))
+        ]
+        return listing(settings, "role_assignments", assignments)
+
+
 def _filtered(call: Call, documents: list[Document]) -> list[Document]:
     """Those that have every value asked for in the query string."""
     wanted = [(name, value) for name, value in call.query.items() if documents and name in documents[0]]
-    return [
-        document for document in documents if all(str(document.get(name)) == value for name, value in wanted)
-    ]
+    return [document for document in documents if all(str(document.get(name)) == value for name, value in wanted)]
 
 
 def _only_admin(call: Call, rule: str) -> None:
     if not call.is_admin:
-        raise Refused(
-            "forbidden", f"You are not authorized to perform the requested action: {rule}.", status=403
-        )
+        raise Refused("forbidden", f"You are not authorized to perform the requested action: {rule}.", status=403)

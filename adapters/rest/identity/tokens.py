@@ -71,7 +71,7 @@ class Tokens:
     """Issues and validates tokens."""
 
     def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock) -> None:
-        self._ciphers = [AESGCM(key) for key in settings.token_keys]
+        self._ciphers = [AESGCM(key) for key in settings.token_keys or (secrets.token_bytes(KEY_BYTES),)]
         self._life = settings.token_life
         self._directory = directory
         self._clock = clock

@@ -235,7 +235,14 @@ def test_the_plan_for_several_subnets() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("web1", "web1"), ("Web 1", "web-1"), ("a.b.c", "a"), ("--", "server"), ("日本", "server"), ("x" * 99, "x" * 63)],
+    [
+        ("web1", "web1"),
+        ("Web 1", "web-1"),
+        ("a.b.c", "a"),
+        ("--", "server"),
+        ("日本", "server"),
+        ("x" * 99, "x" * 63),
+    ],
 )
 def test_the_name_of_a_host(name: str, expected: str) -> None:
     assert host_name(name) == expected

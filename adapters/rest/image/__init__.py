@@ -1,0 +1,12 @@
+"""The embedded image service: Glance's v2 API as far as clients and hosts need it.
+
+What an image is lies in the log; its bytes are a file. Formats are raw and qcow2.
+"""
+
+from adapters.rest.image import changes, data, images
+from adapters.rest.operation import Operation
+
+
+def operations() -> list[Operation]:
+    """All operations."""
+    return [operation for module in (images, changes, data) for operation in module.operations]

@@ -1,0 +1,88 @@
+"""The bodies of the image API, in which a property is any field that Glance does not know."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from adapters.rest.image.document import CONTAINERS, FORMATS, RESERVED, SETTABLE
+from adapters.rest.limits import read_body
+from adapters.rest.operation import Call
+from adapters.rest.validation import Text255, explain
+from domain.errors import Invalid, Refused
+
+MAX_PROPERTIES = 128
+MAX_PROPERTY = 65535
+"""Characters."""
+
+
+class NewImage(msgspec.Struct):
+    """An image that is announced. Whatever else the body has is a property."""
+
+    id: str | UnsetType = UNSET
+    name: Text255 | None = None
+    disk_format: str | None = None
+    container_format: str | None = None
+    visibility: Literal["public", "private", "shared", "community"] = "shared"
+    protected: bool = False
+    min_disk: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    min_ram: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    tags: list[Text255] = []
+
+
+_new_image = msgspec.json.Decoder(NewImage)
+
+
+async def read_json(call: Call) -> Any:
+    """The body as JSON; raises Invalid."""
+    raw = await read_body(call.scope, call.receive)
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid("Malformed JSON in request body.") from None
+
+
+async def read_new_image(call: Call) -> tuple[NewImage, dict[str, str]]:
+    """The image announced, and its properties."""
+    document = await read_json(call)
+    if not isinstance(document, dict):
+        raise Invalid("Malformed JSON in request body.")
+    raw = msgspec.json.encode(document)
+    try:
+        asked = _new_image.decode(raw)
+    except msgspec.ValidationError as error:
+        raise explain(error, raw) from None
+    reserved = sorted((document.keys() & RESERVED) - {"id", "os_hidden", "owner"})
+    if reserved:
+        raise Refused("image.read_only", f"Attribute '{reserved[0]}' is read-only.", status=403)
+    _check_owner(call, document)
+    check_formats(asked.disk_format, asked.container_format)
+    properties = {name: value for name, value in document.items() if name not in RESERVED | SETTABLE}
+    return asked, check_properties(properties)
+
+
+def _check_owner(call: Call, document: dict[str, Any]) -> None:
+    if document.get("owner") not in (None, call.context.project_id):
+        raise Refused("forbidden", "You are not permitted to create images owned by another project.", status=403)
+    if document.get("os_hidden"):
+        raise Invalid("Hidden images are not supported by this cloud.")
+
+
+def check_formats(disk_format: str | None, container_format: str | None) -> None:
+    """Raise Invalid for a format that no host here can start from."""
+    if disk_format not in (None, *FORMATS):
+        raise Invalid(f"Invalid disk format '{disk_format}' for image. Supported are: {', '.join(FORMATS)}.")
+    if container_format not in (None, *CONTAINERS):
+        raise Invalid(f"Invalid container format '{container_format}' for image. Supported are: bare.")
+
+
+def check_properties(properties: dict[str, Any]) -> dict[str, str]:
+    """The properties, all of them text; raises Invalid or Refused (413)."""
+    if len(properties) > MAX_PROPERTIES:
+        raise Refused("image.properties", f"The limit of {MAX_PROPERTIES} properties is exceeded.", status=413)
+    for name, value in properties.items():
+        if not isinstance(value, str):
+            raise Invalid(f"{value!r} is not of type 'string': property {name}")
+        if not 0 < len(name) <= 255 or len(value) > MAX_PROPERTY:
+            raise Invalid(f"Property {name[:255]} is too long.")
+    return properties

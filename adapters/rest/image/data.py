@@ -1,0 +1,102 @@
+"""Uploading and downloading the bytes of an image, as a stream."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import FileResponse
+
+from adapters.rest.image.document import find, find_own
+from adapters.rest.image.files import ImageFile, Part, Stored
+from adapters.rest.image.formats import inspect
+from adapters.rest.limits import Disconnected
+from adapters.rest.operation import Access, Call, Operations, empty
+from domain import image as images
+from domain.errors import Refused, Unavailable
+from domain.image import ImageUploaded
+
+log = logging.getLogger(__name__)
+
+operations = Operations()
+
+CHUNK = 1 << 20
+"""Bytes written to the disk at once."""
+
+PATH = "/v2/images/{image_id}/file"
+
+
+@operations("PUT", PATH, Access.MEMBER, "upload_image", status=204, streamed=True)
+async def upload(call: Call) -> Any:
+    """Store the bytes; only once."""
+    media_type = call.headers.get("content-type", "").partition(";")[0].strip()
+    if media_type != "application/octet-stream":
+        raise Refused("media_type", "Unsupported Content-Type: application/octet-stream is wanted.", status=415)
+    image = find_own(call)
+    # Refused now rather than after a long upload; the event decides it again.
+    images.upload(image, image.id, ImageUploaded(size=0, virtual_size=0, checksum="", hash_value=""))
+    assert image.disk_format
+    file = ImageFile(call.services.settings.images_dir, image.id)
+    part = await asyncio.to_thread(file.open_part)
+    try:
+        stored = await _receive(call, part)
+        virtual_size = inspect(image.disk_format, stored.head, stored.size)
+        await _publish(call, file, image.id, stored, virtual_size)
+    except OSError as error:
+        log.exception("the data of image %s could not be stored", image.id)
+        raise Unavailable(f"The image's data could not be stored: {error.strerror}.") from error
+    finally:
+        part.close()
+    return empty(204)
+
+
+async def _receive(call: Call, part: Part) -> Stored:
+    waiting: list[bytes] = []
+    size = 0
+    while True:
+        message = await call.receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected("The caller went away.")
+        body: bytes = message.get("body", b"")
+        waiting.append(body)
+        size += len(body)
+        if size >= CHUNK:
+            await asyncio.to_thread(part.write, b"".join(waiting))
+            waiting, size = [], 0
+        if not message.get("more_body"):
+            break
+    await asyncio.to_thread(part.write, b"".join(waiting))
+    return await asyncio.to_thread(part.flush)
+
+
+async def _publish(call: Call, file: ImageFile, image_id: str, stored: Stored, virtual_size: int) -> None:
+    """The file gets its name before the event says that it is there. A file that is there already is a leftover
+    of a crash, or the image has been filled meanwhile: then the event is tried first, as the log knows."""
+    event = ImageUploaded(size=stored.size, virtual_size=virtual_size, checksum=stored.md5, hash_value=stored.sha512)
+    leftover = file.is_there()
+    if not leftover:
+        file.publish(replace=False)
+    try:
+        _, position = await call.services.registry.execute(
+            call.context, images.aggregate(image_id), lambda known: images.upload(known, image_id, event)
+        )
+    except Refused:
+        if not leftover:
+            file.path.unlink(missing_ok=True)
+        raise
+    if leftover:
+        file.publish(replace=True)
+    await call.services.settle(position, call.services.settings.api_cell)
+
+
+@operations("GET", PATH, Access.READER, "download_image")
+async def download(call: Call) -> Any:
+    """The bytes, also in ranges."""
+    image = find(call)
+    if image.status != "active":
+        return empty(204)
+    path: Path = ImageFile(call.services.settings.images_dir, image.id).path
+    if not await asyncio.to_thread(path.exists):
+        raise Unavailable(f"The data of image {image.id} is not there.")
+    headers = {"Content-MD5": image.checksum} if image.checksum else {}
+    return FileResponse(path, media_type="application/octet-stream", headers=headers)

@@ -1,0 +1,12 @@
+"""The embedded network service: Neutron's v2.0 API as far as clients need it.
+
+A network has exactly one subnet, made with it. Ports belong to servers and come and go with them.
+"""
+
+from adapters.rest.network import networks, parts
+from adapters.rest.operation import Operation
+
+
+def operations() -> list[Operation]:
+    """All operations."""
+    return [*networks.operations, *parts.operations]

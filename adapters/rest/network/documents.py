@@ -1,0 +1,136 @@
+"""Networks, subnets and ports as Neutron shows them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from adapters.rest.operation import Call
+from adapters.rest.paging import page_limit
+from adapters.rest.times import seconds
+from domain.errors import Invalid
+from domain.network import FIRST_FREE_OFFSET, Network, PortCreated
+
+Document = dict[str, Any]
+
+CONTROLS = frozenset(("fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"))
+
+
+def network_document(call: Call, network: Network) -> Document:
+    """A network."""
+    return {
+        "id": network.id,
+        "name": network.name,
+        "tenant_id": network.project_id,
+        "project_id": network.project_id,
+        "admin_state_up": True,
+        "status": "ACTIVE",
+        "shared": network.shared,
+        "router:external": False,
+        "is_default": False,
+        "mtu": network.mtu,
+        "port_security_enabled": False,
+        "subnets": [network.subnet_id],
+        "availability_zones": [call.services.settings.default_zone],
+        "availability_zone_hints": [],
+        "ipv4_address_scope": None,
+        "ipv6_address_scope": None,
+        "description": "",
+        "tags": [],
+        "revision_number": 1,
+        "created_at": seconds(network.created_at),
+        "updated_at": seconds(network.created_at),
+    }
+
+
+def subnet_document(_call: Call, network: Network) -> Document:
+    """A network's subnet."""
+    return {
+        "id": network.subnet_id,
+        "name": f"{network.name}-subnet",
+        "network_id": network.id,
+        "tenant_id": network.project_id,
+        "project_id": network.project_id,
+        "cidr": str(network.cidr),
+        "ip_version": 4,
+        "gateway_ip": network.gateway_ip,
+        "enable_dhcp": True,
+        "dns_nameservers": list(network.dns_nameservers),
+        "allocation_pools": [{"start": str(network.cidr[FIRST_FREE_OFFSET]), "end": str(network.cidr[-2])}],
+        "host_routes": [],
+        "ipv6_address_mode": None,
+        "ipv6_ra_mode": None,
+        "subnetpool_id": None,
+        "segment_id": None,
+        "service_types": [],
+        "dns_publish_fixed_ip": False,
+        "router:external": False,
+        "description": "",
+        "tags": [],
+        "revision_number": 1,
+        "created_at": seconds(network.created_at),
+        "updated_at": seconds(network.created_at),
+    }
+
+
+def port_document(_call: Call, network: Network, port: PortCreated) -> Document:
+    """A server's port."""
+    return {
+        "id": port.port_id,
+        "name": "",
+        "network_id": network.id,
+        "tenant_id": port.project_id,
+        "project_id": port.project_id,
+        "device_id": port.server_id,
+        "device_owner": "compute:nova",
+        "mac_address": port.mac_address,
+        "fixed_ips": [{"subnet_id": network.subnet_id, "ip_address": port.ip_address}],
+        "status": "ACTIVE",
+        "admin_state_up": True,
+        "allowed_address_pairs": [],
+        "binding:vnic_type": "normal",
+        "extra_dhcp_opts": [],
+        "port_security_enabled": False,
+        "security_groups": [],
+        "description": "",
+        "tags": [],
+        "revision_number": 1,
+        "created_at": seconds(network.created_at),
+        "updated_at": seconds(network.created_at),
+    }
+
+
+def listing(call: Call, collection: str, documents: Iterable[Document]) -> Document:
+    """Those that match the query, sorted, cut to a page, with the fields asked for."""
+    wanted: dict[str, list[str]] = {}
+    for name, value in call.query.multi_items():
+        if name not in CONTROLS:
+            wanted.setdefault(name, []).append(value)
+    found = [one for one in documents if all(_matches(one, name, values) for name, values in wanted.items())]
+    sort_key = call.query.get("sort_key")
+    if sort_key:
+        found.sort(key=lambda one: str(one.get(sort_key)), reverse=call.query.get("sort_dir") == "desc")
+    marker = call.query.get("marker")
+    if marker:
+        place = next((at for at, one in enumerate(found) if one["id"] == marker), None)
+        if place is None:
+            raise Invalid(f"Marker {marker} could not be found.")
+        found = found[place + 1 :]
+    limit = page_limit(call.query)
+    return {collection: [selected(call, one) for one in (found[:limit] if limit else found)]}
+
+
+def selected(call: Call, document: Document) -> Document:
+    """The fields asked for; all if none were."""
+    fields = call.query.getlist("fields")
+    return {name: document[name] for name in fields if name in document} if fields else document
+
+
+def _matches(document: Document, name: str, values: list[str]) -> bool:
+    if name == "fixed_ips":
+        pairs = [value.partition("=") for value in values]
+        return any(all(ip.get(key) == value for key, _, value in pairs) for ip in document.get(name, []))
+    if name not in document:
+        return False
+    has = document[name]
+    if isinstance(has, bool):
+        return str(has).lower() in [value.lower() for value in values]
+    return str(has) in values

@@ -1,0 +1,162 @@
+"""Networks and their subnets."""
+
+from ipaddress import IPv4Network
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from adapters.rest.network.access import visible_networks
+from adapters.rest.network.documents import listing, network_document, selected, subnet_document
+from adapters.rest.operation import Access, Call, Operations
+from adapters.rest.validation import Text255
+from domain import network as domain_network
+from domain.errors import Invalid, Refused
+from domain.network import Network, NetworkCreated, NetworkDeleted
+
+operations = Operations()
+
+POOL = IPv4Network("10.128.0.0/9")
+SUBNET_PREFIX = 24
+"""Where the subnet of a network comes from that is made without one."""
+
+
+def find(call: Call) -> Network:
+    """The network in the path; raises Refused (404)."""
+    wanted = call.params["network_id"]
+    for network in visible_networks(call):
+        if network.id == wanted:
+            return network
+    raise Refused("network_not_found", f"Network {wanted} could not be found.", status=404)
+
+
+@operations("GET", "/v2.0/networks", Access.READER, "get_network")
+async def index(call: Call) -> Any:
+    """Networks."""
+    return listing(call, "networks", [network_document(call, network) for network in visible_networks(call)])
+
+
+@operations("GET", "/v2.0/networks/{network_id}", Access.READER, "get_network")
+async def show(call: Call) -> Any:
+    """One network."""
+    return {"network": selected(call, network_document(call, find(call)))}
+
+
+class NewNetwork(msgspec.Struct):
+    """The network that is wanted. What else Neutron knows must have its usual value."""
+
+    name: Text255 = ""
+    shared: bool = False
+    mtu: Annotated[int, Meta(ge=68, le=65535)] = 1400
+    admin_state_up: bool = True
+    external: bool = msgspec.field(default=False, name="router:external")
+    tenant_id: str | None = None
+    project_id: str | None = None
+    physical: Any = msgspec.field(default=UNSET, name="provider:physical_network")
+    network_type: Any = msgspec.field(default=UNSET, name="provider:network_type")
+
+
+class CreateBody(msgspec.Struct):
+    """``{"network": …}``."""
+
+    network: NewNetwork
+
+
+@operations("POST", "/v2.0/networks", Access.MEMBER, "create_network", body=CreateBody, status=201)
+async def create(call: Call) -> Any:
+    """Make a network. Its subnet comes with it, from a pool of private addresses."""
+    asked: NewNetwork = call.body.network
+    if not asked.admin_state_up or asked.external or asked.physical is not UNSET or asked.network_type is not UNSET:
+        raise Invalid("Invalid input: this cloud has neither external, provider nor disabled networks.")
+    if asked.shared and not call.is_admin:
+        raise Refused("policy_not_authorized", "rule:create_network:shared is disallowed by policy", status=403)
+    owner = asked.project_id or asked.tenant_id or call.context.project_id or ""
+    if owner != call.context.project_id and not call.is_admin:
+        raise Refused("policy_not_authorized", "rule:create_network is disallowed by policy", status=403)
+    created = NetworkCreated(
+        network_id=call.services.ids.uuid(),
+        name=asked.name,
+        project_id=owner,
+        subnet_id=call.services.ids.uuid(),
+        cidr=str(_free_range(call)),
+        shared=asked.shared,
+        mtu=asked.mtu,
+    )
+    network, position = await call.services.registry.execute(
+        call.context,
+        domain_network.aggregate(created.network_id),
+        lambda known: domain_network.create(known, created),
+    )
+    await call.services.settle(position, call.services.settings.api_cell)
+    return {"network": network_document(call, network)}
+
+
+def _free_range(call: Call) -> IPv4Network:
+    """A part of the pool that no living network overlaps."""
+    taken = [network.cidr for network in call.services.registry.all("network") if not network.deleted]
+    for candidate in POOL.subnets(new_prefix=SUBNET_PREFIX):
+        if not any(candidate.overlaps(each) for each in taken):
+            return candidate
+    raise Refused("no_more_subnets", "No address range is left for another network.")
+
+
+@operations("DELETE", "/v2.0/networks/{network_id}", Access.MEMBER, "delete_network", status=204)
+async def delete(call: Call) -> None:
+    """Delete a network that no server uses."""
+    network = find(call)
+    if network.project_id != call.context.project_id and not call.is_admin:
+        raise Refused("policy_not_authorized", "rule:delete_network is disallowed by policy", status=403)
+
+    def decide(known: Network | None) -> NetworkDeleted | None:
+        if known is None or known.deleted:
+            return None
+        if known.ports:
+            raise Refused(
+                "network_in_use",
+                f"Unable to complete operation on network {known.id}. There are one or more ports still in use on "
+                "the network.",
+            )
+        return NetworkDeleted()
+
+    _, position = await call.services.registry.execute(call.context, domain_network.aggregate(network.id), decide)
+    await call.services.settle(position, call.services.settings.api_cell)
+
+
+@operations("GET", "/v2.0/subnets", Access.READER, "get_subnet")
+async def subnets(call: Call) -> Any:
+    """Subnets."""
+    return listing(call, "subnets", [subnet_document(call, network) for network in visible_networks(call)])
+
+
+@operations("GET", "/v2.0/subnets/{subnet_id}", Access.READER, "get_subnet")
+async def show_subnet(call: Call) -> Any:
+    """One subnet."""
+    wanted = call.params["subnet_id"]
+    for network in visible_networks(call):
+        if network.subnet_id == wanted:
+            return {"subnet": selected(call, subnet_document(call, network))}
+    raise Refused("subnet_not_found", f"Subnet {wanted} could not be found.", status=404)
+
+
+class NewSubnet(msgspec.Struct):
+    """The subnet that is wanted."""
+
+    network_id: str
+
+
+class SubnetBody(msgspec.Struct):
+    """``{"subnet": …}``."""
+
+    subnet: NewSubnet
+
+
+@operations("POST", "/v2.0/subnets", Access.MEMBER, "create_subnet", body=SubnetBody, status=201)
+async def create_subnet(call: Call) -> Any:
+    """A network has its one subnet from the beginning, so there is nothing to add."""
+    call.params["network_id"] = call.body.subnet.network_id
+    network = find(call)
+    raise Refused(
+        "subnet_exists",
+        f"Network {network.id} has its subnet {network.subnet_id} ({network.cidr}) already; a network has exactly "
+        "one in this cloud.",
+    )

@@ -1,0 +1,120 @@
+"""Ports, extensions, quotas, and version discovery of the network service."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from adapters.rest.network.access import visible_networks
+from adapters.rest.network.documents import Document, listing, port_document, selected
+from adapters.rest.operation import Access, Call, Operations
+from domain.errors import Refused
+
+operations = Operations()
+
+
+@operations("GET", "/", Access.PUBLIC, "versions")
+async def versions(call: Call) -> Any:
+    """The one version."""
+    href = f"{call.services.settings.public_url}/network/v2.0/"
+    return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": href}]}]}
+
+
+@operations("GET", "/v2.0", Access.PUBLIC, "versions")
+async def resources(call: Call) -> Any:
+    """What there is in it."""
+    base = f"{call.services.settings.public_url}/network/v2.0"
+    return {
+        "resources": [
+            {"name": name, "collection": f"{name}s", "links": [{"rel": "self", "href": f"{base}/{name}s"}]}
+            for name in ("network", "subnet", "port")
+        ]
+    }
+
+
+EXTENSIONS = {
+    "quotas": "Quota management support",
+    "net-mtu": "Network MTU",
+    "project-id": "project_id field enabled",
+    "default-subnetpools": "Default Subnetpools",
+}
+
+
+def _extension(alias: str) -> Document:
+    return {
+        "alias": alias,
+        "name": EXTENSIONS[alias],
+        "description": EXTENSIONS[alias],
+        "links": [],
+        "updated": "2016-09-09T09:09:09-09:09",
+    }
+
+
+@operations("GET", "/v2.0/extensions", Access.TOKEN, "get_extensions")
+async def extensions(_call: Call) -> Any:
+    """The extensions of Neutron that are here."""
+    return {"extensions": [_extension(alias) for alias in EXTENSIONS]}
+
+
+@operations("GET", "/v2.0/extensions/{alias}", Access.TOKEN, "get_extensions")
+async def extension(call: Call) -> Any:
+    """One of them."""
+    alias = call.params["alias"]
+    if alias not in EXTENSIONS:
+        raise Refused("extension_not_found", f"Extension with alias {alias} does not exist", status=404)
+    return {"extension": _extension(alias)}
+
+
+def _ports(call: Call) -> Iterator[Document]:
+    """The ports of the caller's servers, or all for an administrator."""
+    for network in visible_networks(call):
+        for port in network.ports.values():
+            if call.is_admin or port.project_id == call.context.project_id:
+                yield port_document(call, network, port)
+
+
+@operations("GET", "/v2.0/ports", Access.READER, "get_port")
+async def ports(call: Call) -> Any:
+    """Ports."""
+    return listing(call, "ports", _ports(call))
+
+
+@operations("GET", "/v2.0/ports/{port_id}", Access.READER, "get_port")
+async def show_port(call: Call) -> Any:
+    """One port."""
+    wanted = call.params["port_id"]
+    for document in _ports(call):
+        if document["id"] == wanted:
+            return {"port": selected(call, document)}
+    raise Refused("port_not_found", f"Port {wanted} could not be found.", status=404)
+
+
+QUOTA = dict.fromkeys(("network", "subnet", "port", "router", "floatingip", "security_group"), -1) | {
+    "security_group_rule": -1,
+    "subnetpool": -1,
+    "rbac_policy": -1,
+}
+
+
+@operations("GET", "/v2.0/quotas/{project_id}", Access.READER, "get_quota")
+async def quota(call: Call) -> Any:
+    """Nothing of the network is limited."""
+    if call.params["project_id"] != call.context.project_id and not call.is_admin:
+        raise Refused("policy_not_authorized", "rule:get_quota is disallowed by policy", status=403)
+    return {"quota": QUOTA}
+
+
+@operations("GET", "/v2.0/quotas/{project_id}/default", Access.READER, "get_quota")
+async def default_quota(_call: Call) -> Any:
+    """Nothing of the network is limited."""
+    return {"quota": QUOTA}
+
+
+@operations("GET", "/v2.0/security-groups", Access.READER, "get_security_group")
+async def security_groups(_call: Call) -> Any:
+    """There are no security groups."""
+    return {"security_groups": []}
+
+
+@operations("GET", "/v2.0/routers", Access.READER, "get_router")
+async def routers(_call: Call) -> Any:
+    """There are no routers."""
+    return {"routers": []}

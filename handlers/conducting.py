@@ -1,0 +1,62 @@
+"""All of one cell's conducting, put together: what a conductor's process runs, and what the simulation runs."""
+
+import asyncio
+from collections.abc import Callable
+
+from domain import host, network, quota
+from handlers.conductor import Conductor, Unfinished
+from handlers.context import Stamp
+from handlers.holdings import Holdings
+from handlers.hosts import Hosts
+from handlers.ledger_feed import LedgerFeed
+from handlers.leftovers import Leftovers
+from handlers.liveness import LifeSigns, keep_beating
+from handlers.ports import CommandBus, EventStore, Liveness, Vault
+from handlers.registry import Registry
+from handlers.reports import Reports
+from handlers.server_states import ServerStates
+
+
+class Conducting:
+    """Follows the cell, answers its hosts' reports, sees to leftovers. Several may run."""
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        api_store: EventStore,
+        bus: CommandBus,
+        liveness: Liveness,
+        vault: Vault,
+        stamp: Stamp,
+        unfinished: Unfinished,
+    ) -> None:
+        self._bus = bus
+        self._liveness = liveness
+        self._clock = stamp.clock
+        self._registry = Registry(api_store, stamp, [quota.KIND, network.KIND])
+        self._host_registry = Registry(store, stamp, [host.KIND])
+        self._feed = LedgerFeed(store, stamp, saves_snapshots=True)
+        self._life = LifeSigns(liveness, stamp.clock)
+        states = ServerStates(store, stamp)
+        hosts = Hosts(self._host_registry)
+        holdings = Holdings(store.cell, self._feed.writer, self._registry, vault)
+        self._leftovers = Leftovers(states, holdings, stamp)
+        self._conductor = Conductor(
+            store, states, holdings, hosts, self._life.host_up, bus, stamp, unfinished, self._leftovers
+        )
+        self._reports = Reports(states, self._conductor, holdings, hosts)
+
+    async def run(self, name: str, on_ready: Callable[[], None]) -> None:
+        """Work until cancelled. ``name`` is that of the process, for its signs of life."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._registry.run())
+            group.create_task(self._host_registry.run())
+            group.create_task(self._feed.run())
+            group.create_task(self._life.run())
+            await asyncio.gather(self._registry.ready(), self._host_registry.ready(), self._feed.ready())
+            group.create_task(self._conductor.run())
+            group.create_task(self._leftovers.run())
+            group.create_task(self._bus.serve_reports(self._reports.handle))
+            group.create_task(keep_beating(self._liveness, self._clock, f"conductor/{name}", {}))
+            on_ready()

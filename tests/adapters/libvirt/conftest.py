@@ -1,1 +1,0 @@
-from tests.libvirt_fixtures import libvirtd  # noqa: F401 (a fixture)

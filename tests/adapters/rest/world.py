@@ -1,0 +1,343 @@
+"""The REST faces over everything in memory: the real handlers and registry, and a stand-in for conductor and hosts."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from adapters.mapper import EventMapper
+from adapters.memory.broker import Broker
+from adapters.memory.store import MemoryEventStore
+from adapters.memory.vault import MemoryVault
+from adapters.rest.app import create_app
+from adapters.rest.identity.passwords import hash_password
+from adapters.rest.services import ProcessRow, Services
+from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
+from adapters.system import SystemIds
+from domain import flavor, host, image, keypair, ledger, network, quota
+from domain.errors import Invalid
+from domain.flavor import Flavor, FlavorCreated
+from domain.guest import HostDescription, PowerState
+from domain.image import ImageCreated, ImageUploaded
+from domain.kinds import EVENTS
+from domain.ledger import Ledger
+from domain.network import NetworkCreated
+from domain.record import Event
+from domain.server import decide
+from domain.server.events import Fault, ServerPlaced
+from domain.server.state import KIND, Server, aggregate
+from domain.server.steps import Command, FinishDelete, Place, next_step
+from handlers.context import Context, Stamp
+from handlers.hosts import Hosts
+from handlers.ports import Clock
+from handlers.registry import Registry
+from handlers.repository import Repository
+from handlers.servers import Servers
+from projections.hosts import TABLE as HOSTS
+from projections.hosts import HostRow
+from projections.hosts import Hosts as HostsProjection
+from projections.instance_actions import TABLE as ACTIONS
+from projections.instance_actions import ActionRow, InstanceActions
+from projections.memory import MemoryRows
+from projections.server_filter import ServerFilter
+from projections.servers import TABLE as SERVERS
+from projections.servers import Servers as ServersProjection
+from projections.servers import decoder
+from tests.adapters.rest.client import Client
+from tests.clocks import InstantClock
+
+PASSWORDS = {"root": "admin-secret", "amy": "amy-secret", "rob": "rob-secret", "eve": "eve-secret"}
+"""root administers; amy is a member and rob a reader of blue; eve is a member of green."""
+BLUE, GREEN, ADMIN = "b1" * 16, "c2" * 16, "a0" * 16
+HASHES = {name: hash_password(password) for name, password in PASSWORDS.items()}
+IMAGE, NETWORK, SUBNET = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
+
+
+def user_id(name: str) -> str:
+    return name.encode().hex().ljust(32, "0")
+
+
+def identity_settings() -> IdentitySettings:
+    def user(name: str, roles: dict[str, tuple[str, ...]]) -> User:
+        return User(id=user_id(name), name=name, password_hash=HASHES[name], roles=roles)
+
+    return IdentitySettings(
+        users=(
+            user("root", {ADMIN: ("admin",), BLUE: ("admin",)}),
+            user("amy", {BLUE: ("member",)}),
+            user("rob", {BLUE: ("reader",)}),
+            user("eve", {GREEN: ("member",)}),
+        ),
+        projects=(Project(id=ADMIN, name="admin"), Project(id=BLUE, name="blue"), Project(id=GREEN, name="green")),
+        token_keys=(b"k" * 32,),
+    )
+
+
+class MemoryQueries:
+    """The projections, folded from the log in memory whenever something is asked."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+        self._rows = MemoryRows((ServersProjection(), InstanceActions(), HostsProjection()))
+
+    async def _fresh(self) -> MemoryRows:
+        async for batch in self._store.follow(self._rows.positions.get(self._store.cell, 0)):
+            if not batch:
+                break
+            self._rows.apply(batch)
+        return self._rows
+
+    async def server(self, server_id: str) -> Server | None:
+        row = (await self._fresh()).get(SERVERS, (server_id,))
+        return decoder.decode(row.state) if row else None
+
+    async def servers(self, wanted: ServerFilter) -> list[Server]:
+        known = [decoder.decode(row.state) for row in (await self._fresh()).all(SERVERS)]
+        if wanted.marker and wanted.marker not in [server.id for server in known]:
+            raise Invalid(f"marker [{wanted.marker}] not found")
+        found = [server for server in known if _matches(server, wanted)]
+        for key, direction in reversed(wanted.sort):
+            found.sort(key=lambda server: _sort_value(server, key), reverse=direction == "desc")  # noqa: B023
+        if wanted.marker:
+            ids = [server.id for server in found]
+            found = found[ids.index(wanted.marker) + 1 :]
+        return found[: wanted.limit]
+
+    async def actions(self, server_id: str) -> list[ActionRow]:
+        rows = [row for row in (await self._fresh()).all(ACTIONS) if row.server_id == server_id]
+        return sorted(rows, key=lambda row: row.start_time, reverse=True)
+
+    async def action(self, server_id: str, request_id: str) -> ActionRow | None:
+        return (await self._fresh()).get(ACTIONS, (server_id, request_id))
+
+    async def hosts(self) -> list[HostRow]:
+        return (await self._fresh()).all(HOSTS)
+
+    async def host(self, name: str) -> HostRow | None:
+        return (await self._fresh()).get(HOSTS, (name,))
+
+
+def _matches(server: Server, wanted: ServerFilter) -> bool:
+    deleted = server.vm_state == "deleted"
+    return (
+        wanted.project_id in (None, server.project_id)
+        and wanted.user_id in (None, server.user_id)
+        and wanted.deleted in (None, deleted)
+        and (wanted.name is None or re.search(wanted.name, server.name) is not None)
+        and (not wanted.ids or server.id in wanted.ids)
+        and (not wanted.vm_states or server.vm_state in wanted.vm_states)
+        and (not wanted.task_states or server.task_state in wanted.task_states)
+        and wanted.host in (None, server.host)
+        and wanted.flavor_id in (None, server.flavor.id)
+        and (wanted.changes_since is None or server.updated_at >= wanted.changes_since)
+    )
+
+
+def _sort_value(server: Server, key: str) -> Any:
+    names = {"display_name": "name", "uuid": "id"}
+    return str(getattr(server, names.get(key, key), "") or "")
+
+
+class Pulse:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.down: set[str] = set()
+
+    def last_seen(self, _host: str) -> datetime | None:
+        return self._clock.now()
+
+    def up(self, host: str) -> bool:
+        return host not in self.down
+
+    def processes(self) -> list[ProcessRow]:
+        return [ProcessRow("nova-conductor", "control1", self._clock.now(), True)]
+
+
+class World:
+    def __init__(self, directory: Path, clock: Clock | None = None, public_url: str = "http://cloud.test") -> None:
+        self.clock: Clock = clock or InstantClock()
+        broker = Broker(self.clock)
+        mapper = EventMapper(EVENTS)
+        self.stamp = Stamp(self.clock, SystemIds())
+        self.store = MemoryEventStore(broker, "cell1", mapper)
+        api_store = MemoryEventStore(broker, "api", mapper)
+        kinds: list[Any] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
+        self.registry = Registry(api_store, self.stamp, kinds)
+        self.host_registry = Registry(self.store, self.stamp, [host.KIND])
+        self.vault = MemoryVault(broker, "cell1")
+        self.ledger = Ledger()
+        self.liveness = Pulse(self.clock)
+        self.queries = MemoryQueries(self.store)
+        self.console_text = "line 1\nline 2\nline 3\n"
+        self.repository: Repository[Server] = Repository(KIND, self.store, self.stamp)
+        limits = quota.Limits()
+        self.services = Services(
+            settings=RestSettings(
+                public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell="cell1"
+            ),
+            registry=self.registry,
+            servers=Servers(self.store, self.registry, self.vault, self.stamp, limits),
+            hosts=Hosts(self.host_registry),
+            queries=self.queries,
+            liveness=self.liveness,
+            ledger=lambda: self.ledger,
+            settle=self._settle,
+            console=self._console,
+            default_limits=limits,
+            stamp=self.stamp,
+            clock=self.clock,
+            ids=self.stamp.ids,
+        )
+        self.settled: list[tuple[int, str]] = []
+        self.app = create_app(self.services)
+
+    async def _settle(self, position: int, cell: str) -> None:
+        self.settled.append((position, cell))
+
+    async def _console(self, _server: Server, lines: int | None) -> str:
+        return "".join(self.console_text.splitlines(keepends=True)[-lines if lines else None :])
+
+    async def found(self) -> None:
+        """Two flavors, an image, a shared network, and two hosts."""
+        context = self.stamp.own_context()
+        for number, name, ram, disk in ((1, "m1.tiny", 64, 1), (2, "m1.small", 2048, 20)):
+            made = Flavor(id=str(number), name=name, vcpus=1, ram_mb=ram, disk_gb=disk)
+            await self._found(flavor.CATALOGUE, FlavorCreated(flavor=made))
+        created = ImageCreated(
+            image_id=IMAGE, name="tiny", owner=ADMIN, disk_format="qcow2", container_format="bare",
+            visibility="public", properties={"hw_disk_bus": "virtio"},
+        )  # fmt: skip
+        await self._found(image.aggregate(IMAGE), created)
+        uploaded = ImageUploaded(size=1000, virtual_size=1 << 20, checksum="c" * 32, hash_value="d" * 128)
+        await self._found(image.aggregate(IMAGE), uploaded)
+        shared = NetworkCreated(
+            network_id=NETWORK, name="private", project_id=ADMIN, subnet_id=SUBNET, cidr="10.0.0.0/24", shared=True
+        )
+        await self._found(network.aggregate(NETWORK), shared)
+        for number in (1, 2):
+            description = HostDescription(
+                name=f"node{number}", hypervisor_type="QEMU", hypervisor_version=7002022, vcpus=8, memory_mb=16384,
+                disk_gb=100,
+            )  # fmt: skip
+            host_id = f"{number}" * 8 + "-aaaa-4aaa-8aaa-" + f"{number}" * 12
+            enrolled = host.enrol(None, host_id, description)
+            await self.host_registry.execute(context, host.aggregate(description.name), lambda _, e=enrolled: e)
+            self.ledger.apply(ledger.ProviderCreated(provider_id=host_id, name=description.name))
+
+    async def _found(self, aggregate: Any, event: Event) -> None:
+        await self.registry.execute(self.stamp.own_context(), aggregate, lambda _: event)
+
+    async def client(self, name: str | None, microversion: str | None = "2.100") -> Client:
+        """A client of root, amy, rob or eve; of nobody without a name."""
+        client = Client(self.app, None, microversion)
+        if name:
+            answer = await client.post("/identity/v3/auth/tokens", login(name))
+            assert answer.status == 201, answer
+            client.token = answer.headers["x-subject-token"]
+        return client
+
+    async def change(self, server_id: str, decide_event: Any, request_id: str | None = None) -> Server:
+        """Append an event of the conductor's or a host's."""
+        known, _ = await self.repository.load(aggregate(server_id))
+        action = known.action if known else None
+        context = Context(request_id=request_id or (action.request_id if action else "req-none"))
+        server, _ = await self.repository.execute(context, aggregate(server_id), decide_event)
+        assert server is not None
+        return server
+
+    async def advance(self, server_id: str) -> None:
+        """Do what a conductor and a host would, until nothing is under way."""
+        while True:
+            server, _ = await self.repository.load(aggregate(server_id))
+            assert server is not None
+            step = next_step(server, self.clock.now())
+            if step is None:
+                return
+            await self._do(server, step)
+
+    async def _do(self, server: Server, step: Any) -> None:
+        match step:
+            case Place():
+                placed = await self._placed(server)
+                await self.change(server.id, lambda known: decide.placed(known, placed))
+            case Command(kind="build"):
+                await self.change(server.id, lambda s: decide.built(s, server.epoch, PowerState.RUNNING))
+            case Command(kind="stop"):
+                await self.change(server.id, lambda s: decide.stopped(s, server.epoch))
+            case Command(kind="start"):
+                await self.change(server.id, lambda s: decide.started(s, server.epoch))
+            case Command(kind="reboot_soft" | "reboot_hard"):
+                assert server.action
+                version = server.action.version
+                await self.change(server.id, lambda s: decide.rebooted(s, server.epoch, version))
+            case Command(kind="destroy") | FinishDelete():
+                await self._release(server)
+                await self.change(server.id, lambda s: decide.deleted(s, without_host=False))
+            case _:
+                raise AssertionError(step)
+
+    async def _placed(self, server: Server) -> ServerPlaced:
+        nics = []
+        for index, wanted in enumerate(server.networks):
+            found = self.registry.get(network.aggregate(wanted.network_id))
+            port_id = self.stamp.ids.uuid()
+            changes, _ = await self.registry.writer(network.aggregate(found.id)).submit(
+                self.stamp.own_context(),
+                lambda state, port=port_id, at=index, ip=wanted.fixed_ip: network.allocate(
+                    state, port_id=port, server_id=server.id, project_id=server.project_id, index=at, ip_address=ip
+                ),
+            )
+            nics.append(found.nic(changes[0]))
+        rows = await self.queries.hosts()
+        chosen = next(row for row in rows if server.requested_host in (None, row.name))
+        return ServerPlaced(
+            host=chosen.name, host_id=chosen.host_id, epoch=server.epoch + 1, availability_zone="nova",
+            nics=tuple(nics),
+        )  # fmt: skip
+
+    async def _release(self, server: Server) -> None:
+        for wanted in server.networks:
+            await self.registry.writer(network.aggregate(wanted.network_id)).submit(
+                self.stamp.own_context(), lambda state: network.release(state, server.id, 16, None)
+            )
+        await self.registry.writer(quota.aggregate(server.project_id)).submit(
+            self.stamp.own_context(), lambda state: quota.release(state, server.id, None)
+        )
+
+    async def fail(self, server_id: str, message: str = "No valid host was found.") -> None:
+        """End a creation in ERROR."""
+        fault = Fault(code=500, message=message, details="for the administrator")
+        await self.change(server_id, lambda server: decide.given_up(server, fault, {}))
+
+
+def login(name: str, project: str | None = None, password: str | None = None) -> dict[str, Any]:
+    """A request for a token."""
+    home = {"root": "admin", "amy": "blue", "rob": "blue", "eve": "green"}
+    user = {"name": name, "domain": {"name": "Default"}, "password": password or PASSWORDS[name]}
+    scope = {"project": {"name": project or home[name], "domain": {"id": "default"}}}
+    return {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
+
+
+def new_server(**fields: Any) -> dict[str, Any]:
+    """A good body for POST /servers."""
+    base = {"name": "web1", "flavorRef": "1", "imageRef": IMAGE, "networks": [{"uuid": NETWORK}]}
+    return {"server": {name: value for name, value in (base | fields).items() if value is not None}}
+
+
+@asynccontextmanager
+async def world(directory: Path, **more: Any) -> AsyncIterator[World]:
+    """A world that is ready to be asked."""
+    made = World(directory, **more)
+    readers = [asyncio.create_task(registry.run()) for registry in (made.registry, made.host_registry)]
+    try:
+        await made.registry.ready()
+        await made.host_registry.ready()
+        await made.found()
+        yield made
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)

@@ -1,0 +1,88 @@
+"""libvirt started by us, and what is said where it cannot be."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ops.embedded import libvirt, reaper
+from ops.embedded.libvirt import EmbeddedLibvirt
+from tests.real_libvirt import Daemons
+
+
+def test_what_is_missing_is_said_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libvirt.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(libvirt.shutil, "which", lambda name: None if name.startswith("qemu") else name)
+    monkeypatch.setattr(libvirt, "TUN", tmp_path / "absent")
+    monkeypatch.setattr(libvirt, "KVM", tmp_path / "absent")
+    embedded = EmbeddedLibvirt(tmp_path)
+    rights, programs, tun = embedded.problems()
+    assert "as root" in rights
+    assert programs.endswith("--no-install-recommends qemu-system-x86 qemu-utils")
+    assert "/dev/net/tun" in tun
+    (slow,) = embedded.notices()
+    assert "TCG" in slow
+
+
+def test_a_daemon_of_the_machine_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libvirt, "SYSTEMD", tmp_path)
+    monkeypatch.setattr(libvirt, "libvirtd_answers", lambda: False)
+    monkeypatch.setattr(libvirt.shutil, "which", lambda name: name)
+    assert "systemctl start libvirtd" in EmbeddedLibvirt(tmp_path).problems()[-1]
+
+
+@pytest.mark.libvirt
+def test_what_runs_is_not_started_again_and_no_file_is_changed(tmp_path: Path, libvirtd: Daemons) -> None:
+    if libvirtd.ours:
+        assert "dynamic_ownership = 0" not in Path("/etc/libvirt/qemu.conf").read_text().splitlines()
+    assert EmbeddedLibvirt(tmp_path).programs() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def run_reaper(script: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-P", reaper.__file__, "sh", "-c", script]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+    return False
+
+
+def test_orphans_are_reaped() -> None:
+    """The orphan ends while its reaper goes on: no trace of it may stay."""
+    script = "(sh -c 'exec sh -c \"exit 0\"' & echo $!); read line; exit 3"
+    with subprocess.Popen(
+        [sys.executable, "-P", reaper.__file__, "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        orphan = Path(f"/proc/{process.stdout.readline().strip()}")
+        deadline = time.monotonic() + 5
+        while orphan.exists() and time.monotonic() < deadline:
+            pass
+        assert not orphan.exists()
+        process.communicate("\n")
+        assert process.returncode == 3
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 128 + 15), (signal.SIGKILL, -9)])
+def test_a_reaper_and_its_program_end_together(number: signal.Signals, status: int) -> None:
+    with run_reaper("echo $$; exec tail -f /dev/null") as process:
+        assert process.stdout is not None
+        program = int(process.stdout.readline())
+        os.kill(process.pid, number)
+        assert process.wait(10) == status
+        assert gone(program)

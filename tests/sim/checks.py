@@ -1,0 +1,109 @@
+"""What must hold when a world has come to rest."""
+
+from collections.abc import Iterator
+
+from domain import ledger, network, quota
+from domain.guest import PowerState
+from domain.kinds import KINDS
+from domain.ledger import imbalances
+from domain.record import AggregateId, Recorded
+from domain.server.state import ACTIVE, DELETED, ERROR, STOPPED, Server
+from projections import event_log, hosts, instance_actions, servers
+from projections.memory import MemoryRows
+from tests.sim.world import API, CELL, NETWORK, PROJECT, World
+
+
+async def violations(world: World) -> list[str]:
+    """Every rule that does not hold, in words."""
+    states: dict[AggregateId, object] = {}
+    history: list[Recorded] = []
+    for cell in (CELL, API):
+        async for batch in world.store(cell).follow(0):
+            if not batch:
+                break
+            history += batch
+    for recorded in history:
+        kind = KINDS[recorded.aggregate.kind]
+        before = states.get(recorded.aggregate)
+        states[recorded.aggregate] = kind.evolve(before, recorded.event, recorded.meta)
+    all_servers = [state for state in states.values() if isinstance(state, Server)]
+    found = [*_unfinished(all_servers)]
+    found += _claims(all_servers, states)
+    found += _held(all_servers, states)
+    found += _guests(world, all_servers)
+    found += _projections(world, history)
+    return found
+
+
+def _unfinished(all_servers: list[Server]) -> Iterator[str]:
+    for server in all_servers:
+        if server.action:
+            yield f"server {server.id} has an open {server.action.name} in {server.vm_state}/{server.task_state}"
+
+
+def _claims(all_servers: list[Server], states: dict[AggregateId, object]) -> Iterator[str]:
+    book = states.get(ledger.aggregate(CELL))
+    if not isinstance(book, ledger.Ledger):
+        return
+    yield from imbalances(book)
+    expected = {server.id: (server.host_id, server.epoch) for server in all_servers if _placed(server)}
+    claimed = {claim.consumer_id: (*claim.allocations, claim.epoch) for claim in book.claims.values()}
+    if expected != claimed:
+        yield f"claims differ from servers: {_difference(claimed, expected)}"
+
+
+def _held(all_servers: list[Server], states: dict[AggregateId, object]) -> Iterator[str]:
+    living = {server.id for server in all_servers if server.vm_state != DELETED}
+    reserved = states.get(quota.aggregate(PROJECT))
+    if isinstance(reserved, quota.Quota) and set(reserved.reservations) != living:
+        yield f"quota differs from servers: {set(reserved.reservations) ^ living}"
+    net = states[network.aggregate(NETWORK)]
+    assert isinstance(net, network.Network)
+    ports = {port.server_id: port.ip_address for port in net.ports.values()}
+    expected = {server.id: nic.ip_address for server in all_servers if _placed(server) for nic in server.nics}
+    if ports != expected:
+        yield f"ports differ from servers: {_difference(ports, expected)}"
+    if len(set(ports.values())) != len(ports):
+        yield "an address was given out twice"
+
+
+def _guests(world: World, all_servers: list[Server]) -> Iterator[str]:
+    by_id = {server.id: server for server in all_servers}
+    for host, hypervisor in world.hypervisors.items():
+        for server_id, guest in hypervisor._guests.items():
+            server = by_id.get(server_id)
+            if server is None or not _placed(server) or server.host != host:
+                yield f"guest {server_id} on {host} should not be there ({server and server.vm_state})"
+            elif server.vm_state in (ACTIVE, STOPPED) and server.power_state != guest.power_state:
+                yield f"guest {server_id} is {guest.power_state!r}, its server says {server.power_state!r}"
+    for server in all_servers:
+        if server.vm_state in (ACTIVE, STOPPED):
+            assert server.host
+            if server.id not in world.hypervisors[server.host]._guests:
+                yield f"server {server.id} is {server.vm_state} without a guest"
+            if server.vm_state == ACTIVE and server.power_state is not PowerState.RUNNING:
+                yield f"server {server.id} is active but {server.power_state!r}"
+
+
+def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
+    expected = MemoryRows(
+        (servers.Servers(), instance_actions.InstanceActions(), hosts.Hosts(), event_log.EventLog())
+    )
+    for recorded in history:
+        expected.apply([recorded])
+    for table in (servers.TABLE, instance_actions.TABLE, hosts.TABLE, event_log.TABLE):
+        have = {table.key_of(row): row for row in world.rows.all(table)}
+        want = {table.key_of(row): row for row in expected.all(table)}
+        if have != want:
+            yield f"projection {table.name} differs from the fold of the log in {len(have.items() ^ want.items())} rows"
+    for row in world.rows.all(instance_actions.TABLE):
+        if row.finish_time is None:
+            yield f"the action {row.action} of server {row.server_id} is still open"
+
+
+def _placed(server: Server) -> bool:
+    return server.vm_state != DELETED and not (server.vm_state == ERROR and server.host is None)
+
+
+def _difference(have: dict[str, object], want: dict[str, object]) -> str:
+    return f"too many {dict(have.items() - want.items())}, missing {dict(want.items() - have.items())}"  # type: ignore[operator]

@@ -1,0 +1,96 @@
+"""One simulation: a storm of requests, faults and kills, then calm; at rest everything must be in order."""
+
+import asyncio
+
+from domain.errors import LightcurveError
+from domain.guest import PowerState
+from domain.server.events import NetworkRequest
+from handlers.servers import NewServer
+from projections.servers import TABLE
+from tests.sim.checks import violations
+from tests.sim.virtual_time import run
+from tests.sim.world import FLAVOR, NETWORK, World
+
+STORM_ACTIONS = 25
+REST_SECONDS = 2400.0
+"""Longer than every deadline, every grace period and every retry together."""
+
+
+async def _act(world: World) -> None:
+    """One random request of a user, or one guest that changes by itself."""
+    random = world.random
+    servers = await world.api()
+    ids = [row.id for row in world.rows.all(TABLE) if not row.deleted]
+    choice = random.random()
+    if choice < 0.4 or not ids:
+        count = random.choice((1, 1, 1, 3))
+        new = NewServer(
+            name="vm",
+            flavor=FLAVOR,
+            image=None,
+            networks=(NetworkRequest(network_id=NETWORK),) if random.random() < 0.7 else (),
+            secrets=b"secret" if random.random() < 0.2 else None,
+            max_count=count,
+        )
+        await servers.create(world.context(), new)
+        return
+    server_id = random.choice(ids)
+    if choice < 0.6:
+        await servers.delete(world.context(), server_id)
+    elif choice < 0.7:
+        await servers.stop(world.context(), server_id)
+    elif choice < 0.8:
+        await servers.start(world.context(), server_id)
+    elif choice < 0.9:
+        await servers.reboot(world.context(), server_id, hard=random.random() < 0.5)
+    else:
+        for hypervisor in world.hypervisors.values():
+            if server_id in hypervisor._guests:
+                guest = hypervisor._guests[server_id]
+                if guest.power_state is not PowerState.NOSTATE:
+                    hypervisor.happen(server_id, random.choice((PowerState.SHUTDOWN, PowerState.RUNNING)))
+
+
+async def _request(world: World) -> None:
+    try:
+        await _act(world)
+    except LightcurveError:
+        # Refused, or the answer was lost: whatever happened, it must be in order at the end.
+        return
+
+
+async def _kill(world: World) -> None:
+    await world.kill_one()
+
+
+async def simulate(seed: int) -> list[str]:
+    """Run one seed; returns what was not in order at the end."""
+    world = World(seed)
+    await world.found()
+    for process in world.processes:
+        process.start()
+    tasks = []
+    for _ in range(STORM_ACTIONS):
+        tasks.append(asyncio.create_task(_request(world)))
+        if world.random.random() < 0.2:
+            await _kill(world)
+        await asyncio.sleep(world.random.random() * world.random.choice((0.1, 5.0, 60.0)))
+    world.weather.calm()
+    for hypervisor in world.hypervisors.values():
+        for behaviour in hypervisor.behaviour.values():
+            behaviour.failure = 0.0
+    await asyncio.sleep(REST_SECONDS)
+    for task in tasks:
+        if not task.done():
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    found = await violations(world)
+    for process in world.processes:
+        await process.kill()
+    await world.broker.close()
+    return found
+
+
+def run_seed(seed: int) -> list[str]:
+    """One seed on a virtual loop."""
+    return run(simulate(seed))

@@ -1,0 +1,184 @@
+"""A whole cell in one process: real domain, handlers, conductor, agents and projections; log and time are simulated."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from adapters.mapper import EventMapper
+from adapters.memory.broker import Broker
+from adapters.memory.commands import MemoryCommandBus
+from adapters.memory.signs import MemoryLiveness
+from adapters.memory.store import MemoryEventStore
+from adapters.memory.vault import MemoryVault
+from adapters.simulated.hypervisor import OPERATIONS, Behaviour, SimulatedHypervisor
+from domain import network, quota
+from domain.errors import LightcurveError, Unavailable
+from domain.flavor import Flavor
+from domain.kinds import EVENTS
+from domain.network import NetworkCreated
+from domain.quota import Limits
+from handlers.agent import Agent
+from handlers.conducting import Conducting
+from handlers.context import Context, Stamp
+from handlers.registry import Registry
+from handlers.servers import Servers
+from projections.event_log import EventLog
+from projections.hosts import Hosts
+from projections.instance_actions import InstanceActions
+from projections.memory import MemoryRows
+from projections.servers import TABLE as SERVERS
+from projections.servers import Servers as ServersProjection
+from tests.sim.faults import ProcessFaults, Weather
+from tests.sim.virtual_time import SeededIds, VirtualClock
+
+CELL, API = "cell1", "api"
+PROJECT = "project"
+NETWORK = "00000000-0000-4000-8000-0000000000aa"
+FLAVOR = Flavor(id="1", name="small", vcpus=1, ram_mb=1024, disk_gb=1)
+LIMITS = Limits(instances=12, cores=12, ram_mb=-1)
+
+
+class Process:
+    """Something that can be killed at any await, and started again."""
+
+    def __init__(self, world: "World", name: str, body: Callable[[ProcessFaults], Coroutine[Any, Any, None]]) -> None:
+        self._world = world
+        self.name = name
+        self._body = body
+        self.faults = ProcessFaults(world.weather)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.faults = ProcessFaults(self._world.weather)
+        self._task = asyncio.create_task(self._live(self.faults))
+
+    async def _live(self, faults: ProcessFaults) -> None:
+        while not faults.dead:
+            try:
+                await self._body(faults)
+            except* LightcurveError:
+                # A process that meets bad weather at its start ends; its supervisor starts it again.
+                await asyncio.sleep(1.0)
+
+    async def kill(self) -> None:
+        self.faults.dead = True
+        assert self._task
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+class World:
+    """One cell with its hosts."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.weather = Weather(self.random)
+        self.clock = VirtualClock()
+        self.stamp = Stamp(self.clock, SeededIds(self.random))
+        self.broker = Broker(self.clock)
+        self.mapper = EventMapper(EVENTS)
+        self.rows = MemoryRows((ServersProjection(), InstanceActions(), Hosts(), EventLog()))
+        self.hypervisors = {f"host{number}": self._hypervisor(number) for number in range(1, 4)}
+        self.server_ids: list[str] = []
+        self.servers: Servers | None = None
+        self.processes = [
+            Process(self, "api", self._api),
+            Process(self, "conductor", self._conductor),
+            Process(self, "projector", self._projector),
+            *(Process(self, host, self._agent(host)) for host in self.hypervisors),
+        ]
+        if self.random.random() < 0.3:
+            self.processes.append(Process(self, "conductor2", self._conductor))
+
+    def _hypervisor(self, number: int) -> SimulatedHypervisor:
+        random = self.random
+        behaviour = {
+            operation: Behaviour(delay=(0.0, random.choice((0.0, 1.0, 30.0))), failure=random.choice((0.0, 0.0, 0.2)))
+            for operation in OPERATIONS
+        }
+        return SimulatedHypervisor(
+            f"host{number}", self.clock, random, vcpus=2, memory_mb=9000, disk_gb=100, behaviour=behaviour
+        )
+
+    def store(self, cell: str, faults: ProcessFaults | None = None) -> MemoryEventStore:
+        return MemoryEventStore(self.broker, cell, self.mapper, faults)
+
+    async def found(self) -> None:
+        """The network, in fair weather."""
+        created = NetworkCreated(
+            network_id=NETWORK, name="net", project_id=PROJECT, subnet_id="s", cidr="10.0.0.0/28"
+        )
+        registry = Registry(self.store(API), self.stamp, [network.KIND, quota.KIND])
+        aggregate = network.aggregate(NETWORK)
+        await registry.execute(self.stamp.own_context(), aggregate, lambda state: network.create(state, created))
+
+    def context(self) -> Context:
+        request_id = f"req-{self.stamp.ids.uuid()}"
+        return Context(request_id=request_id, user_id="user", project_id=PROJECT, roles=("member",))
+
+    async def unfinished(self) -> tuple[list[str], int]:
+        ids = [row.id for row in self.rows.all(SERVERS) if row.unfinished]
+        return ids, self.rows.positions.get(CELL, 0)
+
+    async def _api(self, faults: ProcessFaults) -> None:
+        registry = Registry(self.store(API, faults), self.stamp, [network.KIND, quota.KIND])
+        vault = MemoryVault(self.broker, CELL, faults)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(registry.run())
+            await registry.ready()
+            self.servers = Servers(self.store(CELL, faults), registry, vault, self.stamp, LIMITS)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self.servers = None
+
+    async def _conductor(self, faults: ProcessFaults) -> None:
+        conducting = Conducting(
+            store=self.store(CELL, faults),
+            api_store=self.store(API, faults),
+            bus=MemoryCommandBus(self.broker, CELL, faults),
+            liveness=MemoryLiveness(self.broker, CELL, faults),
+            vault=MemoryVault(self.broker, CELL, faults),
+            stamp=self.stamp,
+            unfinished=self,
+        )
+        await conducting.run("sim", lambda: None)
+
+    async def _projector(self, faults: ProcessFaults) -> None:
+        async def follow(cell: str) -> None:
+            async for batch in self.store(cell, faults).follow(self.rows.positions.get(cell, 0)):
+                self.rows.apply(batch)
+
+        async with asyncio.TaskGroup() as group:
+            for cell in (CELL, API):
+                group.create_task(follow(cell))
+
+    def _agent(self, host: str) -> Callable[[ProcessFaults], Coroutine[Any, Any, None]]:
+        async def run(faults: ProcessFaults) -> None:
+            agent = Agent(
+                {host: self.hypervisors[host]},
+                {host: f"id-{host}"},
+                MemoryCommandBus(self.broker, CELL, faults),
+                MemoryLiveness(self.broker, CELL, faults),
+                self.stamp,
+            )
+            await agent.run()
+
+        return run
+
+    async def api(self) -> Servers:
+        """The API, once it runs."""
+        while self.servers is None:
+            await asyncio.sleep(0.5)
+        return self.servers
+
+    async def kill_one(self) -> None:
+        """Kill a process, and start it again after a while."""
+        process = self.random.choice(self.processes)
+        await process.kill()
+        await asyncio.sleep(self.random.choice((0.0, 1.0, 20.0, 90.0)))
+        process.start()
+
+
+__all__ = ["CELL", "API", "PROJECT", "Process", "Unavailable", "World"]
