@@ -130,6 +130,7 @@ def _up(arguments: argparse.Namespace) -> None:
     if running(stack):
         print("The stack is up already.")
         _await_up(stack)
+        _seed(stack, stack.settings())
         return
     stack.set_up(nats_port=arguments.nats_port, api_port=arguments.api_port)
     if arguments.simulated_hosts is not None:
@@ -146,6 +147,24 @@ def _up(arguments: argparse.Namespace) -> None:
         command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
     )
     _await_up(stack, process)
+    _seed(stack, settings)
+
+
+def _seed(stack: Any, settings: Settings) -> None:
+    """A new cloud starts with flavors, a network and an image."""
+    from ops import seed
+    from ops.guest_image.build import build_tiny
+    from ops.roles.api import project_id
+
+    asyncio.run(seed.seed(settings, project_id("admin")))
+    image, disk_format = stack.directory / "cache" / "simulated-image", "raw"
+    if settings.simulated.hosts:
+        # Simulated hosts never look into an image.
+        image.write_bytes(b"nothing")
+    else:
+        print("  the guest image is built, if it is not there yet", flush=True)
+        image, disk_format = build_tiny(stack.directory / "cache" / "guest-image"), "qcow2"
+    seed.upload_image(settings.api.public_url, stack.password("admin"), image, disk_format)
 
 
 def _await_up(stack: Any, process: "subprocess.Popen[bytes] | None" = None) -> None:

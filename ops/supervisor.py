@@ -18,6 +18,8 @@ READY_SECONDS = 60.0
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 30.0
 """Who has run for so long starts over with the shortest pause."""
+MAX_FAILED_STARTS = 5
+"""A program that has ended so often before it was ever ready is given up."""
 STOP_SECONDS = 15.0
 _PR_SET_PDEATHSIG = 1
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
@@ -120,6 +122,8 @@ class Supervisor:
     async def _until_ready(self, program: Program) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not await self._is_ready(program):
+            if int(str(self._state.get(program.name, {}).get("restarts", 0))) >= MAX_FAILED_STARTS:
+                raise Failed(f"{program.name} ends again and again; see {self._log_dir / program.name}.log")
             if time.monotonic() > deadline:
                 raise Failed(f"{program.name} did not become ready; see {self._log_dir / program.name}.log")
             if self._stopping.is_set():

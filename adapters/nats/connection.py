@@ -150,7 +150,7 @@ class Connection(Client):
     async def tap(self, subject: str, sink: Sink, queue: str = "") -> int:
         """Have ``sink`` called with each message on ``subject``, at once and in order; returns the tap's number.
 
-        The sink must not block and must not raise. The subscription outlives reconnects.
+        The sink must not block; what it raises is logged and lost. The subscription outlives reconnects.
         """
         number = self._sid + 1
         self._taps[number] = sink
@@ -168,8 +168,13 @@ class Connection(Client):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         sink = self._taps.get(sid)
-        if sink is not None:
+        if sink is None:
+            return
+        try:
             sink(Message(subject.decode(), reply.decode(), data, headers))
+        except Exception:
+            # It would end the reading of the connection.
+            _log.exception("a message on %s could not be taken", subject)
 
     # -- sending ---------------------------------------------------------------------------------------
 

@@ -192,7 +192,7 @@ def names(settings: Settings) -> list[str]:
 def rest_settings(settings: Settings) -> RestSettings:
     """What the REST faces are told."""
     key_file = settings.identity.token_key_file
-    project_ids = {name: _id("project", name) for name in settings.identity.projects}
+    project_ids = {name: project_id(name) for name in settings.identity.projects}
     users = tuple(
         User(
             id=_id("user", user.name),
@@ -214,6 +214,11 @@ def rest_settings(settings: Settings) -> RestSettings:
         api_cell=settings.api_cell,
         region=settings.api.region,
     )
+
+
+def project_id(name: str) -> str:
+    """The id of a project of the embedded identity."""
+    return _id("project", name)
 
 
 def _id(kind: str, name: str) -> str:
