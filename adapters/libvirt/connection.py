@@ -107,7 +107,7 @@ class Connection:
     def _on_close(self, conn: Any, reason: int, _: object) -> None:
         _log.warning("lost the connection to libvirtd, reason %d", reason)
         # Closing it here would wait for the very thread that runs this.
-        self._threads.submit(self._drop, self._conn)
+        self._threads.submit(self._drop, conn)
 
     def _on_lifecycle(self, conn: Any, domain: Any, event: int, detail: int, _: object) -> None:
         if event not in {libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED}:

@@ -172,7 +172,7 @@ class Connection(Client):
             return
         try:
             sink(Message(subject.decode(), reply.decode(), data, headers))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the connection has to live
             # It would end the reading of the connection.
             _log.exception("a message on %s could not be taken", subject)
 

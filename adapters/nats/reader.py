@@ -126,7 +126,7 @@ class _Consumer:
         self._tap = 0
         self._last_sign = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self._end_reconnect = lambda: None
+        self._end_reconnect = connection.on_reconnect(self._on_reconnect)
 
     async def open(self, after: int, filters: tuple[str, ...], *, last_of_each: bool) -> int:
         """Create it on the server; returns how many messages wait."""

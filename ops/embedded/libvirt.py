@@ -6,8 +6,10 @@ file is never touched, and nothing has to be put back however we end. Guests out
 """
 
 import os
+import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -87,7 +89,7 @@ class EmbeddedLibvirt:
 
     def problems(self) -> list[str]:
         """What keeps guests from running here, each with its cure; empty if nothing does."""
-        return list(_problems())
+        return [*_problems(), *_unreachable(self._dir)]
 
     def notices(self) -> list[str]:
         """What works, but not as well as it might."""
@@ -138,6 +140,17 @@ def virtlogd_answers() -> bool:
         except OSError:
             return False
     return True
+
+
+def _unreachable(directory: Path) -> Iterator[str]:
+    """The machine's own libvirtd runs guests as a user who must be able to reach their disks."""
+    config = SYSTEM_CONFIG / "qemu.conf"
+    if not SYSTEMD.is_dir() or (config.exists() and re.search(r'^user *= *"root"', config.read_text(), re.MULTILINE)):
+        return
+    for parent in (*reversed(directory.parents), directory):
+        if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
+            yield f"libvirt's guests cannot reach {directory}: chmod o+x {parent}, or keep the state elsewhere."
+            return
 
 
 def _problems() -> Iterator[str]:

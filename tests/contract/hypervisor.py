@@ -33,6 +33,10 @@ class Host(Protocol):
         """The guest ends by itself."""
         ...
 
+    def disturb(self, spec: GuestSpec) -> None:
+        """Something happens to the guest that leaves it as it was."""
+        ...
+
     def left(self) -> set[str]:
         """What guests left on the host."""
         ...
@@ -57,6 +61,9 @@ class SimulatedHost:
 
     def power_off_from_within(self, spec: GuestSpec) -> None:
         self._hypervisor.happen(spec.server_id, PowerState.SHUTDOWN)
+
+    def disturb(self, spec: GuestSpec) -> None:
+        self._hypervisor.happen(spec.server_id, PowerState.RUNNING)
 
     def left(self) -> set[str]:
         return set(self._hypervisor._guests)
@@ -84,6 +91,10 @@ class LibvirtHost:
     def power_off_from_within(self, spec: GuestSpec) -> None:
         virsh("destroy", spec.instance_name)
 
+    def disturb(self, spec: GuestSpec) -> None:
+        virsh("suspend", spec.instance_name)
+        virsh("resume", spec.instance_name)
+
     def left(self) -> set[str]:
         return traces(self._dir / "state", self._network)
 
@@ -92,7 +103,9 @@ class LibvirtHost:
 async def cleared(host: Host) -> AsyncIterator[Hypervisor]:
     """An agent on the host; afterwards every guest is destroyed, and nothing of any is left."""
     agent = host.agent()
-    yield agent
-    for guest in await agent.guests():
-        await agent.destroy(guest.server_id)
+    try:
+        yield agent
+    finally:
+        for guest in await agent.guests():
+            await agent.destroy(guest.server_id)
     assert host.left() == set()

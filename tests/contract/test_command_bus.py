@@ -142,8 +142,10 @@ class TestCommands:
                     await asyncio.sleep(ACK_WAIT / 2)  # The work itself: all six take longer than the deadline.
                     await delivery.done()
                     if len(seen) == 6:
+                        await sender.send(HOST, "end", b"end")
+                    if len(seen) == 7:
                         break
-            assert seen == [b"%d" % number for number in range(6)]
+            assert seen == [*(b"%d" % number for number in range(6)), b"end"]
 
 
 class TestReports:

@@ -32,7 +32,21 @@ def test_a_daemon_of_the_machine_that_is_down(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(libvirt, "SYSTEMD", tmp_path)
     monkeypatch.setattr(libvirt, "libvirtd_answers", lambda: False)
     monkeypatch.setattr(libvirt.shutil, "which", lambda name: name)
-    assert "systemctl start libvirtd" in EmbeddedLibvirt(tmp_path).problems()[-1]
+    assert "systemctl start libvirtd" in EmbeddedLibvirt(tmp_path).problems()[0]
+
+
+def test_a_state_directory_that_guests_cannot_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libvirt, "SYSTEM_CONFIG", tmp_path)
+    monkeypatch.setattr(libvirt, "libvirtd_answers", lambda: True)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    embedded = EmbeddedLibvirt(closed / "libvirt")
+    assert embedded.problems() == []
+    monkeypatch.setattr(libvirt, "SYSTEMD", tmp_path)
+    (said,) = embedded.problems()
+    assert "chmod o+x" in said
+    (tmp_path / "qemu.conf").write_text('user = "root"\n')
+    assert embedded.problems() == []
 
 
 @pytest.mark.libvirt

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from uuid import uuid4
@@ -42,8 +42,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, libvirtd: Daemons) -> Scene:
-    return Scene(tmp_path)
+def scene(tmp_path: Path, libvirtd: Daemons) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    asyncio.run(scene.agent().destroy(scene.spec.server_id))
 
 
 def stages(scene: Scene) -> dict[str, Callable[[], bool]]:

@@ -102,6 +102,8 @@ async def test_an_image_that_reads_files_of_the_host(shelf: Shelf) -> None:
     outside = shelf.source / "outside.qcow2"
     create = ["qemu-img", "create", "-q", "-f", "qcow2", "-o"]
     subprocess.run([*create, f"data_file={shelf.source / 'data'},data_file_raw=on", outside, "16M"], check=True)
+    # That it is there would show that somebody looked.
+    (shelf.source / "data").unlink()
     nonsense = shelf.source / "nonsense"
     nonsense.write_bytes(b"QFI\xfb" + bytes(1000))
     for path in (backed, outside):

@@ -130,8 +130,9 @@ class TestFollow:
                 for round_ in range(3):
                     await append_some(store, aggregate(f"dog{round_}", "dog"), 20)
                     await append_some(store, aggregate(f"cat{round_}", "cat"), 20)
-                    await until(lambda count=round_: len(seen) == 40 * (count + 1))
-                    await until(lambda count=round_: len(some) == 20 * (count + 1))
+                    # Sooner than the missing heartbeats would tell.
+                    await until(lambda count=round_: len(seen) == 40 * (count + 1), timeout=2.0)
+                    await until(lambda count=round_: len(some) == 20 * (count + 1), timeout=2.0)
                     mortal.kill()
                     await asyncio.to_thread(mortal.start)
                 last = await append_some(store, aggregate("last", "cat"), 1)

@@ -103,7 +103,8 @@ async def test_compute_can_do_its_work(nats_server: EmbeddedNats) -> None:
 async def test_destroyed_keys_are_overwritten_on_disk(nats_server: EmbeddedNats) -> None:
     async with NatsWorld(nats_server) as world:
         vault, operator = await world.vault(), await world.connection()
-        await vault.seal("server.1", b"x")
+        for owner in ("server.0", "server.1", "server.2"):
+            await vault.seal(owner, b"x")
         found = await operator.call(f"$JS.API.DIRECT.GET.KV_KEYS_{world.cell}.$KV.KEYS_{world.cell}.server=2E1")
         files = [file for file in nats_server.directory.rglob("*") if f"KV_KEYS_{world.cell}" in str(file)]
 

@@ -1,0 +1,57 @@
+"""A stack of its own for a benchmark, with simulated hosts, and what its processes cost."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from ops.stack import Stack, running
+
+NO_LIMITS = {"LIGHTCURVE_QUOTA_INSTANCES": "-1", "LIGHTCURVE_QUOTA_CORES": "-1", "LIGHTCURVE_QUOTA_RAM_MB": "-1"}
+
+
+@contextmanager
+def stack(hosts: int) -> Iterator[Stack]:
+    """A fresh stack on ports of its own, erased at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="lightcurve-bench-"))
+    command = [sys.executable, "-m", "ops.cli", "--state-dir", str(directory)]
+    environment = {**os.environ, **NO_LIMITS}
+    ports = ["--nats-port", str(_free_port()), "--api-port", str(_free_port())]
+    try:
+        up = [*command, "up", "--simulated-hosts", str(hosts), *ports]
+        subprocess.run(up, check=True, env=environment, stdout=subprocess.DEVNULL)
+        yield Stack(directory)
+    finally:
+        subprocess.run([*command, "down", "--erase"], check=False, env=environment, stdout=subprocess.DEVNULL)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cpu_seconds(measured: Stack) -> dict[str, float]:
+    """User and system time used so far, by program of the stack, children included."""
+    state = running(measured)
+    assert state
+    programs = state["programs"]
+    assert isinstance(programs, dict)
+    used = {}
+    for name, facts in programs.items():
+        process = psutil.Process(int(facts["pid"]))
+        total = 0.0
+        for one in (process, *process.children(recursive=True)):
+            times = one.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+        used[name] = total
+    return used
