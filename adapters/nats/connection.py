@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 
 from domain.errors import Invalid, Unavailable
@@ -270,6 +270,12 @@ class Connection(Client):
 
     # -- coming and going ------------------------------------------------------------------------------
 
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self._transport is not None:
+            # nats-py forgets the socket of an attempt that failed half-way.
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
+
     async def until_connected(self, timeout: float) -> None:
         """Wait for the connection. Raises NoAnswer after ``timeout`` seconds, or if it was closed for good."""
         try:
@@ -293,6 +299,9 @@ class Connection(Client):
         return end
 
     async def _on_error(self, error: Exception) -> None:
+        if isinstance(error, OSError) and "authorization" in self._last_problem.lower():
+            # The server says so and hangs up: the first is what matters.
+            return
         self._last_problem = str(error) or type(error).__name__
         _log.debug("NATS: %s", self._last_problem)
 

@@ -12,6 +12,10 @@ from domain.errors import LightcurveError
 
 _log = logging.getLogger(__name__)
 
+LOOK_AGAIN = 0.25
+"""Seconds after which a waiter asks for the last word kept: an announcement on its way into the stream while the
+subscription was made is heard by neither."""
+
 
 class NatsPositions:
     """Positions of projections over all cells; promises what ``handlers.ports.Positions`` does."""
@@ -38,8 +42,17 @@ class NatsPositions:
             watched = self._watched[key] = _Watched()
             await self._connection.tap(Names(cell).position(projection), watched.on_message)
             await self._refresh(key, watched)
-        if watched.position >= position:
-            return True
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout
+        while watched.position < position:
+            left = deadline - clock()
+            if left <= 0:
+                return False
+            if not await self._wait(watched, position, min(left, LOOK_AGAIN)):
+                await self._refresh(key, watched)
+        return True
+
+    async def _wait(self, watched: "_Watched", position: int, timeout: float) -> bool:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         heapq.heappush(watched.waiting, (position, next(self._count), future))

@@ -95,7 +95,8 @@ def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
         have = {table.key_of(row): row for row in world.rows.all(table)}
         want = {table.key_of(row): row for row in expected.all(table)}
         if have != want:
-            yield f"projection {table.name} differs from the fold of the log in {len(have.items() ^ want.items())} rows"
+            differing = [key for key in have.keys() | want.keys() if have.get(key) != want.get(key)]
+            yield f"projection {table.name} differs from the fold of the log in {differing}"
     for row in world.rows.all(instance_actions.TABLE):
         if row.finish_time is None:
             yield f"the action {row.action} of server {row.server_id} is still open"

@@ -1,4 +1,4 @@
-"""A whole cell in one process: real domain, handlers, conductor, agents and projections; log and time are simulated."""
+"""A whole cell in one process: domain, handlers, conductor, agents, projections; log and time are simulated."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -13,7 +13,7 @@ from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.simulated.hypervisor import OPERATIONS, Behaviour, SimulatedHypervisor
 from domain import network, quota
-from domain.errors import LightcurveError, Unavailable
+from domain.errors import LightcurveError
 from domain.flavor import Flavor
 from domain.kinds import EVENTS
 from domain.network import NetworkCreated
@@ -169,7 +169,7 @@ class World:
 
     async def api(self) -> Servers:
         """The API, once it runs."""
-        while self.servers is None:
+        while self.servers is None:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.5)
         return self.servers
 
@@ -179,6 +179,3 @@ class World:
         await process.kill()
         await asyncio.sleep(self.random.choice((0.0, 1.0, 20.0, 90.0)))
         process.start()
-
-
-__all__ = ["CELL", "API", "PROJECT", "Process", "Unavailable", "World"]

@@ -20,8 +20,7 @@ async def test_what_goes_wrong() -> None:
     connection = Connection(URI)
     with pytest.raises(HostFailed) as refusal:
         await connection.call(lambda conn: conn.lookupByName("nobody"))
-    assert "nobody" not in refusal.value.message
-    assert "nobody" in refusal.value.details
+    assert refusal.value.details == "Domain not found"
     with pytest.raises(ZeroDivisionError):
         await connection.call(lambda _: 1 // 0)
     with pytest.raises(Unavailable):

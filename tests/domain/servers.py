@@ -1,0 +1,60 @@
+"""Servers in every state, told by their events."""
+
+from datetime import UTC, datetime, timedelta
+
+from domain.flavor import Flavor
+from domain.guest import PowerState
+from domain.record import Event, Metadata
+from domain.server import events as e
+from domain.server.state import Server, evolve
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=10)
+SERVER_ID = "11111111-1111-4111-8111-111111111111"
+FLAVOR = Flavor(id="1", name="m1.tiny", vcpus=1, ram_mb=512, disk_gb=1)
+FAULT = e.Fault(code=500, message="The disk is full.", details="node1: /var")
+
+REQUESTED = e.ServerRequested(
+    server_id=SERVER_ID, name="web", project_id="p", user_id="u", flavor=FLAVOR, deadline=LATER
+)
+PLACED = e.ServerPlaced(host="node1", host_id="h1", epoch=1, availability_zone="nova")
+BUILT = e.ServerBuilt(epoch=1, power_state=PowerState.RUNNING)
+BUILD_FAILED = e.ServerBuildFailed(epoch=1, fault=FAULT)
+FAILED = e.ServerFailed(fault=FAULT)
+STOP = e.ServerStopRequested(deadline=LATER)
+STOPPED = e.ServerStopped(epoch=1)
+START = e.ServerStartRequested(deadline=LATER)
+SOFT_REBOOT = e.ServerRebootRequested(deadline=LATER, hard=False)
+DELETE = e.ServerDeleteRequested(deadline=LATER)
+DELETED = e.ServerDeleted()
+
+GIVEN: dict[str, list[Event]] = {
+    "nothing": [],
+    "abandoned": [e.ServerAbandoned(server_id=SERVER_ID)],
+    "requested": [REQUESTED],
+    "spawning": [REQUESTED, PLACED],
+    "build failed": [REQUESTED, PLACED, BUILD_FAILED],
+    "failed": [REQUESTED, FAILED],
+    "failed on host": [REQUESTED, PLACED, FAILED],
+    "active": [REQUESTED, PLACED, BUILT],
+    "stopping": [REQUESTED, PLACED, BUILT, STOP],
+    "stopped": [REQUESTED, PLACED, BUILT, STOP, STOPPED],
+    "starting": [REQUESTED, PLACED, BUILT, STOP, STOPPED, START],
+    "rebooting": [REQUESTED, PLACED, BUILT, SOFT_REBOOT],
+    "reboot failed": [REQUESTED, PLACED, BUILT, SOFT_REBOOT, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "deleting": [REQUESTED, PLACED, BUILT, DELETE],
+    "deleting unplaced": [REQUESTED, DELETE],
+    "deleted": [REQUESTED, PLACED, BUILT, DELETE, DELETED],
+}
+"""Histories by the name of the state that they lead to."""
+
+
+def meta(number: int = 1) -> Metadata:
+    return Metadata(event_id=str(number), time=NOW, request_id=f"req-{number}", user_id="u", project_id="p")
+
+
+def given(name: str) -> Server | None:
+    state: Server | None = None
+    for number, event in enumerate(GIVEN[name], start=1):
+        state = evolve(state, event, meta(number))
+    return state

@@ -1,0 +1,70 @@
+"""What the conductor does next, by the server's state alone."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from domain.server.decide import MAX_ATTEMPTS
+from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, Step, next_step
+from tests.domain.servers import GIVEN, LATER, NOW, given
+
+SOON = LATER - timedelta(seconds=1)
+
+STEPS: dict[str, tuple[object, object]] = {
+    # state: (the step in time, the step past the deadline)
+    "abandoned": (None, None),
+    "requested": (Place, GiveUp),
+    "spawning": (Command("node1", "build"), Expire()),
+    "build failed": (Place, GiveUp),
+    "failed": (None, None),
+    "failed on host": (None, None),
+    "active": (None, None),
+    "stopping": (Command("node1", "stop"), Expire()),
+    "stopped": (None, None),
+    "starting": (Command("node1", "start"), Expire()),
+    "rebooting": (Command("node1", "reboot_soft"), Expire()),
+    "reboot failed": (None, None),
+    "deleting": (Command("node1", "destroy"), FinishDelete(without_host=True)),
+    "deleting unplaced": (FinishDelete(without_host=False), FinishDelete(without_host=False)),
+    "deleted": (None, None),
+}
+
+
+def _matches(step: Step | None, expected: object) -> bool:
+    return isinstance(step, expected) if isinstance(expected, type) else step == expected
+
+
+@pytest.mark.parametrize("state", [name for name in GIVEN if name != "nothing"])
+def test_next_step(state: str) -> None:
+    server = given(state)
+    assert server
+    in_time, late = STEPS[state]
+    assert _matches(next_step(server, SOON), in_time)
+    assert _matches(next_step(server, LATER), late)
+
+
+def test_another_attempt_is_another_epoch_on_another_host() -> None:
+    server = given("build failed")
+    assert server
+    step = next_step(server, NOW)
+    assert isinstance(step, Place)
+    assert (step.wanted.epoch, step.wanted.excluded_hosts) == (2, ("node1",))
+
+
+def test_attempts_end() -> None:
+    server = given("build failed")
+    assert server
+    tried = msgspec.structs.replace(server, failed_hosts=("node1",) * MAX_ATTEMPTS)
+    step = next_step(tried, NOW)
+    assert isinstance(step, GiveUp)
+    assert "The disk is full." in step.message
+
+
+def test_nothing_is_claimed_of_what_the_flavor_has_none_of() -> None:
+    server = given("requested")
+    assert server
+    diskless = msgspec.structs.replace(server.flavor, disk_gb=0)
+    step = next_step(msgspec.structs.replace(server, flavor=diskless), NOW)
+    assert isinstance(step, Place)
+    assert step.wanted.resources == {"VCPU": 1, "MEMORY_MB": 512}

@@ -1,0 +1,181 @@
+"""Which action is allowed in which state, and which report counts: given a history, when asked, then this."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from domain.errors import Refused
+from domain.guest import PowerState
+from domain.record import Event
+from domain.server import decide
+from domain.server import events as e
+from domain.server.state import Server, evolve
+from tests.domain.servers import FAULT, GIVEN, LATER, NOW, SERVER_ID, given, meta
+
+Ask = Callable[[Server | None], Event | None]
+
+ASKED: dict[str, Ask] = {
+    "stop": lambda server: decide.stop(server, SERVER_ID, LATER),
+    "start": lambda server: decide.start(server, SERVER_ID, LATER),
+    "reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=False),
+    "hard reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=True),
+    "delete": lambda server: decide.delete(server, SERVER_ID, LATER),
+    "built": lambda server: decide.built(server, 1, PowerState.RUNNING),
+    "stopped": lambda server: decide.stopped(server, 1),
+    "started": lambda server: decide.started(server, 1),
+    "observed off": lambda server: decide.power_observed(server, 1, PowerState.SHUTDOWN),
+    "late": lambda server: decide.expired(server, LATER),
+    "give up": lambda server: decide.given_up(server, FAULT, {}),
+    "abandon": lambda server: decide.abandon(server, SERVER_ID),
+    "gone": lambda server: decide.deleted(server, without_host=False),
+}
+
+NOTHING = None
+NOT_FOUND, CONFLICT = 404, 409
+
+# For each state, what each question leads to: an event, a refusal's status, or nothing. Questions left out lead to
+# a conflict if a user asks them, and to nothing if they are reports.
+THEN: dict[str, dict[str, object]] = {
+    "nothing": dict.fromkeys(("stop", "start", "reboot", "hard reboot", "delete"), NOT_FOUND)
+    | {"abandon": e.ServerAbandoned},
+    "abandoned": dict.fromkeys(("stop", "start", "reboot", "hard reboot", "delete"), NOT_FOUND),
+    "requested": {"delete": e.ServerDeleteRequested, "late": e.ServerFailed, "give up": e.ServerFailed},
+    "spawning": {"delete": e.ServerDeleteRequested, "built": e.ServerBuilt, "late": e.ServerFailed},
+    "build failed": {"delete": e.ServerDeleteRequested, "late": e.ServerFailed, "give up": e.ServerFailed},
+    "failed": {"delete": e.ServerDeleteRequested},
+    "failed on host": {"delete": e.ServerDeleteRequested},
+    "active": {
+        "stop": e.ServerStopRequested,
+        "reboot": e.ServerRebootRequested,
+        "hard reboot": e.ServerRebootRequested,
+        "delete": e.ServerDeleteRequested,
+        "observed off": e.ServerPowerChanged,
+    },
+    "stopping": {"delete": e.ServerDeleteRequested, "stopped": e.ServerStopped, "late": e.ServerActionFailed},
+    "stopped": {
+        "start": e.ServerStartRequested,
+        "hard reboot": e.ServerRebootRequested,
+        "delete": e.ServerDeleteRequested,
+    },
+    "starting": {"delete": e.ServerDeleteRequested, "started": e.ServerStarted, "late": e.ServerActionFailed},
+    "rebooting": {
+        "hard reboot": e.ServerRebootRequested,
+        "delete": e.ServerDeleteRequested,
+        "late": e.ServerActionFailed,
+    },
+    "reboot failed": {
+        "stop": e.ServerStopRequested,
+        "hard reboot": e.ServerRebootRequested,
+        "delete": e.ServerDeleteRequested,
+        "observed off": e.ServerPowerChanged,
+    },
+    "deleting": {"delete": NOTHING, "gone": e.ServerDeleted},
+    "deleting unplaced": {"delete": NOTHING, "gone": e.ServerDeleted},
+    "deleted": dict.fromkeys(("stop", "start", "reboot", "hard reboot", "delete"), NOT_FOUND),
+}
+BY_USERS = ("stop", "start", "reboot", "hard reboot", "delete")
+
+
+def test_the_table_is_complete() -> None:
+    assert THEN.keys() == GIVEN.keys()
+
+
+@pytest.mark.parametrize("state", GIVEN)
+@pytest.mark.parametrize("asked", ASKED)
+def test_decision(state: str, asked: str) -> None:
+    server = given(state)
+    expected = THEN[state].get(asked, CONFLICT if asked in BY_USERS else NOTHING)
+    if isinstance(expected, int):
+        with pytest.raises(Refused) as refusal:
+            ASKED[asked](server)
+        assert refusal.value.status == expected
+    else:
+        assert type(ASKED[asked](server)) is (expected or type(None))
+
+
+@pytest.mark.parametrize("asked", BY_USERS)
+def test_a_locked_server_refuses_everything(asked: str) -> None:
+    import msgspec
+
+    server = given("active")
+    assert server
+    with pytest.raises(Refused, match="is locked"):
+        ASKED[asked](msgspec.structs.replace(server, locked=True))
+
+
+@pytest.mark.parametrize(
+    ("state", "report"),
+    [
+        ("spawning", lambda server: decide.built(server, 2, PowerState.RUNNING)),
+        ("spawning", lambda server: decide.failed(server, 2, 1, FAULT)),
+        ("stopping", lambda server: decide.stopped(server, 2)),
+        ("stopping", lambda server: decide.failed(server, 1, 3, FAULT)),
+        ("rebooting", lambda server: decide.rebooted(server, 1, 3)),
+        ("active", lambda server: decide.power_observed(server, 2, PowerState.SHUTDOWN)),
+        ("active", lambda server: decide.power_observed(server, 1, PowerState.RUNNING)),
+        ("stopping", lambda server: decide.power_observed(server, 1, PowerState.SHUTDOWN)),
+    ],
+)
+def test_reports_of_another_epoch_or_action_or_without_news_count_for_nothing(state: str, report: Ask) -> None:
+    assert report(given(state)) is None
+
+
+def test_a_failed_build_lets_another_host_try() -> None:
+    assert isinstance(decide.failed(given("spawning"), 1, 1, FAULT), e.ServerBuildFailed)
+    server = given("build failed")
+    assert server
+    assert (server.host, server.failed_hosts, server.epoch) == (None, ("node1",), 1)
+
+
+def test_a_host_is_recorded_only_while_one_is_looked_for_and_in_the_next_epoch() -> None:
+    placed = e.ServerPlaced(host="node2", host_id="h2", epoch=2, availability_zone="nova")
+    assert decide.placed(given("build failed"), placed) is placed
+    assert decide.placed(given("requested"), placed) is None
+    assert decide.placed(given("deleting unplaced"), placed) is None
+    assert decide.placed(given("spawning"), placed) is None
+
+
+def test_an_abandoned_id_can_never_be_requested() -> None:
+    with pytest.raises(Refused):
+        decide.request(given("abandoned"), GIVEN["requested"][0])  # type: ignore[arg-type]
+
+
+def test_an_action_is_not_late_before_its_deadline() -> None:
+    assert decide.expired(given("stopping"), LATER - timedelta(microseconds=1)) is None
+
+
+def test_a_delete_names_the_action_that_it_supersedes() -> None:
+    event = decide.delete(given("rebooting"), SERVER_ID, LATER)
+    assert event
+    assert event.supersedes == "req-4"
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("requested", ("building", "scheduling", PowerState.NOSTATE)),
+        ("spawning", ("building", "spawning", PowerState.NOSTATE)),
+        ("build failed", ("building", "scheduling", PowerState.NOSTATE)),
+        ("failed", ("error", None, PowerState.NOSTATE)),
+        ("active", ("active", None, PowerState.RUNNING)),
+        ("stopping", ("active", "powering-off", PowerState.RUNNING)),
+        ("stopped", ("stopped", None, PowerState.SHUTDOWN)),
+        ("starting", ("stopped", "powering-on", PowerState.SHUTDOWN)),
+        ("rebooting", ("active", "rebooting", PowerState.RUNNING)),
+        ("reboot failed", ("error", None, PowerState.RUNNING)),
+        ("deleting", ("active", "deleting", PowerState.RUNNING)),
+        ("deleted", ("deleted", None, PowerState.NOSTATE)),
+    ],
+)
+def test_the_states_are_novas(state: str, expected: tuple[str, str | None, PowerState]) -> None:
+    server = given(state)
+    assert server
+    assert (server.vm_state, server.task_state, server.power_state) == expected
+
+
+def test_a_guest_that_powers_itself_off_and_on() -> None:
+    off = evolve(given("active"), e.ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
+    assert (off.vm_state, off.power_state) == ("stopped", PowerState.SHUTDOWN)
+    on = evolve(off, e.ServerPowerChanged(epoch=1, power_state=PowerState.RUNNING), meta(10))
+    assert (on.vm_state, on.power_state, on.updated_at) == ("active", PowerState.RUNNING, NOW)
