@@ -50,6 +50,13 @@ class Registry:
                 if not batch:
                     self._caught_up.set()
 
+    async def read_once(self) -> None:
+        """Read what is in the log now, and no more."""
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(self.run())
+            await self.ready()
+            reading.cancel()
+
     async def ready(self) -> None:
         """Wait until everything that was in the log at the start has been read."""
         await self._caught_up.wait()

@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("projection")
     rebuild.set_defaults(command=_rebuild)
 
+    holdings = commands.add_parser("holdings", help="what servers hold: claims, ports, quota, as JSON from the log")
+    holdings.set_defaults(command=_holdings)
+
     run = commands.add_parser("run", help="run one role in the foreground, as a service manager does")
     run.add_argument("role", choices=ROLES)
     run.add_argument("--name", help="of this process; default: the role")
@@ -157,13 +160,13 @@ def _seed(stack: Any, settings: Settings) -> None:
     from ops.roles.api import project_id
 
     asyncio.run(seed.seed(settings, project_id("admin")))
-    image, disk_format = stack.directory / "cache" / "simulated-image", "raw"
+    image, disk_format = settings.cache / "simulated-image", "raw"
     if settings.simulated.hosts:
         # Simulated hosts never look into an image.
         image.write_bytes(b"nothing")
     else:
         print("  the guest image is built, if it is not there yet", flush=True)
-        image, disk_format = build_tiny(stack.directory / "cache" / "guest-image"), "qcow2"
+        image, disk_format = build_tiny(settings.cache / "guest-image"), "qcow2"
     seed.upload_image(settings.api.public_url, stack.password("admin"), image, disk_format)
 
 
@@ -255,6 +258,12 @@ def _log(arguments: argparse.Namespace) -> None:
             bodies=arguments.bodies,
         )
     )
+
+
+def _holdings(arguments: argparse.Namespace) -> None:
+    from ops.holdings import show
+
+    asyncio.run(show(load(arguments.state_dir / "lightcurve.toml")))
 
 
 def _rebuild(arguments: argparse.Namespace) -> None:

@@ -95,6 +95,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything that a process is told."""
 
     state_dir: Path = Path("var")
+    cache_dir: Path | None = None
+    """What was built and can be built again; None: ``cache`` in the state directory."""
     cell: CellName = "cell1"
     api_cell: CellName = "api"
     log_level: str = "INFO"
@@ -105,6 +107,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quota: QuotaSettings = QuotaSettings()
     compute: ComputeSettings = ComputeSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+
+    @property
+    def cache(self) -> Path:
+        """Where the cache is."""
+        return (self.cache_dir or self.state_dir / "cache").absolute()
 
 
 def load(file: Path) -> Settings:
@@ -128,7 +135,7 @@ def load(file: Path) -> Settings:
 
 
 def _decode(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
+    if isinstance(value, str) and kind is Path:
         return Path(value)
     raise ValueError(f"expected a {kind.__name__}")
 

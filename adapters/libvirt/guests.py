@@ -91,14 +91,26 @@ def find_domain(conn: Any, home: str, server_id: str) -> Domain | None:
     """The server's domain. Raises HostFailed if its name is taken by one that is not of our making."""
     try:
         domain = conn.lookupByUUIDString(server_id)
+        identity = _identity(domain)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
-    identity = _identity(domain)
     if identity is None or identity.home != home:
         raise HostFailed("The host has another guest of this id.", f"{server_id} {identity}")
     return Domain(domain, identity)
+
+
+def look(conn: Any, home: str, server_id: str) -> GuestState | None:
+    """How the server's domain is now; None if it is gone, or is not of our making."""
+    try:
+        domain = conn.lookupByUUIDString(server_id)
+        identity = _identity(domain)
+        return Domain(domain, identity).state() if identity is not None and identity.home == home else None
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
 
 
 def list_guests(conn: Any, home: str) -> list[GuestState]:

@@ -11,7 +11,7 @@ from adapters.libvirt.connection import Connection
 from adapters.libvirt.console import read_console
 from adapters.libvirt.disks import disk_size, ensure_disk
 from adapters.libvirt.domain_xml import HostFacts, domain_xml
-from adapters.libvirt.guests import Domain, define_domain, find_domain, list_guests
+from adapters.libvirt.guests import Domain, define_domain, find_domain, list_guests, look
 from adapters.libvirt.images import ImageCache
 from adapters.libvirt.instances import Instances
 from adapters.libvirt.network import Networks
@@ -222,13 +222,7 @@ class LibvirtHypervisor:
         return await self._connection.call(work)
 
     async def _look(self, server_id: str) -> GuestState | None:
-        def work(conn: Any) -> GuestState | None:
-            with contextlib.suppress(HostFailed):
-                domain = find_domain(conn, self._settings.home, server_id)
-                return domain.state() if domain else None
-            return None
-
-        return await self._connection.call(work)
+        return await self._connection.call(lambda conn: look(conn, self._settings.home, server_id))
 
     def _facts(self, spec: GuestSpec) -> HostFacts:
         return HostFacts(

@@ -161,7 +161,7 @@ def _digest(path: Path, algorithm: str) -> str:
 async def _inspect(path: Path, image: ImageSource) -> int:
     """The bytes a guest would see. Raises HostFailed for an image that would read another file of the host.
 
-    The header is looked at first, because QEMU itself opens an external data file to describe it. The
+    The header is looked at first, because older QEMUs open an external data file to describe it. The
     format is always the declared one: a guest may write any header into a raw disk.
     """
     if image.disk_format == "qcow2":

@@ -16,6 +16,8 @@ LOOK_AGAIN = 0.25
 """Seconds after which a waiter asks for the last word kept: an announcement on its way into the stream while the
 subscription was made is heard by neither."""
 
+_MANY = 1000
+
 
 class NatsPositions:
     """Positions of projections over all cells; promises what ``handlers.ports.Positions`` does."""
@@ -55,7 +57,7 @@ class NatsPositions:
     async def _wait(self, watched: "_Watched", position: int, timeout: float) -> bool:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
-        heapq.heappush(watched.waiting, (position, next(self._count), future))
+        watched.add(position, next(self._count), future)
         timer = loop.call_later(timeout, _give_up, future)
         try:
             return await future
@@ -99,6 +101,13 @@ class _Watched:
     def __init__(self) -> None:
         self.position = 0
         self.waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
+
+    def add(self, position: int, number: int, future: "asyncio.Future[bool]") -> None:
+        if len(self.waiting) > _MANY:
+            # A projection that stands still must not gather those who gave up.
+            self.waiting = [waiter for waiter in self.waiting if not waiter[2].done()]
+            heapq.heapify(self.waiting)
+        heapq.heappush(self.waiting, (position, number, future))
 
     def on_message(self, message: Message) -> None:
         position = int(message.data)

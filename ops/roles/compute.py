@@ -35,7 +35,7 @@ async def run(settings: Settings, name: str) -> None:
             host_name=host,
             state_dir=state_dir,
             uri=compute.uri,
-            virt_type=await _virt_type(compute.virt_type, settings.state_dir),
+            virt_type=await _virt_type(compute.virt_type, settings.cache),
             cpu_model=compute.cpu_model or None,
         ),
         HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password),
@@ -85,14 +85,13 @@ async def _serve(
         await connection.close()
 
 
-async def _virt_type(wanted: str, state_dir: Path) -> Literal["kvm", "qemu"]:
+async def _virt_type(wanted: str, cache: Path) -> Literal["kvm", "qemu"]:
     if wanted != "auto":
         return cast("Literal['kvm', 'qemu']", wanted)
     from ops.embedded.virt_type import probe_virt_type
     from ops.guest_image.build import tiny_image
 
     def probe() -> Literal["kvm", "qemu"]:
-        cache = state_dir.absolute() / "cache"
         return probe_virt_type(cache, tiny_image(cache / "guest-image"))
 
     return await asyncio.to_thread(probe)

@@ -155,14 +155,16 @@ async def test_news_of_one_guest_does_not_wait_for_another(host: Host) -> None:
             await agent.build(spec)
         # There is nobody in the guest to hear the power button.
         stopping = asyncio.create_task(agent.stop(slow.server_id, 3600))
-        async with aclosing(agent.watch()) as events:
-            first = asyncio.ensure_future(anext(events))
-            await agent.describe()
-            host.disturb(slow)
-            host.power_off_from_within(other)
-            assert (await asyncio.wait_for(first, 10)).state == state(other, PowerState.SHUTDOWN)
-        stopping.cancel()
-        await asyncio.wait([stopping])
+        try:
+            async with aclosing(agent.watch()) as events:
+                first = asyncio.ensure_future(anext(events))
+                await agent.describe()
+                host.disturb(slow)
+                host.power_off_from_within(other)
+                assert (await asyncio.wait_for(first, 10)).state == state(other, PowerState.SHUTDOWN)
+        finally:
+            stopping.cancel()
+            await asyncio.wait([stopping])
 
 
 @asynchronous

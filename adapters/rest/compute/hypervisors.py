@@ -6,6 +6,7 @@ import msgspec
 
 from adapters.rest.compute import links
 from adapters.rest.compute.os_services import service_id
+from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.paging import cut, flag
 from domain.errors import Invalid, Refused
@@ -55,8 +56,8 @@ async def show(call: Call) -> Any:
 @operations("GET", "/os-hypervisors/{hypervisor_id}/uptime", Access.ADMIN, f"{RULE}:uptime", last=87)
 async def uptime(call: Call) -> Any:
     """The host's uptime; it is not known here."""
-    number, row = await _find(call)
-    return {"hypervisor": await _document(call, number, row, detailed=False) | {"uptime": None}}
+    await _find(call)
+    raise not_implemented("The uptime of a hypervisor")
 
 
 @operations("GET", "/os-hypervisors/{hypervisor_id}/search", Access.ADMIN, f"{RULE}:search", last=52)

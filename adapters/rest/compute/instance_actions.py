@@ -90,7 +90,7 @@ def _event(call: Call, server: Server, event: ActionEvent) -> dict[str, Any]:
         document["traceback"] = event.admin_details
     if call.minor >= 62:
         if call.is_admin:
-            document["host"] = event.host
+            document["host"] = event.host or ""
         document["hostId"] = host_hash(server.project_id, event.host)
     if call.minor >= 84:
         document["details"] = event.details

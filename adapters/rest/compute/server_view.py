@@ -60,7 +60,7 @@ def detailed(call: Call, server: Server, host: Host | None, *, alone: bool = Tru
     if status in WITH_FAULT and server.fault and server.fault_at:
         document["fault"] = _fault(call, server)
     if status in WITH_PROGRESS:
-        document["progress"] = 0 if status == "BUILD" else 100
+        document["progress"] = 0
     if call.is_admin:
         _add_operators_view(call, document, server, host)
     elif call.minor >= 90:

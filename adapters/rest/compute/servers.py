@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute.server_access import find, host_of
-from adapters.rest.compute.server_view import detailed, hostname
+from adapters.rest.compute.server_view import detailed, hostname, plain_addresses
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body, Name, Text255, Versions
@@ -63,6 +63,7 @@ async def update(call: Call) -> Any:
     document = detailed(call, server, await host_of(call, server))
     if call.minor < 75:
         document = {name: value for name, value in document.items() if name in _SHORT_UPDATE}
+        document["addresses"] = plain_addresses(server.nics)
     return {"server": document}
 
 

@@ -1,6 +1,6 @@
 """Reading users, projects, domains, roles, services and endpoints; and version discovery."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from adapters.rest.identity.catalogue import SERVICES, stable_id
@@ -130,18 +130,28 @@ def _declare_role_assignments(declare: Operations, settings: RestSettings, direc
     @declare("GET", "/v3/role_assignments", Access.ADMIN, "identity:list_role_assignments")
     async def list_role_assignments(call: Call) -> Any:
         wanted = [call.query.get(name) for name in ("user.id", "scope.project.id", "role.id")]
-        held = [
-            (user.id, project_id, stable_id("role", role))
-            for user in directory.users.values()
-            for project_id, roles in user.roles.items()
-            for role in roles
-        ]
-        assignments: list[Document] = [
-            {"user": {"id": user}, "scope": {"project": {"id": project}}, "role": {"id": role}, "links": {}}
-            for user, project, role in held
-            if all(want in (None, has) for want, has in zip(wanted, (user, project, role), strict=True))
-        ]
+        named = "include_names" in call.query and call.query["include_names"].lower() not in ("0", "false")
+        assignments: list[Document] = []
+        for user, project, role in _held_roles(directory):
+            ids = user["id"], project["id"], role["id"]
+            if all(want in (None, has) for want, has in zip(wanted, ids, strict=True)):
+                shown = [part if named else {"id": part["id"]} for part in (user, project, role)]
+                assignments.append({"user": shown[0], "scope": {"project": shown[1]}, "role": shown[2], "links": {}})
         return listing(settings, "role_assignments", assignments)
+
+
+def _held_roles(directory: Directory) -> Iterator[tuple[Document, Document, Document]]:
+    """Every user, project and role that go together, each with its name and domain."""
+    domain = {"id": DOMAIN_ID, "name": DOMAIN_NAME}
+    for user in directory.users.values():
+        for project_id, held in user.roles.items():
+            project = directory.project(project_id)
+            for role in held:
+                yield (
+                    {"id": user.id, "name": user.name, "domain": domain},
+                    {"id": project.id, "name": project.name, "domain": domain},
+                    {"id": stable_id("role", role), "name": role},
+                )
 
 
 def _filtered(call: Call, documents: list[Document]) -> list[Document]:

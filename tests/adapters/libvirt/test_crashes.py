@@ -169,6 +169,24 @@ async def test_a_domain_of_somebody_else(scene: Scene, tmp_path: Path) -> None:
     assert scene.traces() == set()
 
 
+@asynchronous
+async def test_domains_of_others_that_come_and_go_are_no_news(scene: Scene, tmp_path: Path) -> None:
+    agent = scene.agent()
+    await agent.build(scene.spec)
+    definition = tmp_path / "fleeting.xml"
+    definition.write_text(
+        "<domain type='qemu'><name>fleeting</name><memory unit='MiB'>16</memory>"
+        "<os><type arch='x86_64'>hvm</type></os></domain>"
+    )
+    async with aclosing(agent.watch()) as events:
+        news = asyncio.ensure_future(anext(events))
+        for _ in range(5):
+            # Gone again before anybody can have a look at it.
+            await asyncio.to_thread(virsh, f"create {definition}; destroy fleeting")
+        virsh("destroy", scene.spec.instance_name)
+        assert (await asyncio.wait_for(news, 10)).state == scene.state(PowerState.SHUTDOWN)
+
+
 @pytest.mark.usefixtures("libvirtd")
 @asynchronous
 async def test_builds_that_cannot_be(scene: Scene, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from adapters.libvirt.disks import GIB, BaseImage, disk_size, ensure_disk
-from adapters.libvirt.images import ImageCache
+from adapters.libvirt.images import ImageCache, _check_qcow2_header
 from domain.errors import HostFailed, Unavailable
 from tests.aio import asynchronous
 from tests.real_libvirt import LocalImages, blank_disk
@@ -109,6 +109,9 @@ async def test_an_image_that_reads_files_of_the_host(shelf: Shelf) -> None:
     for path in (backed, outside):
         with pytest.raises(HostFailed, match="refers to another file"):
             await shelf.cache.ensure(shelf.images.add(path))
+        # Already before QEMU, which in some versions would open that file, has a look.
+        with pytest.raises(HostFailed, match="refers to another file"):
+            _check_qcow2_header(path, "image")
     for path in (nonsense, secret):
         with pytest.raises(HostFailed, match="not a valid qcow2"):
             await shelf.cache.ensure(shelf.images.add(path))

@@ -58,9 +58,7 @@ del ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 
 
 def test_all_or_none_over_several_originators(nats_server: EmbeddedNats) -> None:
-    recorder = NatsApplicationRecorder(
-        nats_server.url, f"recorder{next(_cells)}", nats_server.credentials(CONTROL)
-    )
+    recorder = NatsApplicationRecorder(nats_server.url, f"recorder{next(_cells)}", nats_server.credentials(CONTROL))
     one, two = uuid.uuid4(), uuid.uuid4()
     assert recorder.insert_events([StoredEvent(one, 1, "t", b"x")]) == [1]
     with pytest.raises(IntegrityError):
@@ -74,9 +72,7 @@ def test_all_or_none_over_several_originators(nats_server: EmbeddedNats) -> None
 
 @pytest.mark.parametrize("originator", [uuid.uuid4(), "a.b c", "plain", "ü"])
 def test_originators_come_back_as_they_were(nats_server: EmbeddedNats, originator: object) -> None:
-    recorder = NatsApplicationRecorder(
-        nats_server.url, f"recorder{next(_cells)}", nats_server.credentials(CONTROL)
-    )
+    recorder = NatsApplicationRecorder(nats_server.url, f"recorder{next(_cells)}", nats_server.credentials(CONTROL))
     stored = StoredEvent(originator, 1, "module:Class.Event", b"state")
     recorder.insert_events([stored])
     assert recorder.select_events(originator) == [stored]

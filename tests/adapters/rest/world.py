@@ -287,7 +287,13 @@ class World:
             changes, _ = await self.registry.writer(network.aggregate(found.id)).submit(
                 self.stamp.own_context(),
                 lambda state, port=port_id, at=index, ip=wanted.fixed_ip: network.allocate(
-                    state, port_id=port, server_id=server.id, project_id=server.project_id, index=at, ip_address=ip
+                    state,
+                    port_id=port,
+                    server_id=server.id,
+                    cell="cell1",
+                    project_id=server.project_id,
+                    index=at,
+                    ip_address=ip,
                 ),
             )
             nics.append(found.nic(changes[0]))

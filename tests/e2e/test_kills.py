@@ -1,0 +1,68 @@
+"""``kill -9`` of each process in turn, at several moments of a creation: nothing is stuck, left behind or doubled."""
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.live_stack import LiveStack, wait_until
+
+VICTIMS = ("api-1", "conductor", "projector", "compute", "nats", "postgres", "libvirtd")
+MOMENTS = (0.0, 0.03, 0.6)
+"""Seconds after the answer: before anything was done, amid placing, amid building."""
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_creation_survives_the_death_of(stack: LiveStack, victim: str) -> None:
+    if victim not in stack.programs():
+        pytest.skip("libvirtd is the machine's own here: it is not ours to kill")
+    created = []
+    for moment in MOMENTS:
+        created.append(stack.create(f"survivor-{moment}"))
+        time.sleep(moment)  # the moment is what is tested
+        stack.kill(victim)
+        wait_until(lambda: _answers(stack), 60, "the API answers again")
+    for server_id in created:
+        server = stack.await_status(server_id, "ACTIVE", "ERROR", seconds=120)
+        assert server["status"] == "ACTIVE" or server["fault"]["message"]
+    domains = _domains()
+    for server_id in created:
+        assert sum(server_id in domain for domain in domains) <= 1
+    stack.delete_all()
+    assert_nothing_left(stack)
+
+
+def test_the_log_tells_every_servers_story_afterwards(stack: LiveStack) -> None:
+    log = stack.lightcurve("log", "--type", "server.", "--limit", "100000").stdout.splitlines()
+    requested = {_server_of(line) for line in log if "server.requested" in line}
+    deleted = {_server_of(line) for line in log if "server.deleted" in line}
+    assert requested
+    assert requested == deleted
+
+
+def assert_nothing_left(stack: LiveStack) -> None:
+    """No domain, no disk, no port, no claim, no quota."""
+    wait_until(lambda: not [name for name in _domains() if name.startswith("instance-")], 60, "no domain is left")
+    instances = stack.directory / "compute" / "instances"
+    wait_until(lambda: not instances.exists() or not list(instances.iterdir()), 30, "no disk is left")
+    assert stack.call("GET", "/network/v2.0/ports").json()["ports"] == []
+    held = json.loads(stack.lightcurve("holdings").stdout)
+    assert held == {"claims": {}, "imbalances": [], "ports": {}, "reservations": {}}
+
+
+def _answers(stack: LiveStack) -> bool:
+    try:
+        return stack.call("GET", "/compute/v2.1/servers").status == 200
+    except OSError:
+        return False
+
+
+def _domains() -> list[str]:
+    command = ["virsh", "-c", "qemu:///system", "list", "--all", "--name"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.split() if done.returncode == 0 else ["libvirtd does not answer"]
+
+
+def _server_of(line: str) -> str:
+    return next(word for word in line.split() if word.startswith("server="))
