@@ -29,6 +29,9 @@ def main() -> None:
         arguments.command(arguments)
     except LightcurveError as error:
         sys.exit(f"lightcurve: {error.message}")
+    except BrokenPipeError:
+        # Who pipes us into `head` wants no traceback of it; nor one from closing the output at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -62,7 +62,7 @@ class Face:
             answer = await operation.handler(call)
             response = _response(answer, operation.status)
         except LightcurveError as error:
-            if error.status >= 500:
+            if error.status >= 500 and error.status != 501:
                 log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
             headers = headers + (self._challenge if error.status == 401 else [])
             response = self._failure(error)

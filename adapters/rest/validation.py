@@ -112,7 +112,11 @@ def check_versions(body: msgspec.Struct, minor: int, name: str = "") -> None:
 def explain(error: msgspec.ValidationError, raw: bytes) -> Invalid:
     """msgspec's complaint in the words of Nova's."""
     complaint, _, path = str(error).partition(" - at `")
-    value, name = _find(msgspec.json.decode(raw), path.rstrip("`"))
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Invalid(MALFORMED)  # further behind it is not even JSON
+    value, name = _find(document, path.rstrip("`"))
     for pattern, words in _WORDS:
         match = re.match(pattern, complaint)
         if match:

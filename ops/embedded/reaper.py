@@ -26,14 +26,21 @@ def _prctl(option: int, value: int) -> None:
 def main(argv: list[str]) -> int:
     """Run ``argv`` to its end, pass on SIGTERM and SIGINT, and return its exit status."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    # There is one thread here, with which alone code between fork and exec is safe.
-    program = subprocess.Popen(argv, preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL))  # noqa: PLW1509
+    program: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
 
     def forward(number: int, _: FrameType | None) -> None:
-        program.send_signal(number)
+        if program is None:
+            early.append(number)
+        else:
+            program.send_signal(number)
 
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, forward)
+    # There is one thread here, with which alone code between fork and exec is safe.
+    program = subprocess.Popen(argv, preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGKILL))  # noqa: PLW1509
+    for number in early:
+        program.send_signal(number)
     while True:
         pid, status = os.wait()
         if pid == program.pid:

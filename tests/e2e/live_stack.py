@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import psutil
 
 CACHE = Path.home() / ".cache" / "lightcurve"
 PROGRAMS = Path(sys.executable).parent
@@ -169,6 +170,14 @@ class LiveStack:
 
     def kill(self, program: str) -> None:
         """``kill -9``, and wait until the supervisor has started it again."""
-        before = self.pid(program)
-        os.kill(before, signal.SIGKILL)
-        wait_until(lambda: self.pid(program) != before, 30, f"{program} is started again")
+        before = wait_until(lambda: self._running(program), 30, f"{program} runs")
+        # libvirtd has a parent that watches over it; the program itself is what is killed.
+        watched = [child for child in before.children() if child.name() == program != before.name()]
+        (watched or [before])[0].kill()
+        wait_until(lambda: self._running(program) not in (None, before), 30, f"{program} is started again")
+
+    def _running(self, program: str) -> psutil.Process | None:
+        try:
+            return psutil.Process(self.pid(program))
+        except psutil.NoSuchProcess:
+            return None

@@ -30,7 +30,7 @@ def test_a_creation_survives_the_death_of(stack: LiveStack, victim: str) -> None
     for server_id in created:
         assert sum(server_id in domain for domain in domains) <= 1
     stack.delete_all()
-    assert_nothing_left(stack)
+    assert_nothing_left(stack, created)
 
 
 def test_the_log_tells_every_servers_story_afterwards(stack: LiveStack) -> None:
@@ -41,9 +41,13 @@ def test_the_log_tells_every_servers_story_afterwards(stack: LiveStack) -> None:
     assert requested == deleted
 
 
-def assert_nothing_left(stack: LiveStack) -> None:
+def assert_nothing_left(stack: LiveStack, server_ids: list[str]) -> None:
     """No domain, no disk, no port, no claim, no quota."""
-    wait_until(lambda: not [name for name in _domains() if name.startswith("instance-")], 60, "no domain is left")
+
+    def domains_left() -> list[str]:
+        return [name for name in _domains() if any(server_id in name for server_id in ("answer", *server_ids))]
+
+    wait_until(lambda: not domains_left(), 60, "no domain is left")
     instances = stack.directory / "compute" / "instances"
     wait_until(lambda: not instances.exists() or not list(instances.iterdir()), 30, "no disk is left")
     assert stack.call("GET", "/network/v2.0/ports").json()["ports"] == []

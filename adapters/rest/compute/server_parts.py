@@ -1,6 +1,7 @@
 """Parts of a server that have addresses of their own: metadata, tags, addresses, volumes, groups, interfaces."""
 
 from typing import Any
+from uuid import UUID, uuid5
 
 from adapters.rest.compute.server_access import find
 from adapters.rest.compute.server_view import plain_addresses
@@ -96,7 +97,13 @@ async def security_groups(call: Call) -> Any:
     names = server.security_groups or ("default",)
     return {
         "security_groups": [
-            {"id": name, "name": name, "description": "", "tenant_id": server.project_id, "rules": []}
+            {
+                "id": str(uuid5(UUID(server.id), name)),
+                "name": name,
+                "description": "",
+                "tenant_id": server.project_id,
+                "rules": [],
+            }
             for name in names
         ]
     }

@@ -1,4 +1,4 @@
-"""The REST faces over everything in memory: the real handlers and registry, and a stand-in for conductor and hosts."""
+"""The REST faces over everything in memory: real handlers and registry, a stand-in for conductor and hosts."""
 
 import asyncio
 import re
@@ -100,7 +100,7 @@ class MemoryQueries:
             raise Invalid(f"marker [{wanted.marker}] not found")
         found = [server for server in known if _matches(server, wanted)]
         for key, direction in reversed(wanted.sort):
-            found.sort(key=lambda server: _sort_value(server, key), reverse=direction == "desc")  # noqa: B023
+            found.sort(key=lambda server: _sort_value(server, key), reverse=direction == "desc")
         if wanted.marker:
             ids = [server.id for server in found]
             found = found[ids.index(wanted.marker) + 1 :]
