@@ -7,6 +7,9 @@ from domain.errors import LightcurveError, Refused
 MAX_BODY = 1 << 20
 """Bytes of a request body, other than the bytes of an image."""
 
+MAX_DISCARDED = 8 * MAX_BODY
+"""Bytes of a body too large that are read all the same, for politeness."""
+
 
 class Disconnected(LightcurveError):
     """The caller went away before the request was complete; nobody hears the answer."""
@@ -24,27 +27,28 @@ def declared_length(scope: Scope) -> int | None:
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body; raises Refused (413) as soon as it is known to be too large."""
+    """The whole body; raises Refused (413) if it is too large.
+
+    A client that is still sending when we answer and close sees a broken connection instead of the answer. So of what
+    is too large a part is read and thrown away, up to MAX_DISCARDED.
+    """
     declared = declared_length(scope)
-    if declared is not None and declared > MAX_BODY:
-        raise _too_large()
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        _check_connected(message["type"])
-        if len(body) > MAX_BODY:
-            raise _too_large()
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
+    hopeless = declared is not None and declared > MAX_DISCARDED
+    parts: list[bytes] = []
+    size, more = 0, not hopeless
+    while more:
         message = await receive()
         _check_connected(message["type"])
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY:
-            raise _too_large()
-    return b"".join(parts)
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size <= MAX_BODY:
+            parts.append(chunk)
+        else:
+            parts.clear()
+        more = message.get("more_body", False) and size <= MAX_DISCARDED
+    if hopeless or size > MAX_BODY:
+        raise _too_large()
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _check_connected(message_type: str) -> None:

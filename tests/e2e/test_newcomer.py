@@ -16,7 +16,7 @@ def test_a_server_from_first_to_last(stack: LiveStack) -> None:
 
     xml = _virsh("dumpxml", domain)
     assert shown["id"] in xml
-    assert "<epoch>1</epoch>" in xml.replace("lightcurve:", "")
+    assert f'instance server="{shown["id"]}" epoch="1"' in xml.replace("'", '"')
     wait_until(
         lambda: f"addresses=eth0={address}" in stack.openstack("console", "log", "show", "web1"),
         90,

@@ -1,5 +1,6 @@
 """A client that calls an ASGI application directly."""
 
+import asyncio
 import json
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -85,7 +86,9 @@ class Client:
         got: list[Message] = []
 
         async def receive() -> Message:
-            return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+            if not waiting:
+                await asyncio.Event().wait()  # the caller stays
+            return waiting.pop(0)
 
         async def send(message: Message) -> None:
             got.append(message)
