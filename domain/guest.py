@@ -67,6 +67,8 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     nics: tuple[Nic, ...] = ()
     metadata: dict[str, str] = {}
     extra_specs: dict[str, str] = {}
+    config_drive: bool = False
+    """Whether the guest gets its metadata on a drive, too."""
 
     @property
     def instance_name(self) -> str:

@@ -239,7 +239,11 @@ class Agent:
             await self._observe(host, idle)
 
     async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
-        answer = await self._report(host, Observation(request_id=self._request_id(), guests=guests))
+        versions = {
+            guest.server_id: version for guest in guests if (version := self._newest.get(guest.server_id)) is not None
+        }
+        report = Observation(request_id=self._request_id(), guests=guests, versions=versions)
+        answer = await self._report(host, report)
         # A server that got a command meanwhile is left to that; the next observation comes soon.
         await self._remove(host, tuple(guest for guest in answer.remove if guest.server_id not in self._locks))
 

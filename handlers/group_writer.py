@@ -172,6 +172,9 @@ class GroupWriter(Generic[S]):
             except LightcurveError as error:
                 answers.append((waiting, error))
                 continue
+            except BaseException:
+                _take_back(undos)
+                raise
             undos.extend(self.state.apply(change) for change in changes)
             all_changes.extend(changes)
             answers.append((waiting, changes))

@@ -87,5 +87,5 @@ class Holdings:
             self.release_addresses(context, server),
             self.release_quota(context, server.project_id, server.id),
         )
-        if server.secrets:
+        if server.secrets or server.sealed_password:
             await self._vault.destroy(server.id)

@@ -72,6 +72,9 @@ class Observation(Report, tag="observation", frozen=True, kw_only=True):
     """The power of guests, seen by the host: one that changed, or all of them after a start."""
 
     guests: tuple[GuestState, ...]
+    versions: dict[str, int] = {}
+    """By server: the newest command that this agent had carried out when it looked. An observation older than the
+    server's last action tells nothing any more."""
 
 
 AnyReport = Enrolment | Wanted | Outcome | Failure | Observation

@@ -1,6 +1,7 @@
 """What hosts report, turned into events. A host cannot write the log: it can only ask us to."""
 
 import logging
+from functools import partial
 
 from domain.errors import Refused
 from domain.guest import GuestState, PowerState
@@ -126,7 +127,7 @@ class Reports:
             await self._states.execute(
                 Context(request_id=report.request_id),
                 guest.server_id,
-                lambda state, guest=guest: decide.power_observed(state, guest.epoch, guest.power_state),  # type: ignore[misc]
+                partial(_observed, guest, report.versions.get(guest.server_id)),
             )
         return Answer(remove=tuple(remove))
 
@@ -156,6 +157,12 @@ class Reports:
             user_id=action.user_id,
             project_id=action.project_id,
         )
+
+
+def _observed(guest: GuestState, version: int | None, server: Server | None) -> Event | None:
+    if server is None or (version is not None and version < server.last_action):
+        return None
+    return decide.power_observed(server, guest.epoch, guest.power_state)
 
 
 def _belongs(server: Server | None, host: str, epoch: int) -> bool:

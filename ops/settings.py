@@ -3,7 +3,7 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -76,8 +76,46 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     identity_url: str = "http://127.0.0.1:8774/identity/v3"
     user: str = "compute"
     password_file: Path | None = None
+    config_drive_format: Literal["iso9660", "vfat"] = "iso9660"
     own_libvirtd: bool = False
     """The supervisor runs libvirtd itself."""
+
+
+class MetadataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The metadata service, and how hosts reach it."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 8775
+    url: str = "http://127.0.0.1:8775"
+    """Where the hosts' proxies send what guests ask."""
+    shared_secret_file: Path | None = None
+    """What proxies sign with; Neutron's ``metadata_proxy_shared_secret``."""
+    vendor_data_file: Path | None = None
+    """A JSON object for every guest."""
+    vendor_data_targets: tuple[str, ...] = ()
+    """Endpoints as ``name@http://host/path``."""
+    vendor_data_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    vendor_data_failure_fatal: bool = False
+
+
+class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The console proxy."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 6080
+    public_url: str = "http://127.0.0.1:6080"
+    """Where browsers reach it, or the balancer before any number of them."""
+    web_dir: Path | None = None
+    """noVNC's web client; None: the distribution's package, unpacked into the cache."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins, beside the proxy's own, whose pages may open consoles: ``https://dashboard.example.org``."""
+    token_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 600
+    single_use: bool = False
+    """A token redeems once."""
+    max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    """PEM; without them TLS ends before the proxy, or nowhere."""
 
 
 class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +144,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     identity: IdentityConfig = IdentityConfig()
     quota: QuotaSettings = QuotaSettings()
     compute: ComputeSettings = ComputeSettings()
+    metadata: MetadataSettings = MetadataSettings()
+    console: ConsoleSettings = ConsoleSettings()
     simulated: SimulatedSettings = SimulatedSettings()
 
     @property

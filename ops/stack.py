@@ -14,14 +14,14 @@ from pathlib import Path
 from adapters.rest.identity.passwords import hash_password
 from domain.errors import Unavailable
 from ops.embedded.libvirt import EmbeddedLibvirt
-from ops.embedded.nats import COMPUTE, CONTROL, EmbeddedNats
+from ops.embedded.nats import COMPUTE, CONTROL, EmbeddedNats, free_port
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.roles.api import names as api_names
 from ops.settings import Settings, load
 from ops.supervisor import Program, Ready
 
 NATS_PORT = 14222
-API_PORT = 8774
+API_PORT, METADATA_PORT, CONSOLE_PORT = 8774, 8775, 6080
 USERS: dict[str, dict[str, tuple[str, ...]]] = {
     "admin": {"admin": ("admin", "member", "reader"), "demo": ("admin", "member", "reader")},
     "demo": {"demo": ("member", "reader")},
@@ -60,6 +60,7 @@ class Stack:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         (self.directory / "secrets").chmod(0o700)
         self._secret("token.key", secrets.token_hex(32))
+        self._secret("metadata.secret", secrets.token_urlsafe(32))
         passwords = {user: self._secret(f"{user}.password", secrets.token_urlsafe(12)) for user in USERS}
         if not self.is_set_up:
             self.config_file.write_text(self._config(nats_port, api_port, passwords))
@@ -82,6 +83,8 @@ class Stack:
         """What would keep it from starting, each with its cure."""
         found = list(self.libvirt.problems()) if with_libvirt else []
         ports = {settings.api.port: "[api] port", int(settings.nats.url.rsplit(":", 1)[1]): "[nats] url"}
+        if with_libvirt:
+            ports |= {settings.metadata.port: "[metadata] port", settings.console.port: "[console] port"}
         for port, key in ports.items():
             if _taken(port):
                 found.append(
@@ -111,6 +114,8 @@ class Stack:
             "LIGHTCURVE_NATS_PASSWORD_FILE": str(self.directory / "nats" / f"{COMPUTE}.password"),
         }
         if with_libvirt:
+            # Only real guests boot and have screens.
+            programs += [self._role("metadata"), self._role("console")]
             programs.append(self._role("compute", environment=as_host))
         if settings.simulated.hosts:
             programs.append(self._role("simulated", environment=as_host))
@@ -143,6 +148,10 @@ class Stack:
         url = f"http://127.0.0.1:{api_port}"
         quoted = json.dumps  # a JSON string is a TOML string
         secrets_dir = self.directory / "secrets"
+        # A stack beside the usual one has all of its ports beside the usual ones.
+        usual = api_port == API_PORT
+        metadata_port = METADATA_PORT if usual else free_port()
+        console_port = CONSOLE_PORT if usual else free_port()
         lines = [
             "# Lightcurve, all in one. Written once by `lightcurve up`; yours to change.",
             f"state_dir = {quoted(str(self.directory))}",
@@ -159,6 +168,15 @@ class Stack:
             "[api]",
             f"port = {api_port}",
             f"public_url = {quoted(url)}",
+            "",
+            "[metadata]",
+            f"port = {metadata_port}",
+            f'url = "http://127.0.0.1:{metadata_port}"',
+            f"shared_secret_file = {quoted(str(secrets_dir / 'metadata.secret'))}",
+            "",
+            "[console]",
+            f"port = {console_port}",
+            f'public_url = "http://127.0.0.1:{console_port}"',
             "",
             "[compute]",
             f"image_url = {quoted(url + '/image')}",

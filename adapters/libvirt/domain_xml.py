@@ -30,6 +30,8 @@ class HostFacts:
     console_log: Path
     bridges: dict[str, str]
     """The bridge of each network, by the network's id."""
+    config_drive: Path | None = None
+    config_drive_format: str = "iso9660"
 
 
 class Identity(NamedTuple):
@@ -65,6 +67,8 @@ def domain_xml(spec: GuestSpec, host: HostFacts) -> str:
     devices = ET.SubElement(domain, "devices")
     _controllers(devices)
     _disk(devices, host.disk)
+    if host.config_drive:
+        _config_drive(devices, host.config_drive, host.config_drive_format)
     for nic in spec.nics:
         _interface(devices, nic, host.bridges[nic.network_id])
     serial = ET.SubElement(devices, "serial", type="pty")
@@ -157,6 +161,19 @@ def _disk(devices: ET.Element, path: Path) -> None:
     ET.SubElement(disk, "driver", name="qemu", type="qcow2", cache="writeback", discard="unmap")
     ET.SubElement(disk, "source", file=str(path))
     ET.SubElement(disk, "target", dev="vda", bus="virtio")
+
+
+def _config_drive(devices: ET.Element, path: Path, form: str) -> None:
+    """A CD where it is one: on SCSI, since kernels made for clouds have no driver for q35's SATA."""
+    iso = form == "iso9660"
+    if iso:
+        ET.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
+    disk = ET.SubElement(devices, "disk", type="file", device="cdrom" if iso else "disk")
+    ET.SubElement(disk, "driver", name="qemu", type="raw")
+    ET.SubElement(disk, "source", file=str(path))
+    place = {"dev": "sda", "bus": "scsi"} if iso else {"dev": "vdz", "bus": "virtio"}
+    ET.SubElement(disk, "target", place)
+    ET.SubElement(disk, "readonly")
 
 
 def _interface(devices: ET.Element, nic: Nic, bridge: str) -> None:

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 from adapters.libvirt import host
 from adapters.libvirt.connection import Connection
+from adapters.libvirt.config_drive import ensure_config_drive
 from adapters.libvirt.console import read_console
 from adapters.libvirt.disks import disk_size, ensure_disk
 from adapters.libvirt.domain_xml import HostFacts, domain_xml
 from adapters.libvirt.guests import Domain, define_domain, find_domain, list_guests, look
 from adapters.libvirt.images import ImageCache
 from adapters.libvirt.instances import Instances
+from adapters.libvirt.metadata_proxy import MetadataProxies
 from adapters.libvirt.network import Networks
 from adapters.libvirt.settings import LibvirtSettings
 from adapters.turns import Turns
@@ -46,11 +48,14 @@ class LibvirtHypervisor:
         self._instances = Instances(settings.instances_dir)
         self._images = ImageCache(settings.images_dir, files)
         self._images.sweep()
-        self._networks = Networks(settings.home, settings.run_dir, self._instances.all)
+        self._metadata = MetadataProxies(settings.metadata) if settings.metadata else None
+        self._networks = Networks(settings.home, settings.run_dir, self._instances.all, self._metadata)
         self._turns = Turns()
 
     async def close(self) -> None:
         """Let go of libvirtd. Guests and networks live on."""
+        if self._metadata:
+            await self._metadata.close()
         await self._connection.close()
 
     async def describe(self) -> HostDescription:
@@ -166,6 +171,7 @@ class LibvirtHypervisor:
             raise HostFailed(GONE)
         for network_id in dict.fromkeys(nic.network_id for nic in spec.nics):
             await self._networks.refresh(network_id)
+        await self._ensure_config_drive(spec)
         xml = domain_xml(spec, self._facts(spec))
 
         def define_and_start(conn: Any) -> GuestState:
@@ -176,6 +182,14 @@ class LibvirtHypervisor:
             return domain.state()
 
         return await self._connection.call(define_and_start)
+
+    async def _ensure_config_drive(self, spec: GuestSpec) -> None:
+        if spec.config_drive:
+            if self._settings.metadata is None:
+                raise HostFailed("This host has no metadata service to make a config drive from.")
+            path = self._instances.config_drive(spec.server_id)
+            form = self._settings.config_drive_format
+            await ensure_config_drive(path, spec.server_id, self._settings.metadata, form)
 
     async def _power_off(self, server_id: str, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -232,5 +246,7 @@ class LibvirtHypervisor:
             vnc_listen=self._settings.vnc_listen,
             disk=self._instances.disk(spec.server_id),
             console_log=self._instances.console_log(spec.server_id),
+            config_drive=self._instances.config_drive(spec.server_id) if spec.config_drive else None,
+            config_drive_format=self._settings.config_drive_format,
             bridges={nic.network_id: self._networks.bridge(nic.network_id) for nic in spec.nics},
         )

@@ -34,6 +34,10 @@ class Instances:
         """The guest's root disk."""
         return self.directory(server_id) / "disk.qcow2"
 
+    def config_drive(self, server_id: str) -> Path:
+        """Its metadata as a disk, if it asked for one."""
+        return self.directory(server_id) / "config-drive.img"
+
     def console_log(self, server_id: str) -> Path:
         """What the guest's serial console printed; virtlogd writes and rotates it."""
         return self.directory(server_id) / "console.log"
@@ -63,7 +67,9 @@ class Instances:
             if not directory.exists():
                 return
             for path in directory.iterdir():
-                if path.name != GUEST_FILE:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != GUEST_FILE:
                     path.unlink()
             shutil.rmtree(directory)
 

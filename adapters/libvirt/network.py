@@ -1,6 +1,7 @@
 """The tenants' networks on this host.
 
-A network is a bridge, and a namespace with one interface on that bridge where its DHCP server runs. So the equal
+A network is a bridge, and a namespace with one interface on that bridge where its DHCP server and its metadata
+proxy listen. So the equal
 subnets of two tenants never meet, and the host itself has no address that a guest could reach. libvirt makes and
 removes the guests' taps. All of it is derived from the guests that are here, and can be made again at any time.
 """
@@ -17,12 +18,13 @@ from weakref import WeakValueDictionary
 from adapters.libvirt.commands import file_failures, run
 from adapters.libvirt.dnsmasq import INSIDE, METADATA_ADDRESS, DhcpPlan, Dnsmasq, dhcp_plan
 from adapters.libvirt.domain_xml import tap_name
+from adapters.libvirt.metadata_proxy import MetadataProxies
+from adapters.libvirt.namespaces import NAMESPACES
 from domain.errors import HostFailed
 from domain.guest import GuestSpec
 
 FAILURE = "The host could not make the guest's network."
 INTERFACES = Path("/sys/class/net")
-NAMESPACES = Path("/run/netns")
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +48,18 @@ class Names:
 class Networks:
     """The networks of one host, kept equal to what the guests there need."""
 
-    def __init__(self, home: str, run_dir: Path, guests: Callable[[], list[GuestSpec]]) -> None:
-        """``guests`` gives all guests that are on the host now."""
+    def __init__(
+        self,
+        home: str,
+        run_dir: Path,
+        guests: Callable[[], list[GuestSpec]],
+        metadata: MetadataProxies | None = None,
+    ) -> None:
+        """``guests`` gives all guests that are on the host now; without ``metadata`` none is served."""
         self._home = home
         self._dir = run_dir / "networks"
         self._guests = guests
+        self._metadata = metadata
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def bridge(self, network_id: str) -> str:
@@ -93,7 +102,8 @@ class Networks:
         with file_failures(FAILURE):
             directory.mkdir(parents=True, exist_ok=True)
         dnsmasq = Dnsmasq(directory, names.namespace)
-        if not _is_complete(names, directory, plan):
+        complete = _is_complete(names, directory, plan)
+        if not complete:
             # It listens on the interface that it found, not on one of the same name.
             await dnsmasq.stop()
             await self._build(names, network_id, plan, nics[0].mtu)
@@ -106,6 +116,8 @@ class Networks:
                 (directory / "addresses").write_text(" ".join(plan.addresses))
         if plan.addresses:
             await dnsmasq.ensure(plan)
+        if self._metadata:
+            await self._metadata.ensure(network_id, names.namespace, guests, anew=not complete)
 
     async def _build(self, names: Names, network_id: str, plan: DhcpPlan, mtu: int) -> None:
         """Each step is skipped or repeated without harm if an earlier attempt got there."""
@@ -131,6 +143,8 @@ class Networks:
     async def _remove(self, network_id: str) -> None:
         names = Names.of(self._home, network_id)
         directory = self._dir / network_id
+        if self._metadata:
+            await self._metadata.forget(network_id)
         await Dnsmasq(directory, names.namespace).stop()
         for interface in (names.outside, names.bridge):
             if (INTERFACES / interface).exists():

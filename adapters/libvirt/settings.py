@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from adapters.libvirt.config_drive import DriveFormat
+from adapters.libvirt.metadata_proxy import MetadataUpstream
 from domain.errors import Invalid
 
 RUN_ROOT = Path("/run/lightcurve")
@@ -27,6 +29,9 @@ class LibvirtSettings:
     """A model of libvirt's, ``host-model`` or ``host-passthrough``; None chooses by ``virt_type``."""
     vnc_listen: str = "127.0.0.1"
     host_ip: str = "127.0.0.1"
+    metadata: MetadataUpstream | None = None
+    """Without it guests find no metadata service, and no config drive can be made."""
+    config_drive_format: DriveFormat = "iso9660"
 
     def __post_init__(self) -> None:
         if not self.state_dir.is_absolute() or "," in str(self.state_dir):

@@ -5,6 +5,7 @@ with ``Annotated[…, Versions(52)]``; at others it is refused as if it were unk
 """
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -17,6 +18,12 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=NAME_PA
 
 Text255 = Annotated[str, msgspec.Meta(max_length=255)]
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}$")]
+Description = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+MAX_INTEGER = 2**31 - 1
+Digits = Annotated[str, msgspec.Meta(min_length=1, max_length=10, pattern=r"^[0-9]+$")]
+"""A number in a string: Nova takes both."""
+
 StringMap = dict[Key, Text255]
 """Metadata and the like."""
 
@@ -197,6 +204,35 @@ def boolean(name: str, value: bool | str) -> bool:
     if value.lower() in _FALSE:
         return False
     raise _worded(name, value, f"{value!r} is not one of the allowed values")
+
+
+def integer(name: str, value: int | str, *, least: int, most: int = MAX_INTEGER) -> int:
+    """A number, in a string perhaps; raises Invalid outside the bounds."""
+    number = int(value)
+    if number < least:
+        raise _worded(name, value, f"{number} is less than the minimum of {least}")
+    if number > most:
+        raise _worded(name, value, f"{number} is greater than the maximum of {most}")
+    return number
+
+
+def address(name: str, value: str) -> str:
+    """An IP address; raises Invalid."""
+    try:
+        ip_address(value)
+    except ValueError:
+        raise _worded(name, value, f"{value!r} is not an IP address") from None
+    return value
+
+
+_HOST_LABEL = re.compile("[a-zA-Z0-9][a-zA-Z0-9-]{0,61}[a-zA-Z0-9]")
+
+
+def hostname(value: str, minor: int) -> str:
+    """A guest's host name; a whole domain name only from 2.94 on. Raises Invalid."""
+    if minor < 94 and _HOST_LABEL.fullmatch(value) is None:
+        raise _worded("hostname", value, f"{value!r} does not match {_HOST_LABEL.pattern!r}")
+    return value
 
 
 def identifier(name: str, value: str) -> str:

@@ -89,6 +89,18 @@ def rename(server: Server | None, server_id: str, name: str) -> e.ServerRenamed 
     return None if existing(server, server_id).name == name else e.ServerRenamed(name=name)
 
 
+def set_password(server: Server | None, server_id: str, sealed: str) -> e.ServerPasswordSet:
+    """Keep what the guest posted as its password; once, until the owner clears it."""
+    if existing(server, server_id).sealed_password is not None:
+        raise Refused("server.password_set", f"Instance {server_id} has posted its password already.")
+    return e.ServerPasswordSet(password=sealed)
+
+
+def clear_password(server: Server | None, server_id: str) -> e.ServerPasswordCleared | None:
+    """Forget the posted password; None if there is none."""
+    return e.ServerPasswordCleared() if existing(server, server_id).sealed_password is not None else None
+
+
 def delete(server: Server | None, server_id: str, deadline: datetime) -> e.ServerDeleteRequested | None:
     """Delete in any state; None if that is under way already."""
     server = existing(server, server_id)

@@ -150,6 +150,16 @@ class ServerRenamed(Event, tag="server.renamed", frozen=True, kw_only=True):
     name: str
 
 
+class ServerPasswordSet(Event, tag="server.password_set", frozen=True, kw_only=True):
+    """The guest has posted its administrator's password, encrypted for the owner of the SSH key; sealed here too."""
+
+    password: str
+
+
+class ServerPasswordCleared(Event, tag="server.password_cleared", frozen=True, kw_only=True):
+    """The posted password is forgotten; the guest may post another."""
+
+
 class ServerDeleteRequested(Event, tag="server.delete_requested", frozen=True, kw_only=True):
     """Deletion was accepted. It cannot fail: past the deadline it is completed without the host."""
 
@@ -181,6 +191,8 @@ EVENTS: tuple[type[Event], ...] = (
     ServerActionFailed,
     ServerPowerChanged,
     ServerRenamed,
+    ServerPasswordSet,
+    ServerPasswordCleared,
     ServerDeleteRequested,
     ServerDeleted,
 )

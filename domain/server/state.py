@@ -75,6 +75,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     task_state: str | None = SCHEDULING
     power_state: PowerState = PowerState.NOSTATE
     action: Action | None = None
+    last_action: int = 1
+    """The version at which the last action was accepted."""
     host: str | None = None
     host_id: str | None = None
     availability_zone: str | None = None
@@ -87,6 +89,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     launched_at: datetime | None = None
     terminated_at: datetime | None = None
     locked: bool = False
+    sealed_password: str | None = None
+    """What the guest posted as its administrator's password, sealed."""
     abandoned: bool = False
 
 
@@ -152,7 +156,9 @@ IDLE: Fields = {"task_state": None, "action": None}
 
 def _begin(name: str, task_state: str) -> Callable[[Server, Any, Metadata], Fields]:
     def fields(server: Server, event: Any, meta: Metadata) -> Fields:
-        return {"task_state": task_state, "action": _action(name, event.deadline, meta, server.version + 1)}
+        version = server.version + 1
+        action = _action(name, event.deadline, meta, version)
+        return {"task_state": task_state, "action": action, "last_action": version}
 
     return fields
 
@@ -222,7 +228,16 @@ def _deleted(_server: Server, _event: e.ServerDeleted, meta: Metadata) -> Fields
         "terminated_at": meta.time,
         "nics": (),
         "secrets": None,
+        "sealed_password": None,
     }
+
+
+def _password_set(_server: Server, event: e.ServerPasswordSet, _meta: Metadata) -> Fields:
+    return {"sealed_password": event.password}
+
+
+def _password_cleared(_server: Server, _event: e.ServerPasswordCleared, _meta: Metadata) -> Fields:
+    return {"sealed_password": None}
 
 
 CHANGES: dict[type[Event], Callable[[Server, Any, Metadata], Fields]] = {
@@ -239,6 +254,8 @@ CHANGES: dict[type[Event], Callable[[Server, Any, Metadata], Fields]] = {
     e.ServerActionFailed: _action_failed,
     e.ServerPowerChanged: _power_changed,
     e.ServerRenamed: _renamed,
+    e.ServerPasswordSet: _password_set,
+    e.ServerPasswordCleared: _password_cleared,
     e.ServerDeleteRequested: _begin("delete", DELETING),
     e.ServerDeleted: _deleted,
 }

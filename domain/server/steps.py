@@ -107,4 +107,5 @@ def guest_spec(server: Server) -> GuestSpec:
         nics=server.nics,
         metadata=server.metadata,
         extra_specs=server.flavor.extra_specs,
+        config_drive=server.config_drive,
     )

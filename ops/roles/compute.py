@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 from uuid import NAMESPACE_DNS, uuid4, uuid5
 
 from adapters.nats.commands import NatsCommandBus
@@ -16,7 +16,10 @@ from handlers.context import Stamp
 from handlers.ports import Hypervisor
 from ops import notify
 from ops.roles.plane import open_connection
-from ops.settings import Settings
+from ops.settings import MetadataSettings, Settings
+
+if TYPE_CHECKING:
+    from adapters.libvirt.metadata_proxy import MetadataUpstream
 
 
 async def run(settings: Settings, name: str) -> None:
@@ -37,6 +40,8 @@ async def run(settings: Settings, name: str) -> None:
             uri=compute.uri,
             virt_type=await _virt_type(compute.virt_type, settings.cache),
             cpu_model=compute.cpu_model or None,
+            metadata=_metadata(settings.metadata),
+            config_drive_format=compute.config_drive_format,
         ),
         HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password),
     )
@@ -83,6 +88,14 @@ async def _serve(
             notify.ready()
     finally:
         await connection.close()
+
+
+def _metadata(settings: MetadataSettings) -> "MetadataUpstream | None":
+    from adapters.libvirt.metadata_proxy import MetadataUpstream
+
+    if settings.shared_secret_file is None:
+        return None
+    return MetadataUpstream(settings.url, settings.shared_secret_file.read_bytes().strip())
 
 
 async def _virt_type(wanted: str, cache: Path) -> Literal["kvm", "qemu"]:

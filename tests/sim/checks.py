@@ -7,6 +7,7 @@ from domain.guest import PowerState
 from domain.kinds import KINDS
 from domain.ledger import imbalances
 from domain.record import AggregateId, Recorded
+from domain.server.events import ServerBuilt, ServerRebooted, ServerStarted, ServerStopped
 from domain.server.state import ACTIVE, DELETED, ERROR, STOPPED, Server
 from projections import event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
@@ -31,6 +32,7 @@ async def violations(world: World) -> list[str]:
     found += _claims(all_servers, states)
     found += _held(all_servers, states)
     found += _guests(world, all_servers)
+    found += _intended_power(world, history, all_servers)
     found += _projections(world, history)
     return found
 
@@ -83,6 +85,21 @@ def _guests(world: World, all_servers: list[Server]) -> Iterator[str]:
                 yield f"server {server.id} is {server.vm_state} without a guest"
             if server.vm_state == ACTIVE and server.power_state is not PowerState.RUNNING:
                 yield f"server {server.id} is active but {server.power_state!r}"
+
+
+def _intended_power(world: World, history: list[Recorded], all_servers: list[Server]) -> Iterator[str]:
+    """A guest that never changed by itself is as the last action that succeeded has left it."""
+    intended: dict[str, PowerState] = {}
+    for recorded in history:
+        if isinstance(recorded.event, ServerBuilt | ServerStarted | ServerRebooted):
+            intended[recorded.aggregate.id] = PowerState.RUNNING
+        elif isinstance(recorded.event, ServerStopped):
+            intended[recorded.aggregate.id] = PowerState.SHUTDOWN
+    for server in all_servers:
+        if server.vm_state not in (ACTIVE, STOPPED) or server.id in world.changed_by_itself:
+            continue
+        if server.power_state != intended[server.id]:
+            yield f"server {server.id} is {server.power_state!r}, and should be {intended[server.id]!r}"
 
 
 def _projections(world: World, history: list[Recorded]) -> Iterator[str]:

@@ -20,9 +20,9 @@ async def _act(world: World) -> None:
     """One random request of a user, or one guest that changes by itself."""
     random = world.random
     servers = await world.api()
-    ids = [row.id for row in world.rows.all(TABLE) if not row.deleted]
+    ids = [row.id for row in world.rows.all(TABLE) if not row.deleted][-world.focus :]
     choice = random.random()
-    if choice < 0.4 or not ids:
+    if not ids or choice < (0.4 if world.focus > 3 else 0.1):
         count = random.choice((1, 1, 1, 3))
         new = NewServer(
             name="vm",
@@ -35,19 +35,20 @@ async def _act(world: World) -> None:
         await servers.create(world.context(), new)
         return
     server_id = random.choice(ids)
-    if choice < 0.6:
+    if choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
-    elif choice < 0.7:
+    elif choice < 0.72:
         await servers.stop(world.context(), server_id)
-    elif choice < 0.8:
+    elif choice < 0.86:
         await servers.start(world.context(), server_id)
-    elif choice < 0.9:
+    elif choice < 0.94:
         await servers.reboot(world.context(), server_id, hard=random.random() < 0.5)
     else:
         for hypervisor in world.hypervisors.values():
             if server_id in hypervisor._guests:
                 guest = hypervisor._guests[server_id]
                 if guest.power_state is not PowerState.NOSTATE:
+                    world.changed_by_itself.add(server_id)
                     hypervisor.happen(server_id, random.choice((PowerState.SHUTDOWN, PowerState.RUNNING)))
 
 
@@ -72,9 +73,9 @@ async def simulate(seed: int) -> list[str]:
     tasks = []
     for _ in range(STORM_ACTIONS):
         tasks.append(asyncio.create_task(_request(world)))
-        if world.random.random() < 0.2:
+        if world.random.random() < world.deadly:
             await _kill(world)
-        await asyncio.sleep(world.random.random() * world.random.choice((0.1, 5.0, 60.0)))
+        await asyncio.sleep(world.random.random() * world.pause)
     world.weather.calm()
     for hypervisor in world.hypervisors.values():
         for behaviour in hypervisor.behaviour.values():

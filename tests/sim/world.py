@@ -80,7 +80,14 @@ class World:
         self.mapper = EventMapper(EVENTS)
         self.rows = MemoryRows((ServersProjection(), InstanceActions(), Hosts(), EventLog()))
         self.hypervisors = {f"host{number}": self._hypervisor(number) for number in range(1, 4)}
-        self.server_ids: list[str] = []
+        self.changed_by_itself: set[str] = set()
+        """Servers whose guest was made to change its power by itself."""
+        self.focus = self.random.choice((1, 3, 100))
+        """Requests go to so many servers, the newest."""
+        self.pause = self.random.choice((0.1, 5.0, 60.0))
+        """Seconds between two requests, at the most."""
+        self.deadly = self.random.choice((0.0, 0.2, 0.5))
+        """The chance that a process is killed after a request."""
         self.servers: Servers | None = None
         self.processes = [
             Process(self, "api", self._api),
@@ -177,5 +184,5 @@ class World:
         """Kill a process, and start it again after a while."""
         process = self.random.choice(self.processes)
         await process.kill()
-        await asyncio.sleep(self.random.choice((0.0, 1.0, 20.0, 90.0)))
+        await asyncio.sleep(self.random.choice((0.0, 1.0, self.pause, 90.0)))
         process.start()

@@ -11,7 +11,7 @@ from adapters.rest.compute import choices, links
 from adapters.rest.compute.create_body import CreateBody, NewServerBody, Volume
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, Reply
-from adapters.rest.validation import boolean
+from adapters.rest.validation import address, boolean, hostname, integer
 from domain import flavor as flavors
 from domain import keypair as keypairs
 from domain.errors import Invalid, Refused
@@ -30,6 +30,11 @@ async def create(call: Call) -> Reply:
     asked = body.server
     if asked.networks is UNSET and call.minor >= 37:
         raise Invalid("Invalid input for field/attribute server. 'networks' is a required property")
+    if isinstance(asked.networks, str) and call.minor < 37:
+        raise Invalid(
+            f"Invalid input for field/attribute networks. Value: {asked.networks}. {asked.networks!r} is not of type "
+            "'array'"
+        )
     _refuse_unsupported(asked)
     _check_hints(body)
     min_count, max_count = _counts(asked)
@@ -51,7 +56,7 @@ async def create(call: Call) -> Reply:
         config_drive=_config_drive(asked),
         description=_description(call, asked),
         tags=tuple(dict.fromkeys(asked.tags)) if asked.tags is not UNSET else (),
-        hostname=_hostname(asked, max_count),
+        hostname=_hostname(call, asked, max_count),
         secrets=_secrets(asked, password),
         min_count=min_count,
         max_count=max_count,
@@ -105,10 +110,8 @@ def _or_none(value: str | UnsetType) -> str | None:
 
 
 def _counts(asked: NewServerBody) -> tuple[int, int]:
-    min_count = int(asked.min_count) if asked.min_count is not UNSET else 1
-    max_count = int(asked.max_count) if asked.max_count is not UNSET else min_count
-    if min_count < 1 or max_count < 1:
-        raise Invalid("min_count and max_count must be at least 1")
+    min_count = integer("min_count", asked.min_count, least=1) if asked.min_count is not UNSET else 1
+    max_count = integer("max_count", asked.max_count, least=1) if asked.max_count is not UNSET else min_count
     if min_count > max_count:
         raise Invalid("min_count must be <= max_count")
     if max_count > choices.MAX_COUNT:
@@ -123,12 +126,12 @@ def _description(call: Call, asked: NewServerBody) -> str | None:
     return asked.description if asked.description is not UNSET else None
 
 
-def _hostname(asked: NewServerBody, max_count: int) -> str | None:
+def _hostname(call: Call, asked: NewServerBody, max_count: int) -> str | None:
     if asked.hostname is UNSET:
         return None
     if max_count > 1:
         raise Invalid("Unable to allocate a single hostname to multiple instances")
-    return asked.hostname
+    return hostname(asked.hostname, call.minor)
 
 
 def _config_drive(asked: NewServerBody) -> bool:
@@ -185,7 +188,9 @@ def _refuse_unsupported(asked: NewServerBody) -> None:
     if asked.trusted_image_certificates not in (UNSET, None, []):
         raise not_implemented("Validating image certificates")
     for name in ("accessIPv4", "accessIPv6"):
-        if getattr(asked, name) not in (UNSET, ""):
+        given = getattr(asked, name)
+        if given is not UNSET:
+            address(name, given)
             raise not_implemented(f"Setting {name}")
     if asked.disk_config is not UNSET and asked.disk_config == "AUTO":
         raise Refused("disk_config", "Automatic disk configuration is not supported by this cloud.", status=400)

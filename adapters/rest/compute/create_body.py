@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from adapters.rest.validation import Body, Name, StringMap, Text255, Versions
+from adapters.rest.validation import Body, Description, Digits, Name, StringMap, Text255, Versions
 
 MAX_USER_DATA = 65535
 """Characters of base64."""
@@ -14,8 +14,7 @@ MAX_PERSONALITY = 1 << 20
 
 HostName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9_.-]+$")]
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^,/]*$")]
-Count = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"^[0-9]*$", min_length=1)]
-"""Nova takes numbers in strings, too."""
+Count = Annotated[int, Meta(ge=1)] | Digits
 
 
 class NetworkRef(Body):
@@ -86,9 +85,11 @@ class NewServerBody(Body):
     return_reservation_id: bool | str | UnsetType = UNSET
     security_groups: list[SecurityGroupRef] | UnsetType = UNSET
     user_data: Annotated[str, Meta(max_length=MAX_USER_DATA)] | UnsetType = UNSET
-    description: Annotated[Text255 | UnsetType | None, Versions(19)] = UNSET
+    description: Annotated[Description | UnsetType | None, Versions(19)] = UNSET
     tags: Annotated[Annotated[list[Tag], Meta(max_length=MAX_TAGS)] | UnsetType, Versions(52)] = UNSET
-    trusted_image_certificates: Annotated[list[str] | UnsetType | None, Versions(63)] = UNSET
+    trusted_image_certificates: Annotated[
+        Annotated[list[Text255], Meta(min_length=1, max_length=50)] | UnsetType | None, Versions(63)
+    ] = UNSET
     host: Annotated[HostName | UnsetType, Versions(74)] = UNSET
     hypervisor_hostname: Annotated[HostName | UnsetType, Versions(74)] = UNSET
     hostname: Annotated[HostName | UnsetType, Versions(90)] = UNSET

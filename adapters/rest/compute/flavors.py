@@ -10,7 +10,7 @@ from adapters.rest.compute import links
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, empty
 from adapters.rest.paging import cut
-from adapters.rest.validation import Body, Name, Versions, boolean
+from adapters.rest.validation import MAX_INTEGER, Body, Digits, Name, Versions, boolean, integer
 from adapters.rest.words import words
 from domain import flavor as flavors
 from domain.errors import Invalid, Refused
@@ -42,9 +42,9 @@ MINIMA: dict[str, Callable[[Flavor], int]] = {
 }
 """Query parameters that ask for at least so much."""
 
-MAX_INTEGER = 2**31 - 1
-Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | Annotated[str, Meta(pattern=r"^0*[1-9][0-9]*$")]
-NotNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | Annotated[str, Meta(pattern=r"^[0-9]+$")]
+Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | Digits
+NotNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | Digits
+Factor = float | Annotated[str, Meta(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?$")]
 
 
 class NewFlavor(Body):
@@ -59,7 +59,7 @@ class NewFlavor(Body):
     ) = UNSET
     ephemeral: NotNegative | UnsetType = msgspec.field(default=UNSET, name="OS-FLV-EXT-DATA:ephemeral")
     swap: NotNegative | UnsetType = UNSET
-    rxtx_factor: Annotated[float | str | UnsetType, Versions(1, 101)] = UNSET
+    rxtx_factor: Annotated[Factor | UnsetType, Versions(1, 101)] = UNSET
     is_public: bool | str | UnsetType = msgspec.field(default=UNSET, name="os-flavor-access:is_public")
     description: Annotated[Annotated[str, Meta(max_length=65535)] | UnsetType | None, Versions(55)] = UNSET
 
@@ -199,11 +199,13 @@ async def create(call: Call) -> Any:
     flavor = Flavor(
         id=call.services.ids.uuid() if automatic else str(asked.id),
         name=asked.name,
-        vcpus=int(asked.vcpus),
-        ram_mb=int(asked.ram),
-        disk_gb=int(asked.disk),
-        ephemeral_gb=int(asked.ephemeral) if asked.ephemeral is not UNSET else 0,
-        swap_mb=int(asked.swap) if asked.swap is not UNSET else 0,
+        vcpus=integer("vcpus", asked.vcpus, least=1),
+        ram_mb=integer("ram", asked.ram, least=1),
+        disk_gb=integer("disk", asked.disk, least=0),
+        ephemeral_gb=integer("OS-FLV-EXT-DATA:ephemeral", asked.ephemeral, least=0)
+        if asked.ephemeral is not UNSET
+        else 0,
+        swap_mb=integer("swap", asked.swap, least=0) if asked.swap is not UNSET else 0,
         rxtx_factor=factor,
         is_public=boolean("os-flavor-access:is_public", asked.is_public) if asked.is_public is not UNSET else True,
         description=asked.description if asked.description is not UNSET else None,

@@ -25,7 +25,7 @@ MAX_KEYPAIRS = 100
 MAX_PUBLIC_KEY = 16384
 """Characters."""
 
-KeypairName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9 @._-]+$")]
+KeypairName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9 @._-]+(?<! )$")]
 
 QUERY = frozenset(("limit", "marker", "user_id"))
 
@@ -117,6 +117,10 @@ async def create(call: Call) -> Reply:
         raise Invalid(
             f"Invalid input for field/attribute keypair. Value: {{'name': '{asked.name}'}}. 'public_key' is a "
             "required property"
+        )
+    if call.minor < 92 and {"@", "."}.intersection(asked.name):
+        raise Invalid(
+            f"Invalid input for field/attribute name. Value: {asked.name}. Dots and at signs are allowed from 2.92 on"
         )
     private_key = None
     if asked.public_key is UNSET:

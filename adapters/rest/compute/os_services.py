@@ -5,14 +5,14 @@ https://docs.openstack.org/api-ref/compute/#compute-services-os-services
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.times import micros
-from adapters.rest.validation import UUID, Body, Text255, boolean
+from adapters.rest.validation import UUID, Body, Text255, Versions, boolean
 from domain.errors import Invalid, Refused
 
 operations = Operations()
@@ -93,11 +93,11 @@ async def index(call: Call) -> Any:
 class UpdateBody(Body):
     """What is to change of a service. Up to 2.52 it names the service, and the path the change."""
 
-    status: Literal["enabled", "disabled"] | UnsetType = UNSET
-    disabled_reason: Text255 | UnsetType = UNSET
-    forced_down: bool | str | UnsetType = UNSET
-    host: Text255 | UnsetType = UNSET
-    binary: Text255 | UnsetType = UNSET
+    status: Annotated[Literal["enabled", "disabled"] | UnsetType, Versions(53)] = UNSET
+    disabled_reason: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    forced_down: Annotated[bool | str | UnsetType, Versions(11)] = UNSET
+    host: Annotated[Text255 | UnsetType, Versions(1, 52)] = UNSET
+    binary: Annotated[Text255 | UnsetType, Versions(1, 52)] = UNSET
 
 
 @operations("PUT", "/os-services/{service_id}", Access.ADMIN, f"{RULE}:update", body=UpdateBody)
@@ -109,9 +109,6 @@ async def update(call: Call) -> Any:
     wanted = call.params["service_id"]
     if UUID.fullmatch(wanted) is None:
         raise Invalid(f"Invalid uuid {wanted}")
-    if asked.host is not UNSET or asked.binary is not UNSET:
-        field = "host" if asked.host is not UNSET else "binary"
-        raise Invalid(f"Additional properties are not allowed ({field!r} was unexpected)")
     service = next((one for one in await _services(call) if service_id(one.binary, one.host) == wanted), None)
     if service is None:
         raise Refused("service.not_found", f"Service {wanted} could not be found.", status=404)

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from adapters.rest.compute.keypairs import MAX_KEYPAIRS
 from adapters.rest.operation import Access, Call, Operations, empty
-from adapters.rest.validation import Body, Versions, boolean
+from adapters.rest.validation import Body, Versions, boolean, integer
 from domain import quota
 from domain.errors import Invalid, Refused
 from domain.quota import UNLIMITED, Limits, LimitsSet, Quota
@@ -30,7 +30,7 @@ NETWORKING = {
 }
 """Before 2.36."""
 
-Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)] | Annotated[str, Meta(pattern=r"^-?[0-9]+$")]
+Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)] | Annotated[str, Meta(max_length=10, pattern=r"^(-1|[0-9]+)$")]
 
 
 class QuotaSetUpdate(Body):
@@ -126,7 +126,7 @@ async def update(call: Call) -> Any:
             value = getattr(asked, name)
             if value is UNSET:
                 continue
-            figures[name] = int(value)
+            figures[name] = integer(name, value, least=UNLIMITED)
             if not forced and UNLIMITED < figures[name] < in_use:
                 raise Invalid(
                     f"Quota limit {value} for {name} must be greater than or equal to already used and reserved "

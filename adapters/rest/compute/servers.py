@@ -1,15 +1,16 @@
 """Showing, renaming and deleting servers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from adapters.rest.compute.create_body import HostName
 from adapters.rest.compute.server_access import find, host_of
 from adapters.rest.compute.server_view import detailed, hostname, plain_addresses
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import Body, Name, Text255, Versions
+from adapters.rest.validation import Body, Description, Name, Versions
 from adapters.rest.words import words
 
 operations = Operations()
@@ -26,12 +27,12 @@ class ServerUpdate(Body):
     """What may be changed in place."""
 
     name: Name | UnsetType = UNSET
-    description: Annotated[Text255 | UnsetType | None, Versions(19)] = UNSET
-    hostname: Annotated[Text255 | UnsetType, Versions(90)] = UNSET
-    pinned_availability_zone: Annotated[Text255 | UnsetType | None, Versions(104)] = UNSET
+    description: Annotated[Description | UnsetType | None, Versions(19)] = UNSET
+    hostname: Annotated[HostName | UnsetType, Versions(90)] = UNSET
+    pinned_availability_zone: Annotated[Name | UnsetType | None, Versions(104)] = UNSET
     accessIPv4: str | UnsetType = UNSET  # noqa: N815 - Nova's name
     accessIPv6: str | UnsetType = UNSET  # noqa: N815
-    disk_config: str | UnsetType = msgspec.field(default=UNSET, name="OS-DCF:diskConfig")
+    disk_config: Literal["AUTO", "MANUAL"] | UnsetType = msgspec.field(default=UNSET, name="OS-DCF:diskConfig")
 
 
 class ServerUpdateBody(Body):

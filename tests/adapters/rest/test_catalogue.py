@@ -63,7 +63,8 @@ async def test_lists_of_flavors(cloud: MakeWorld, query, names):
 
 
 @pytest.mark.parametrize("fields", [{"ram": 0}, {"ram": "x"}, {"vcpus": -1}, {"disk": None}, {"color": 1},
-                                    {"name": ""}, {"id": "a/b"}, {"rxtx_factor": 1.0}])  # fmt: skip
+                                    {"name": ""}, {"id": "a/b"}, {"rxtx_factor": 1.0}, {"ram": "9" * 12},
+                                    {"ram": "9" * 10}, {"ram": "0"}])  # fmt: skip
 @asynchronous
 async def test_flavors_refused(cloud: MakeWorld, fields):
     async with cloud() as world:

@@ -52,8 +52,11 @@ NOWHERE = "99999999-0000-4000-8000-000000000000"
         (new_server(personality=[]), "Additional properties are not allowed ('personality' was unexpected)"),
         (new_server(availability_zone="mars"), "The requested availability zone is not available"),
         (new_server(security_groups=[{"name": "web"}]), "Security group web not found."),
+        (new_server(accessIPv4="x"), "Invalid input for field/attribute accessIPv4. Value: x."),
+        (new_server(description="a\nb"), "Invalid input for field/attribute description."),
+        (new_server(min_count="0"), "Invalid input for field/attribute min_count. Value: 0. 0 is less than"),
         (new_server(hostname="a b"), "Invalid input for field/attribute hostname."),
-        ({**new_server(), "os:scheduler_hints": {"group": NOWHERE}}, f"Instance group {NOWHERE} could not be found."),
+        ({**new_server(), "os:scheduler_hints": {"group": NOWHERE}}, "could not be found."),
     ],
 )  # fmt: skip
 @asynchronous
@@ -71,8 +74,7 @@ async def test_create_refuses(cloud: MakeWorld, body, message):
     [
         ("description", "d", 19),
         ("tags", ["t"], 52),
-        ("trusted_image_certificates", [], 63),
-        ("hostname", "h", 90),
+        ("hostname", "h1", 90),
     ],
 )
 @asynchronous
@@ -91,7 +93,7 @@ async def test_a_body_that_is_too_large(cloud: MakeWorld):
         client = await world.client("amy")
         for answer in (
             await client.post(SERVERS, b"x" * (2 << 20)),
-            await client.post(SERVERS, b"", headers={"content-length": str(2 << 20)}),
+            await client.post(SERVERS, b"", headers={"content-length": str(20 << 20)}),
             await client.request("POST", SERVERS, chunks=[b"x" * (1 << 19)] * 4),
         ):
             assert answer.status == 413
@@ -176,8 +178,21 @@ async def test_a_bug_shows_no_traceback(cloud: MakeWorld, caplog):
         assert "secret of the house" in caplog.text
 
 
-@pytest.mark.parametrize("query", ["limit=x", "limit=-1", "sort_key=color", "sort_dir=up", "name=(", "nonsense=1",
-                                   "ip=10", "changes-since=yesterday", f"marker={IMAGE}", "power_state=9"])  # fmt: skip
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=x",
+        "limit=-1",
+        "sort_key=color",
+        "sort_dir=up",
+        "name=(",
+        "nonsense=1",
+        "ip=10",
+        "changes-since=yesterday",
+        f"marker={IMAGE}",
+        "power_state=9",
+    ],
+)
 @asynchronous
 async def test_a_listing_refuses(cloud: MakeWorld, query):
     async with cloud() as world:

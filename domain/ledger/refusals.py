@@ -1,0 +1,48 @@
+"""Placement's stable error codes, and the refusals that several decisions share.
+
+https://docs.openstack.org/api-ref/placement/#error-codes
+"""
+
+from domain.errors import Refused
+from domain.ledger.state import Ledger, Provider
+
+UNDEFINED = "placement.undefined_code"
+INVENTORY_IN_USE = "placement.inventory.inuse"
+CONCURRENT_UPDATE = "placement.concurrent_update"
+DUPLICATE_NAME = "placement.duplicate_name"
+PROVIDER_IN_USE = "placement.resource_provider.inuse"
+PROVIDER_IS_PARENT = "placement.resource_provider.cannot_delete_parent"
+PROVIDER_NOT_FOUND = "placement.resource_provider.not_found"
+DUPLICATE_QUERY_KEY = "placement.query.duplicate_key"
+BAD_QUERY_VALUE = "placement.query.bad_value"
+MISSING_QUERY_VALUE = "placement.query.missing_value"
+
+GENERATION_CHANGED = "Resource provider's generation already changed. Please update the generation and try again."
+
+
+def bad(message: str, code: str = UNDEFINED) -> Refused:
+    """What was asked makes no sense (400)."""
+    return Refused(code, message, status=400)
+
+
+def missing(message: str) -> Refused:
+    """What was asked for is not there (404)."""
+    return Refused(UNDEFINED, message, status=404)
+
+
+def conflict(message: str, code: str = UNDEFINED) -> Refused:
+    """A rule or somebody else's change forbids it (409)."""
+    return Refused(code, message, status=409)
+
+
+def find(ledger: Ledger, provider_id: str, words: str = "{}") -> Provider:
+    """The provider. Raises Refused (404), with ``words`` around the reason."""
+    provider = ledger.providers.get(provider_id)
+    if provider is None:
+        raise missing(words.format(f"No resource provider with uuid {provider_id} found"))
+    return provider
+
+
+def in_use(resource_classes: list[str], provider_id: str) -> str:
+    """The reason for which inventories cannot go."""
+    return f"Inventory for '{', '.join(resource_classes)}' on resource provider '{provider_id}' in use."

@@ -1,0 +1,87 @@
+"""What the metadata service knows of servers: present states in memory, secrets unsealed when they are asked for."""
+
+import asyncio
+from contextlib import aclosing
+
+import msgspec
+
+from domain.server import decide
+from domain.server.state import DELETED, Server
+from handlers.context import Context, Stamp
+from handlers.ports import EventStore, Vault
+from handlers.server_states import ServerStates
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that the user wants in the guest (personality, before microversion 2.57)."""
+
+    path: str
+    contents: str
+    """In base64."""
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sealed when the server was requested."""
+
+    user_data: str | None = None
+    """In base64."""
+    admin_pass: str | None = None
+    personality: tuple[File, ...] = ()
+
+
+NO_SECRETS = Secrets()
+_secrets_decoder = msgspec.json.Decoder(Secrets)
+
+
+class ServerFacts:
+    """The servers of one cell, as current as the log was a moment ago."""
+
+    def __init__(self, store: EventStore, vault: Vault, stamp: Stamp) -> None:
+        self._store = store
+        self._vault = vault
+        self._states = ServerStates(store, stamp)
+        self._following = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the log until cancelled."""
+        begin = await self._store.last_position()
+        async with aclosing(self._store.follow(begin, "server")) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for recorded in batch:
+                    self._states.advance(recorded)
+                self._following.set()
+
+    async def ready(self) -> None:
+        """Wait until changes are noticed."""
+        await self._following.wait()
+
+    async def server(self, server_id: str) -> Server | None:
+        """A server that exists. Raises Unavailable."""
+        server = await self._states.get(server_id)
+        return None if server is None or server.vm_state == DELETED else server
+
+    async def secrets(self, server: Server) -> Secrets:
+        """What was sealed for it; nothing once the key was destroyed. Raises Unavailable."""
+        opened = await self._vault.unseal(server.id, server.secrets) if server.secrets else None
+        return NO_SECRETS if opened is None else _secrets_decoder.decode(opened)
+
+    async def password(self, server: Server) -> str:
+        """What the guest posted as its password; empty if nothing. Raises Unavailable."""
+        sealed = server.sealed_password
+        opened = await self._vault.unseal(server.id, sealed) if sealed else None
+        return (opened or b"").decode()
+
+    async def set_password(self, context: Context, server_id: str, password: str) -> int:
+        """Keep the posted password; returns the event's position. Raises Refused (409) if there is one."""
+        sealed = await self._vault.seal(server_id, password.encode())
+        _, recorded = await self._states.execute(
+            context, server_id, lambda server: decide.set_password(server, server_id, sealed)
+        )
+        return recorded.position if recorded else 0
+
+    async def clear_password(self, context: Context, server_id: str) -> int:
+        """Forget the posted password; returns the event's position, 0 if there was none."""
+        _, recorded = await self._states.execute(
+            context, server_id, lambda server: decide.clear_password(server, server_id)
+        )
+        return recorded.position if recorded else 0

@@ -1,0 +1,23 @@
+"""Listening sockets that several processes share."""
+
+import socket
+
+from domain.errors import Unavailable
+
+BACKLOG = 1024
+
+
+def listening_socket(address: str, port: int) -> socket.socket:
+    """Listen on a port together with other processes of ours: the kernel spreads the connections.
+
+    Raises Unavailable if the port is somebody else's.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        raise Unavailable(f"Cannot listen on {address}:{port}: {error.strerror}.") from None
+    listener.listen(BACKLOG)
+    return listener

@@ -1,0 +1,65 @@
+"""The metadata service's process."""
+
+import asyncio
+
+import uvicorn
+
+from adapters.metadata.pages import Pages
+from adapters.metadata.service import MetadataService
+from adapters.metadata.vendor_data import Target, VendorData
+from domain.errors import Invalid
+from handlers.liveness import keep_beating
+from handlers.metadata import ServerFacts
+from ops import notify
+from ops.listening import listening_socket
+from ops.roles.plane import open_plane
+from ops.settings import MetadataSettings, Settings
+
+SHUTDOWN_SECONDS = 2
+
+
+async def run(settings: Settings, name: str) -> None:
+    """Serve until cancelled."""
+    mine = settings.metadata
+    vendor = vendor_data(mine)
+    secret = shared_secret(mine)
+    async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
+        facts = ServerFacts(plane.store, plane.vault, plane.stamp)
+        background = [
+            group.create_task(facts.run()),
+            group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"metadata/{name}", {})),
+        ]
+        await facts.ready()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                MetadataService(facts, Pages(facts, vendor), secret, plane.stamp),
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        listener = listening_socket(mine.listen, mine.port)
+        notify.ready()
+        await server.serve([listener])
+        for task in background:
+            task.cancel()
+
+
+def vendor_data(settings: MetadataSettings) -> VendorData:
+    """What the operator adds. Raises Invalid."""
+    return VendorData(
+        settings.vendor_data_file,
+        tuple(Target.parse(text) for text in settings.vendor_data_targets),
+        timeout=settings.vendor_data_timeout,
+        fatal=settings.vendor_data_failure_fatal,
+    )
+
+
+def shared_secret(settings: MetadataSettings) -> bytes:
+    """What proxies sign with. Raises Invalid if there is none."""
+    if settings.shared_secret_file is None:
+        raise Invalid("[metadata] shared_secret_file is missing: a file with the secret that the hosts sign with.")
+    return settings.shared_secret_file.read_bytes().strip()

@@ -1,0 +1,113 @@
+"""Histories of many servers, as a log would deliver them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from random import Random
+
+import msgspec
+
+from domain import host
+from domain.guest import HostDescription, PowerState
+from domain.ledger import Claimed, LedgerChanged
+from domain.quota import QuotaChanged, Reserved
+from domain.record import AggregateId, Event, Metadata, Recorded
+from domain.server import events as e
+from domain.server.state import aggregate
+from tests.domain.servers import BUILT, DELETED, FAULT, FLAVOR, LATER, NOW, PLACED, STOP, STOPPED
+
+CELL = "cell1"
+
+
+class Log:
+    """Numbers events as a cell's stream does."""
+
+    def __init__(self, cell: str = CELL) -> None:
+        self.cell = cell
+        self.recorded: list[Recorded] = []
+        self._versions: dict[AggregateId, int] = {}
+
+    def add(self, aggregate_id: AggregateId, event: Event, request: str) -> None:
+        position = len(self.recorded) + 1
+        version = self._versions[aggregate_id] = self._versions.get(aggregate_id, 0) + 1
+        meta = Metadata(
+            event_id=f"e{position}",
+            time=NOW + timedelta(seconds=position),
+            request_id=request,
+            user_id="u",
+            project_id="p",
+        )
+        self.recorded.append(
+            Recorded(
+                cell=self.cell,
+                aggregate=aggregate_id,
+                version=version,
+                position=position,
+                event=event,
+                meta=meta,
+                digest="",
+                previous="",
+            )
+        )
+
+
+def server_id(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def history(servers: int, seed: int = 1) -> list[Recorded]:
+    """The interleaved lives of some servers, with hosts, claims and reservations."""
+    random = Random(seed)
+    log = Log()
+    description = HostDescription(
+        name="node1", hypervisor_type="QEMU", hypervisor_version=7, vcpus=4, memory_mb=4096, disk_gb=10
+    )
+    log.add(host.aggregate("node1"), host.HostEnrolled(host_id="h1", description=description), "req-host")
+    lives = [_life(number, random) for number in range(servers)]
+    while lives:
+        life = random.choice(lives)
+        try:
+            aggregate_id, event, request = next(life)
+        except StopIteration:
+            lives.remove(life)
+        else:
+            log.add(aggregate_id, event, request)
+    log.add(host.aggregate("node1"), host.HostDisabled(reason="repair"), "req-host-2")
+    return log.recorded
+
+
+def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str]]:
+    own, me = aggregate(server_id(number)), server_id(number)
+    request = f"req-{number}-create"
+    claim = Claimed(
+        consumer_id=me, epoch=1, project_id="p", user_id="u", allocations={"h1": {"VCPU": 1}}, request_id=request
+    )
+    reserved = Reserved(server_id=me, cell=CELL, cores=1, ram_mb=1, request_id=request)
+    yield AggregateId("quota", "p"), QuotaChanged(changes=(reserved,)), request
+    requested = e.ServerRequested(
+        server_id=me,
+        name=f"vm-{number % 7}",
+        project_id=f"p{number % 3}",
+        user_id="u",
+        flavor=msgspec.structs.replace(FLAVOR, id=str(number % 2)),
+        deadline=LATER,
+        key_name="k" if number % 2 else None,
+        metadata={"quote": 'it\'s "fine" \\ \u00e9'},
+    )
+    yield own, requested, request
+    yield AggregateId("ledger", CELL), LedgerChanged(changes=(claim,)), request
+    yield own, PLACED, request
+    if random.random() < 0.2:
+        yield own, e.ServerBuildFailed(epoch=1, fault=FAULT), request
+        yield own, e.ServerFailed(fault=FAULT), request
+    else:
+        yield own, BUILT, request
+        if random.random() < 0.5:
+            stop = f"req-{number}-stop"
+            yield own, STOP, stop
+            if random.random() < 0.5:
+                yield own, STOPPED, stop
+            else:
+                yield own, e.ServerDeleteRequested(deadline=LATER, supersedes=stop), f"req-{number}-delete"
+                yield own, DELETED, f"req-{number}-delete"
+        elif random.random() < 0.5:
+            yield own, e.ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), "req-host"

@@ -1,0 +1,132 @@
+"""Rows in PostgreSQL are the rows in memory, whatever the batches, restarts and rebuilds."""
+
+from random import Random
+
+import psycopg
+import pytest
+
+from domain.record import Recorded
+from projections.event_log import EventLog
+from projections.hosts import Hosts
+from projections.instance_actions import InstanceActions
+from projections.memory import MemoryRows
+from projections.postgres import PostgresRows, begin_build, builds_in_force, connect, outdated, put_in_force
+from projections.servers import Servers
+from projections.table import Projection, Rows
+from tests.aio import asynchronous
+from tests.projections.histories import CELL, history
+
+pytestmark = pytest.mark.postgres
+
+PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog())
+
+
+async def _project(url: str, events: list[Recorded], projections: tuple[Projection, ...] = PROJECTIONS) -> None:
+    async with await connect(url, "test") as connection:
+        rows = PostgresRows(connection, await builds_in_force(connection, projections))
+        await rows.open()
+        await rows.apply(events)
+
+
+def _content(url: str) -> dict[str, list[str]]:
+    with psycopg.connect(url, options="-c timezone=UTC") as connection:
+        return {
+            table.name: [
+                row[0]
+                for row in connection.execute(
+                    f"SELECT row_to_json(t)::text FROM {table.name} t ORDER BY {', '.join(table.key)}"
+                )
+            ]
+            for projection in PROJECTIONS
+            for table in projection.tables
+        }
+
+
+@asynchronous
+async def test_batches_and_restarts_make_no_difference(database: str, postgres: object) -> None:
+    events = history(40)
+    memory = MemoryRows(PROJECTIONS)
+    memory.apply(events)
+    random = Random(3)
+    done = 0
+    while done < len(events):
+        size = random.choice((1, 2, 7, 40))
+        # Each batch by a fresh writer, and some events again that were applied before.
+        await _project(database, events[max(0, done - 3) : done + size])
+        done += size
+    async with await connect(database, "test") as connection:
+        rows = PostgresRows(connection, await builds_in_force(connection, PROJECTIONS))
+        await rows.open()
+        assert rows.position(CELL) == len(events)
+    content = _content(database)
+    for projection in PROJECTIONS:
+        for table in projection.tables:
+            assert len(content[table.name]) == len(memory.all(table))
+    from projections.queries import Queries
+
+    queries = Queries(database)
+    await queries.open()
+    for row in memory.all(Servers.tables[0]):
+        server = await queries.server(row.id)
+        from projections.servers import row_of
+
+        assert server
+        assert row_of(CELL, server) == row
+    for action in memory.all(InstanceActions.tables[0]):
+        assert await queries.action(action.server_id, action.request_id) == action
+    assert await queries.hosts() == memory.all(Hosts.tables[0])
+    await queries.close()
+
+
+class _Broken(Servers):
+    """Fails at the third event of a batch."""
+
+    def __init__(self) -> None:
+        self.applied = 0
+
+    def apply(self, recorded: Recorded, rows: Rows) -> None:
+        self.applied += 1
+        if self.applied == 3:
+            raise ValueError("impossible event")
+        super().apply(recorded, rows)
+
+
+@asynchronous
+async def test_a_batch_is_all_or_nothing(database: str) -> None:
+    events = history(5)
+    with pytest.raises(ValueError, match="impossible"):
+        await _project(database, events, (_Broken(),))
+    async with await connect(database, "test") as connection:
+        rows = PostgresRows(connection, await builds_in_force(connection, (Servers(),)))
+        await rows.open()
+        assert rows.position(CELL) == 0
+        cursor = await connection.execute("SELECT count(*) FROM servers")
+        assert await cursor.fetchone() == (0,)
+
+
+@asynchronous
+async def test_a_build_beside_the_one_in_force_takes_its_place(database: str) -> None:
+    events = history(20)
+    await _project(database, events)
+    before = _content(database)
+    async with await connect(database, "test") as connection:
+        build = await begin_build(connection, Servers())
+        rows = PostgresRows(connection, [build])
+        await rows.apply(events)
+        assert _content(database) == before
+        async with connection.transaction():
+            await put_in_force(connection, build)
+        assert _content(database) == before
+        (in_force,) = await builds_in_force(connection, (Servers(),))
+        assert in_force.number == build.number
+
+
+@asynchronous
+async def test_a_projection_of_another_version_is_outdated(database: str) -> None:
+    class NewServers(Servers):
+        version = Servers.version + 1
+
+    await _project(database, history(2))
+    async with await connect(database, "test") as connection:
+        builds = await builds_in_force(connection, (NewServers(), Hosts()))
+        assert [projection.name for projection in await outdated(connection, builds)] == ["servers"]

@@ -1,0 +1,133 @@
+"""Lists are filtered, sorted and paged as an obvious model does it."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from domain.errors import Invalid, Unavailable
+from domain.server.state import DELETED, Server
+from projections.memory import MemoryRows
+from projections.queries import Queries
+from projections.server_filter import ServerFilter
+from projections.servers import TABLE, Servers, decoder
+from tests.aio import asynchronous
+from tests.projections.histories import CELL, history, server_id
+from tests.projections.test_postgres import _project
+
+pytestmark = pytest.mark.postgres
+
+
+@asynccontextmanager
+async def _queries(url: str) -> AsyncIterator[Queries]:
+    queries = Queries(url)
+    await queries.open()
+    try:
+        yield queries
+    finally:
+        await queries.close()
+
+
+def _model(events: Any) -> list[Server]:
+    memory = MemoryRows((Servers(),))
+    memory.apply(events)
+    return [decoder.decode(row.state) for row in memory.all(TABLE)]
+
+
+FILTERS: list[tuple[ServerFilter, Any]] = [
+    (ServerFilter(), lambda s: s.vm_state != DELETED),
+    (ServerFilter(deleted=None), lambda s: True),
+    (ServerFilter(deleted=True), lambda s: s.vm_state == DELETED),
+    (ServerFilter(project_id="p1"), lambda s: s.vm_state != DELETED and s.project_id == "p1"),
+    (ServerFilter(name="vm-1"), lambda s: s.vm_state != DELETED and "vm-1" in s.name),
+    (ServerFilter(name="^vm-[12]$"), lambda s: s.vm_state != DELETED and bool(re.search("^vm-[12]$", s.name))),
+    (ServerFilter(vm_states=("active", "error")), lambda s: s.vm_state in ("active", "error")),
+    (
+        ServerFilter(task_states=(None, "spawning")),
+        lambda s: s.vm_state != DELETED and s.task_state in (None, "spawning"),
+    ),
+    (ServerFilter(host="node1"), lambda s: s.vm_state != DELETED and s.host == "node1"),
+    (ServerFilter(flavor_id="1"), lambda s: s.vm_state != DELETED and s.flavor.id == "1"),
+    (ServerFilter(key_name="k"), lambda s: s.vm_state != DELETED and s.key_name == "k"),
+    (ServerFilter(ids=(server_id(1), server_id(2)), deleted=None), lambda s: s.id in (server_id(1), server_id(2))),
+]
+
+
+@asynchronous
+async def test_filters(database: str) -> None:
+    events = history(60)
+    await _project(database, events)
+    servers = _model(events)
+    async with _queries(database) as queries:
+        for wanted, matches in FILTERS:
+            found = {server.id for server in await queries.servers(wanted)}
+            assert found == {server.id for server in servers if matches(server)}, wanted
+
+
+@pytest.mark.parametrize(
+    "sort",
+    [
+        (("created_at", "desc"), ("uuid", "desc")),
+        (("display_name", "asc"),),
+        (("display_name", "desc"), ("created_at", "asc")),
+        (("key_name", "asc"),),
+        (("key_name", "desc"), ("vm_state", "asc")),
+        (("host", "asc"), ("uuid", "desc")),
+    ],
+)
+@pytest.mark.parametrize("limit", [1, 7])
+def test_pages_are_the_whole_list_in_order(database: str, sort: Any, limit: int) -> None:
+    @asynchronous
+    async def pages() -> None:
+        await _project(database, history(25))
+        async with _queries(database) as queries:
+            whole = [server.id for server in await queries.servers(ServerFilter(deleted=None, sort=sort))]
+            assert len(whole) == 25
+            paged: list[str] = []
+            while True:
+                marker = paged[-1] if paged else None
+                page = await queries.servers(ServerFilter(deleted=None, sort=sort, limit=limit, marker=marker))
+                if not page:
+                    break
+                assert len(page) <= limit
+                paged += [server.id for server in page]
+            assert paged == whole
+
+    pages()
+
+
+@asynchronous
+async def test_an_unknown_marker_and_a_bad_expression_are_invalid(database: str) -> None:
+    await _project(database, history(2))
+    async with _queries(database) as queries:
+        with pytest.raises(Invalid, match="marker"):
+            await queries.servers(ServerFilter(marker="nowhere"))
+        with pytest.raises(Invalid, match="regular expression"):
+            await queries.servers(ServerFilter(name="(((["))
+
+
+@asynchronous
+async def test_what_is_unfinished_is_known_with_its_position(database: str) -> None:
+    events = history(30)
+    cut = events[: len(events) // 2]
+    async with _queries(database) as queries:
+        with pytest.raises(Unavailable):
+            await queries.unfinished(CELL)
+        await _project(database, cut)
+        ids, position = await queries.unfinished(CELL)
+    assert set(ids) == {server.id for server in _model(cut) if server.action}
+    assert position == len(cut)
+
+
+@asynchronous
+async def test_the_log_of_a_server_shows_also_what_was_taken_for_it(database: str) -> None:
+    await _project(database, history(10))
+    async with _queries(database) as queries:
+        rows = await queries.log(server_id=server_id(3))
+        types = [row.type for row in rows]
+        assert types[:4] == ["quota.changed/reserved", "server.requested", "ledger.changed/claimed", "server.placed"]
+        assert [row.type for row in await queries.log(request_id="req-3-create")][:4] == types[:4]
+        assert {row.type for row in await queries.log(kind="ledger.")} == {"ledger.changed/claimed"}
+        assert len(await queries.log(kind="server.", limit=5)) == 5
