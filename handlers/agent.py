@@ -17,6 +17,7 @@ from handlers.context import Stamp, current_request
 from handlers.liveness import keep_beating
 from handlers.messages import (
     Answer,
+    ConsoleAddressQuestion,
     Enrolment,
     Failure,
     HostCommand,
@@ -273,8 +274,10 @@ class Agent:
     async def _answer_question(self, host: str, question: bytes) -> bytes:
         asked = question_decoder.decode(question)
         current_request.set(asked.request_id)
-        text = await self._hypervisors[host].console_log(asked.server_id, asked.lines)
-        return text.encode()
+        hypervisor = self._hypervisors[host]
+        if isinstance(asked, ConsoleAddressQuestion):
+            return encode(await hypervisor.console(asked.server_id, asked.protocol))
+        return (await hypervisor.console_log(asked.server_id, asked.lines)).encode()
 
     def _request_id(self) -> str:
         return f"req-{self._stamp.ids.uuid()}"

@@ -207,7 +207,8 @@ class Conductor:
 
     async def _expire(self, context: Context, server_id: str) -> None:
         now = self._stamp.clock.now()
-        await self._states.execute(context, server_id, lambda state: decide.expired(state, now))
+        # Only the action that was found late: another one would be ended under the wrong request.
+        await self._states.execute(context, server_id, lambda state: decide.expired(state, now, context.request_id))
 
     async def give_up(self, context: Context, server: Server, fault: Fault, removed: dict[str, int]) -> None:
         """End a creation that has no host: nothing stays held but the quota, which counts until deletion.

@@ -1,7 +1,7 @@
 """A cell's ledger in this process's memory: from its snapshot, then from the log."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from domain import ledger, ledger_snapshot
@@ -24,6 +24,7 @@ class LedgerFeed:
         self._saves = saves_snapshots
         self._saved_version = 0
         self._caught_up = asyncio.Event()
+        self._news = asyncio.Event()
         self.writer: GroupWriter[Ledger] = GroupWriter(
             ledger.KIND,
             self._aggregate,
@@ -47,12 +48,24 @@ class LedgerFeed:
                         listener(recorded)
                 if not batch:
                     self._caught_up.set()
+                self.tell()
                 if self._saves and self.writer.tail.version - self._saved_version >= SNAPSHOT_EVERY:
                     await self._save()
 
     async def ready(self) -> None:
         """Wait until everything that was in the log at the start is known."""
         await self._caught_up.wait()
+
+    def tell(self) -> None:
+        """Wake who waits for news: the ledger has changed."""
+        self._news.set()
+
+    async def positions(self) -> AsyncIterator[int]:
+        """How far the ledger is known here, each time there is news, for ever."""
+        while True:
+            self._news.clear()
+            yield self.writer.tail.position
+            await self._news.wait()
 
     async def _save(self) -> None:
         async with self.writer.settled() as state:

@@ -91,16 +91,40 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why the host may not take part."""
 
 
-class ConsoleLogQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """The last ``lines`` lines of a guest's serial console; all, if None."""
+class Question(msgspec.Struct, frozen=True, kw_only=True, tag_field="question"):
+    """The base of what a host is asked: it changes nothing."""
 
     server_id: str
-    lines: int | None = None
     request_id: str = "-"
+
+
+class ConsoleLogQuestion(Question, tag="console_log", frozen=True, kw_only=True):
+    """The last ``lines`` lines of a guest's serial console; all, if None. The answer is the text."""
+
+    lines: int | None = None
+
+
+class ConsoleAddressQuestion(Question, tag="console_address", frozen=True, kw_only=True):
+    """Where a guest's console can be reached: vnc, spice or serial. The answer is a ConsoleAddress or null."""
+
+    protocol: str
+
+
+class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A TCP port of a host. ``greeting`` has to be sent before anything else, if there is one."""
+
+    host: str
+    port: int
+    greeting: str = ""
+    tls: bool = False
+    """Whether the VNC server asks for VeNCrypt."""
 
 
 command_decoder = msgspec.json.Decoder(HostCommand)
 report_decoder: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
 answer_decoder = msgspec.json.Decoder(Answer)
-question_decoder = msgspec.json.Decoder(ConsoleLogQuestion)
+question_decoder: msgspec.json.Decoder[ConsoleLogQuestion | ConsoleAddressQuestion] = msgspec.json.Decoder(
+    ConsoleLogQuestion | ConsoleAddressQuestion
+)
+console_address_decoder: msgspec.json.Decoder[ConsoleAddress | None] = msgspec.json.Decoder(ConsoleAddress | None)
 encode = msgspec.json.encode

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from domain.guest import GuestSpec, GuestState, HostDescription
 from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+from handlers.messages import ConsoleAddress
 
 
 class Snapshot(NamedTuple):
@@ -207,6 +208,10 @@ class Hypervisor(Protocol):
 
     async def console_log(self, server_id: str, lines: int | None) -> str:
         """The last ``lines`` lines (all, if None) of the guest's serial console."""
+        ...
+
+    async def console(self, server_id: str, protocol: str) -> ConsoleAddress | None:
+        """Where the guest's console (vnc, spice, serial) can be reached now; None if it has no such console."""
         ...
 
     def watch(self) -> AsyncIterator[GuestEvent]:

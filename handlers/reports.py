@@ -75,10 +75,8 @@ class Reports:
         return Answer()
 
     async def _outcome(self, host: str, report: Outcome) -> Answer:
-        server = await self._states.get(report.server_id)
+        server = await self._acting(report)
         if report.kind == "destroy":
-            if server is None or server.task_state != DELETING:
-                server = await self._fresh(report.server_id)
             if _belongs(server, host, report.epoch) and server and server.task_state == DELETING:
                 await self._conductor.finish_delete(self._context(server, report), server, without_host=False)
             return Answer()
@@ -105,7 +103,7 @@ class Reports:
 
     async def _failure(self, host: str, report: Failure) -> Answer:
         fault = Fault(code=500, message=report.message, details=report.details)
-        server = await self._states.get(report.server_id)
+        server = await self._acting(report)
         await self._states.execute(
             self._context(server, report),
             report.server_id,
@@ -131,6 +129,13 @@ class Reports:
             )
         return Answer(remove=tuple(remove))
 
+    async def _acting(self, report: Outcome | Failure) -> Server | None:
+        """The server, in the action that is reported on if the log knows it so."""
+        server = await self._states.get(report.server_id)
+        if server is None or server.action is None or server.action.version != report.version:
+            server = await self._fresh(report.server_id)
+        return server
+
     async def _fresh(self, server_id: str) -> Server | None:
         """The server as the log has it now: guests are removed on certain knowledge only."""
         self._states.forget(server_id)
@@ -149,7 +154,7 @@ class Reports:
     @staticmethod
     def _context(server: Server | None, report: Outcome | Failure) -> Context:
         action = server.action if server else None
-        if action is None:
+        if action is None or action.request_id != report.request_id:
             return Context(request_id=report.request_id)
         return Context(
             request_id=action.request_id,

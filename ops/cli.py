@@ -99,8 +99,6 @@ def _role(name: str) -> Role:
             from ops.roles.projector import run
         case "metadata":
             from ops.roles.metadata import run
-        case "console":
-            from ops.roles.console import run
         case "compute":
             from ops.roles.compute import run
         case _:
@@ -192,8 +190,8 @@ def _await_up(stack: Any, process: "subprocess.Popen[bytes] | None" = None) -> N
         if state.get("phase") == "up":
             return
         if process is not None and process.poll() is not None:
-            tail = (stack.log_dir / "supervisor.log").read_text().splitlines()[-3:]
-            raise Unavailable("the stack did not start:\n  " + "\n  ".join(tail))
+            words = (stack.log_dir / "supervisor.log").read_text().splitlines()[-1:]
+            raise Unavailable("the stack did not start: " + "".join(words).removeprefix("lightcurve: "))
         time.sleep(0.1)
 
 

@@ -123,15 +123,20 @@ class Supervisor:
         deadline = time.monotonic() + READY_SECONDS
         while not await self._is_ready(program):
             if int(str(self._state.get(program.name, {}).get("restarts", 0))) >= MAX_FAILED_STARTS:
-                raise Failed(f"{program.name} ends again and again; see {self._log_dir / program.name}.log")
+                raise Failed(f"{program.name} ends again and again; {self._last_words(program)}")
             if time.monotonic() > deadline:
-                raise Failed(f"{program.name} did not become ready; see {self._log_dir / program.name}.log")
+                raise Failed(f"{program.name} did not become ready; {self._last_words(program)}")
             if self._stopping.is_set():
                 return
             await asyncio.sleep(0.05)
         log.info("%s is ready", program.name)
         self._state[program.name]["ready"] = True
         self._write()
+
+    def _last_words(self, program: Program) -> str:
+        file = self._log_dir / f"{program.name}.log"
+        lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
+        return f"its log, {file}, ends with: {lines[-1][-400:] if lines else '(nothing)'}"
 
     async def _is_ready(self, program: Program) -> bool:
         return await program.ready() if program.ready else program.name in self._notified

@@ -183,10 +183,12 @@ def given_up(server: Server | None, fault: e.Fault, removed: dict[str, int]) -> 
     return e.ServerFailed(fault=fault, removed=removed)
 
 
-def expired(server: Server | None, now: datetime) -> e.ServerFailed | e.ServerActionFailed | None:
-    """End an action whose deadline has passed. Deletion is completed instead, never given up."""
+def expired(server: Server | None, now: datetime, request_id: str) -> e.ServerFailed | e.ServerActionFailed | None:
+    """End that request's action if its deadline has passed. Deletion is completed instead, never given up."""
     action = server.action if server else None
-    if action is None or action.name == "delete" or now < action.deadline:
+    if action is None or action.request_id != request_id:
+        return None
+    if action.name == "delete" or now < action.deadline:
         return None
     fault = e.Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
     if action.name == "create":

@@ -25,7 +25,9 @@ ASKED: dict[str, Ask] = {
     "stopped": lambda server: decide.stopped(server, 1),
     "started": lambda server: decide.started(server, 1),
     "observed off": lambda server: decide.power_observed(server, 1, PowerState.SHUTDOWN),
-    "late": lambda server: decide.expired(server, LATER),
+    "late": lambda server: decide.expired(
+        server, LATER, server.action.request_id if server and server.action else ""
+    ),
     "give up": lambda server: decide.given_up(server, FAULT, {}),
     "abandon": lambda server: decide.abandon(server, SERVER_ID),
     "gone": lambda server: decide.deleted(server, without_host=False),
@@ -142,7 +144,11 @@ def test_an_abandoned_id_can_never_be_requested() -> None:
 
 
 def test_an_action_is_not_late_before_its_deadline() -> None:
-    assert decide.expired(given("stopping"), LATER - timedelta(microseconds=1)) is None
+    assert decide.expired(given("stopping"), LATER - timedelta(microseconds=1), "req-4") is None
+
+
+def test_only_the_action_that_was_found_late_is_ended() -> None:
+    assert decide.expired(given("stopping"), LATER, "req-1") is None
 
 
 def test_a_delete_names_the_action_that_it_supersedes() -> None:
