@@ -80,6 +80,9 @@ class Supervisor:
             for program in reversed(self._programs):
                 await self._end(program)
             await asyncio.gather(*keepers, return_exceptions=True)
+            for listener in self._listeners.values():
+                asyncio.get_running_loop().remove_reader(listener)
+                listener.close()
             self._write("down")
 
     async def _keep(self, program: Program) -> None:

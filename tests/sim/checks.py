@@ -7,7 +7,7 @@ from domain.guest import PowerState
 from domain.kinds import KINDS
 from domain.ledger import imbalances
 from domain.record import AggregateId, Recorded
-from domain.server.events import ServerBuilt, ServerRebooted, ServerStarted, ServerStopped
+from domain.server.events import ServerActionFailed, ServerBuilt, ServerRebooted, ServerStarted, ServerStopped
 from domain.server.state import ACTIVE, DELETED, ERROR, STOPPED, Server
 from projections import event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
@@ -95,10 +95,13 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
             intended[recorded.aggregate.id] = PowerState.RUNNING
         elif isinstance(recorded.event, ServerStopped):
             intended[recorded.aggregate.id] = PowerState.SHUTDOWN
+        elif isinstance(recorded.event, ServerActionFailed):
+            # It may have been done all the same: nobody can say.
+            intended.pop(recorded.aggregate.id, None)
     for server in all_servers:
         if server.vm_state not in (ACTIVE, STOPPED) or server.id in world.changed_by_itself:
             continue
-        if server.power_state != intended[server.id]:
+        if server.power_state != intended.get(server.id, server.power_state):
             yield f"server {server.id} is {server.power_state!r}, and should be {intended[server.id]!r}"
 
 

@@ -1,0 +1,57 @@
+"""What keeps a stack from starting is said in plain words."""
+
+import shutil
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ops.embedded.nats import free_port
+from ops.stack import Stack
+
+
+class _Usage(NamedTuple):
+    free: int
+
+
+def _stack(tmp_path: Path) -> Stack:
+    stack = Stack(tmp_path / "state")
+    stack.set_up(nats_port=free_port(), api_port=free_port())
+    return stack
+
+
+def test_nothing_is_wrong(tmp_path: Path) -> None:
+    stack = _stack(tmp_path)
+    assert stack.problems(stack.settings(), with_libvirt=False) == []
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    stack = _stack(tmp_path)
+    settings = stack.settings()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", settings.api.port))
+        other.listen()
+        (problem,) = stack.problems(settings, with_libvirt=False)
+    assert f"Port {settings.api.port} is taken" in problem
+    assert "[api] port" in problem
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = _stack(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(free=50 << 20))
+    (problem,) = stack.problems(stack.settings(), with_libvirt=False)
+    assert problem.startswith("Only 50 MiB are free")
+
+
+def test_setting_up_again_changes_nothing(tmp_path: Path) -> None:
+    stack = _stack(tmp_path)
+    before = {file: file.read_bytes() for file in stack.directory.rglob("*") if file.is_file()}
+    stack.set_up()
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
+    stack = _stack(tmp_path)
+    for name in ("lightcurve.toml", "openrc", "clouds.yaml", "secrets/admin.password", "secrets/token.key"):
+        assert (stack.directory / name).stat().st_mode & 0o077 == 0, name
