@@ -45,6 +45,7 @@ class Consoles:
     ) -> None:
         self._grants: Repository[ConsoleGrant] = Repository(console.KIND, store, stamp)
         self._servers: Repository[Server] = Repository(SERVER, store, stamp)
+        self._store = store
         self._bus = bus
         self._stamp = stamp
         self._life = life
@@ -88,9 +89,16 @@ class Consoles:
         return server
 
     async def refuse(self, context: Context, token: str, refusal: Refused, address: str) -> None:
-        """Record that somebody who showed a token was refused; a token that never was leaves no trace."""
+        """Record that somebody who showed a token was refused, if that is easy: a token that never was leaves no
+        trace, and of a thousand who try one at once not every single one has to be told of."""
         aggregate = console.aggregate(console.token_id(token))
-        await self._grants.execute(context, aggregate, lambda held: console.refuse(held, refusal.code, address))
+        try:
+            held, tail = await self._grants.load(aggregate)
+            refused = console.refuse(held, refusal.code, address)
+            if refused:
+                await self._store.append(aggregate, refused, self._stamp(context), tail)
+        except LightcurveError as error:
+            log.info("a refused console token is not recorded: %s", error)
 
     async def close(self, context: Context, token: str, closed: ConsoleClosed) -> None:
         """Record the end of a session."""
@@ -122,12 +130,32 @@ class Consoles:
 
 
 class Session:
-    """One open console. ``cut`` is called, once, when its grant stands no longer."""
+    """One open console: what it has carried, and how to end it."""
 
-    def __init__(self, token: str, cut: Callable[[str], None]) -> None:
+    def __init__(self, token: str, address: str) -> None:
+        """``address`` is where the viewer comes from."""
+        self.token = token
         self.grant_id = console.token_id(token)
-        self.cut = cut
+        self.address = address
         self.held: ConsoleGrant | None = None
+        self.bytes_in = 0
+        """From the viewer to the guest."""
+        self.bytes_out = 0
+        self.reason = ""
+        """Why it ended, where it did not just end."""
+        self._end: Callable[[], None] | None = None
+
+    def on_cut(self, end: Callable[[], None]) -> None:
+        """Call ``end`` when the grant dies; at once if it has."""
+        self._end = end
+        if self.reason:
+            end()
+
+    def cut(self, reason: str) -> None:
+        """The grant has died."""
+        self.reason = self.reason or reason
+        if self._end:
+            self._end()
 
 
 class Admission(NamedTuple):
@@ -135,9 +163,8 @@ class Admission(NamedTuple):
 
     server_id: str
     console_type: str
-    address: ConsoleAddress
     session_id: str
-    context: Context
+    place: ConsoleAddress
 
 
 class Doorkeeper:
@@ -169,8 +196,8 @@ class Doorkeeper:
                     await self._take(recorded)
 
     @asynccontextmanager
-    async def admitted(self, token: str, address: str, session: Session) -> AsyncIterator[Admission]:
-        """A session, from its opening to its end, which the caller tells by leaving.
+    async def admitted(self, session: Session) -> AsyncIterator[Admission]:
+        """A session, from its opening to its end, both recorded; the caller keeps ``session``'s count.
 
         Raises Refused, Unavailable, HostFailed. The session is watched before its token is looked at, so that no
         death of the grant goes by unnoticed in between.
@@ -178,39 +205,45 @@ class Doorkeeper:
         context = Context(request_id=current_request.get())
         with self._watched(self._by_grant, session.grant_id, session):
             try:
-                held, server = await self._consoles.redeemable(token)
+                held, _ = await self._consoles.redeemable(session.token)
                 if not self._entitled(held.user_id, held.project_id):
                     raise Refused("console.not_entitled", "The user has no right there any more.", status=403)
                 session.held = held
                 context = Context(request_id=context.request_id, user_id=held.user_id, project_id=held.project_id)
                 with self._watched(self._by_server, held.server_id, session):
-                    place = await self._consoles.address(server, held.console_type)
-                    session_id = self._stamp.ids.uuid()
-                    opened = ConsoleOpened(
-                        server_id=server.id, session_id=session_id, address=address, proxy=self._proxy
-                    )
-                    await self._consoles.open(context, token, lambda _: opened)
-                    yield Admission(server.id, held.console_type, place, session_id, context)
+                    async with self._opened(context, session) as admission:
+                        yield admission
             except Refused as refusal:
-                await self._consoles.refuse(context, token, refusal, address)
+                await self._consoles.refuse(context, session.token, refusal, session.address)
                 raise
 
-    async def ended(
-        self, admission: Admission, token: str, *, seconds: float, bytes_in: int, bytes_out: int, reason: str
-    ) -> None:
-        """Record the end of a session; a log that does not answer is no reason to keep anybody waiting."""
-        closed = ConsoleClosed(
-            server_id=admission.server_id,
-            session_id=admission.session_id,
-            seconds=round(seconds, 3),
-            bytes_in=bytes_in,
-            bytes_out=bytes_out,
-            reason=reason,
-        )
+    @asynccontextmanager
+    async def _opened(self, context: Context, session: Session) -> AsyncIterator[Admission]:
+        assert session.held
+        server_id, session_id = session.held.server_id, self._stamp.ids.uuid()
+        opened = ConsoleOpened(server_id=server_id, session_id=session_id, address=session.address, proxy=self._proxy)
+        # Redeemed before the host is asked: a token for single use costs the host one question, whoever tries it.
+        server = await self._consoles.open(context, session.token, lambda _: opened)
+        began = self._stamp.clock.now()
         try:
-            await self._consoles.close(admission.context, token, closed)
+            place = await self._consoles.address(server, session.held.console_type)
+            yield Admission(server_id, session.held.console_type, session_id, place)
         except LightcurveError as error:
-            log.warning("the end of console session %s is not recorded: %s", admission.session_id, error)
+            session.reason = session.reason or error.code
+            raise
+        finally:
+            closed = ConsoleClosed(
+                server_id=server_id,
+                session_id=session_id,
+                seconds=round((self._stamp.clock.now() - began).total_seconds(), 3),
+                bytes_in=session.bytes_in,
+                bytes_out=session.bytes_out,
+                reason=session.reason,
+            )
+            try:
+                await self._consoles.close(context, session.token, closed)
+            except LightcurveError as error:
+                log.warning("the end of console session %s is not recorded: %s", session_id, error)
 
     async def _take(self, recorded: Recorded) -> None:
         kind, id_ = recorded.aggregate

@@ -1,6 +1,7 @@
 """What a server holds beside its own events: claim, addresses, quota, key. Taking them and giving them back."""
 
 import asyncio
+from collections.abc import Mapping
 from uuid import UUID, uuid5
 
 from domain import ledger, network, quota
@@ -23,7 +24,7 @@ class Holdings:
         self.registry = registry
         self._vault = vault
 
-    async def claim(self, context: Context, hosts: dict[str, HostView], wanted: Wanted) -> Claimed:
+    async def claim(self, context: Context, hosts: Mapping[str, HostView], wanted: Wanted) -> Claimed:
         """Choose a host and take its resources, in one event. Raises NoCapacity."""
 
         def decide(state: Ledger) -> tuple[Claimed, ...]:

@@ -1,10 +1,11 @@
 """The hosts of a cell: enrolment, the operator's switches, and what the scheduler sees of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from domain import host as domain_host
 from domain import ledger
+from domain.errors import Unavailable
 from domain.guest import HostDescription
 from domain.host import Host
 from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Inventory, Ledger
@@ -24,6 +25,8 @@ class Hosts:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._names: dict[str, str] = {}
+        """Names by id; an id never gets another name while this process runs."""
 
     async def enable(self, context: Context, name: str) -> int:
         """Let new servers go there; returns the event's position."""
@@ -42,27 +45,57 @@ class Hosts:
         offered = inventories(description)
         await writer.submit(context, lambda state: ledger.offer(state, host_id, description.name, offered))
 
-    def views(self, is_up: Callable[[str], bool]) -> dict[str, HostView]:
+    def views(self, is_up: Callable[[str], bool]) -> "HostViews":
         """What the scheduler sees, by host id."""
-        hosts: list[Host] = list(self._registry.all("host"))
-        return {
-            host.id: HostView(
-                id=host.id,
-                name=host.name,
-                availability_zone=host.availability_zone,
-                enabled=host.enabled,
-                up=is_up(host.name),
-            )
-            for host in hosts
-        }
+        return HostViews(self, is_up)
+
+    def ids(self) -> Iterable[str]:
+        """The ids of all hosts."""
+        return [host.id for host in self._registry.all("host")]
+
+    def get(self, host_id: str) -> Host | None:
+        """The host of that id, if it is known here."""
+        name = self._names.get(host_id)
+        if name is None:
+            self._names = {host.id: host.name for host in self._registry.all("host")}
+            name = self._names.get(host_id)
+        return self._registry.get(domain_host.aggregate(name)) if name else None
 
     def by_id(self, host_id: str) -> Host:
-        """The host whose claim it is."""
-        hosts: list[Host] = list(self._registry.all("host"))
-        return next(host for host in hosts if host.id == host_id)
+        """The host of that id. Raises Unavailable while this process has not heard of it."""
+        host = self.get(host_id)
+        if host is None:
+            raise Unavailable(f"Host {host_id} is not known here yet.")
+        return host
 
     async def _execute(self, context: Context, name: str, decide: Callable[[Any], Event | None]) -> int:
         return (await self._registry.execute(context, domain_host.aggregate(name), decide))[1]
+
+
+class HostViews(Mapping[str, HostView]):
+    """Hosts by id. A view is made when it is asked for: of thousands of hosts, a choice looks at a few."""
+
+    def __init__(self, hosts: Hosts, is_up: Callable[[str], bool]) -> None:
+        self._hosts = hosts
+        self._is_up = is_up
+
+    def __getitem__(self, host_id: str) -> HostView:
+        host = self._hosts.get(host_id)
+        if host is None:
+            raise KeyError(host_id)
+        return HostView(
+            id=host.id,
+            name=host.name,
+            availability_zone=host.availability_zone,
+            enabled=host.enabled,
+            up=self._is_up(host.name),
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hosts.ids())
+
+    def __len__(self) -> int:
+        return len(list(self._hosts.ids()))
 
 
 def inventories(description: HostDescription) -> dict[str, Inventory]:
