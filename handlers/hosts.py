@@ -27,6 +27,7 @@ class Hosts:
         self._registry = registry
         self._names: dict[str, str] = {}
         """Names by id; an id never gets another name while this process runs."""
+        self._looked_at = -1
 
     async def enable(self, context: Context, name: str) -> int:
         """Let new servers go there; returns the event's position."""
@@ -56,7 +57,8 @@ class Hosts:
     def get(self, host_id: str) -> Host | None:
         """The host of that id, if it is known here."""
         name = self._names.get(host_id)
-        if name is None:
+        if name is None and self._looked_at != self._registry.position:
+            self._looked_at = self._registry.position
             self._names = {host.id: host.name for host in self._registry.all("host")}
             name = self._names.get(host_id)
         return self._registry.get(domain_host.aggregate(name)) if name else None

@@ -92,11 +92,11 @@ class Reports:
             return None
         match report.kind:
             case "build":
-                return decide.built(server, report.epoch, report.power_state)
+                return decide.built(server, report.epoch, report.version, report.power_state)
             case "stop":
-                return decide.stopped(server, report.epoch)
+                return decide.stopped(server, report.epoch, report.version)
             case "start":
-                return decide.started(server, report.epoch)
+                return decide.started(server, report.epoch, report.version)
             case "reboot_soft" | "reboot_hard":
                 return decide.rebooted(server, report.epoch, report.version)
         return None

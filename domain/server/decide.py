@@ -19,6 +19,7 @@ from domain.server.state import (
     POWERING_ON,
     REBOOTING,
     REBOOTING_HARD,
+    SPAWNING,
     STOPPED,
     SUSPENDED,
     Server,
@@ -115,9 +116,17 @@ def _under_way(server: Server) -> str | None:
     return server.action.request_id if server.action else None
 
 
-def _current(server: Server | None, epoch: int, *task_states: str | None) -> Server | None:
-    """The server, if a report for ``epoch`` still counts and it is in one of these tasks."""
+def _assigned(server: Server | None, epoch: int) -> Server | None:
+    """The server, if it is still assigned to a host in this epoch."""
     if server is None or server.vm_state == DELETED or server.host is None or server.epoch != epoch:
+        return None
+    return server
+
+
+def _acting(server: Server | None, epoch: int, version: int, *task_states: str) -> Server | None:
+    """The server, if what is reported on is the action under way: the one accepted at ``version``."""
+    server = _assigned(server, epoch)
+    if server is None or server.action is None or server.action.version != version:
         return None
     return server if server.task_state in task_states else None
 
@@ -133,45 +142,46 @@ def is_creating(server: Server) -> bool:
     return server.action is not None and server.action.name == "create"
 
 
-def built(server: Server | None, epoch: int, power_state: PowerState) -> e.ServerBuilt | None:
-    """The host has built the guest."""
-    server = _current(server, epoch, "spawning")
-    return e.ServerBuilt(epoch=epoch, power_state=power_state) if server else None
+def built(server: Server | None, epoch: int, version: int, power_state: PowerState) -> e.ServerBuilt | None:
+    """The host has built the guest, for the request accepted at ``version``."""
+    acting = _acting(server, epoch, version, SPAWNING)
+    return e.ServerBuilt(epoch=epoch, power_state=power_state) if acting else None
 
 
 def failed(
     server: Server | None, epoch: int, version: int, fault: e.Fault
 ) -> e.ServerBuildFailed | e.ServerActionFailed | None:
     """The host could not do what the action accepted at ``version`` wanted. Deletion cannot fail."""
-    server = _current(server, epoch, "spawning", POWERING_OFF, POWERING_ON, REBOOTING, REBOOTING_HARD)
-    if server is None or server.action is None or server.action.version != version:
+    acting = _acting(server, epoch, version, SPAWNING, POWERING_OFF, POWERING_ON, REBOOTING, REBOOTING_HARD)
+    if acting is None or acting.action is None:
         return None
-    if is_creating(server):
+    if is_creating(acting):
         return e.ServerBuildFailed(epoch=epoch, fault=fault)
-    return e.ServerActionFailed(fault=fault, to_error=server.action.name == "reboot")
+    return e.ServerActionFailed(fault=fault, to_error=acting.action.name == "reboot")
 
 
-def stopped(server: Server | None, epoch: int) -> e.ServerStopped | None:
-    """The host has powered off the guest."""
-    return e.ServerStopped(epoch=epoch) if _current(server, epoch, POWERING_OFF) else None
+def stopped(server: Server | None, epoch: int, version: int) -> e.ServerStopped | None:
+    """The host has powered off the guest, for the request accepted at ``version``."""
+    return e.ServerStopped(epoch=epoch) if _acting(server, epoch, version, POWERING_OFF) else None
 
 
-def started(server: Server | None, epoch: int) -> e.ServerStarted | None:
-    """The host has powered on the guest."""
-    return e.ServerStarted(epoch=epoch) if _current(server, epoch, POWERING_ON) else None
+def started(server: Server | None, epoch: int, version: int) -> e.ServerStarted | None:
+    """The host has powered on the guest, for the request accepted at ``version``."""
+    return e.ServerStarted(epoch=epoch) if _acting(server, epoch, version, POWERING_ON) else None
 
 
 def rebooted(server: Server | None, epoch: int, version: int) -> e.ServerRebooted | None:
     """The host has rebooted the guest, for the request accepted at ``version``."""
-    server = _current(server, epoch, REBOOTING, REBOOTING_HARD)
-    current = server and server.action and server.action.version == version
-    return e.ServerRebooted(epoch=epoch) if current else None
+    acting = _acting(server, epoch, version, REBOOTING, REBOOTING_HARD)
+    return e.ServerRebooted(epoch=epoch) if acting else None
 
 
 def power_observed(server: Server | None, epoch: int, power_state: PowerState) -> e.ServerPowerChanged | None:
     """The guest's power is this. While an action is under way its own report tells instead."""
-    server = _current(server, epoch, None)
-    if server is None or server.launched_at is None or server.power_state == power_state:
+    server = _assigned(server, epoch)
+    if server is None or server.task_state is not None:
+        return None
+    if server.launched_at is None or server.power_state == power_state:
         return None
     return e.ServerPowerChanged(epoch=epoch, power_state=power_state)
 

@@ -21,9 +21,10 @@ ASKED: dict[str, Ask] = {
     "reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=False),
     "hard reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=True),
     "delete": lambda server: decide.delete(server, SERVER_ID, LATER),
-    "built": lambda server: decide.built(server, 1, PowerState.RUNNING),
-    "stopped": lambda server: decide.stopped(server, 1),
-    "started": lambda server: decide.started(server, 1),
+    "built": lambda server: decide.built(server, 1, 1, PowerState.RUNNING),
+    "stopped": lambda server: decide.stopped(server, 1, 4),
+    "started": lambda server: decide.started(server, 1, 6),
+    "rebooted": lambda server: decide.rebooted(server, 1, 4),
     "observed off": lambda server: decide.power_observed(server, 1, PowerState.SHUTDOWN),
     "late": lambda server: decide.expired(
         server, LATER, server.action.request_id if server and server.action else ""
@@ -62,6 +63,7 @@ THEN: dict[str, dict[str, object]] = {
     },
     "starting": {"delete": e.ServerDeleteRequested, "started": e.ServerStarted, "late": e.ServerActionFailed},
     "rebooting": {
+        "rebooted": e.ServerRebooted,
         "hard reboot": e.ServerRebootRequested,
         "delete": e.ServerDeleteRequested,
         "late": e.ServerActionFailed,
@@ -109,9 +111,12 @@ def test_a_locked_server_refuses_everything(asked: str) -> None:
 @pytest.mark.parametrize(
     ("state", "report"),
     [
-        ("spawning", lambda server: decide.built(server, 2, PowerState.RUNNING)),
+        ("spawning", lambda server: decide.built(server, 2, 1, PowerState.RUNNING)),
         ("spawning", lambda server: decide.failed(server, 2, 1, FAULT)),
-        ("stopping", lambda server: decide.stopped(server, 2)),
+        ("stopping", lambda server: decide.stopped(server, 2, 4)),
+        ("stopping", lambda server: decide.stopped(server, 1, 2)),
+        ("starting", lambda server: decide.started(server, 1, 4)),
+        ("spawning", lambda server: decide.built(server, 1, 2, PowerState.RUNNING)),
         ("stopping", lambda server: decide.failed(server, 1, 3, FAULT)),
         ("rebooting", lambda server: decide.rebooted(server, 1, 3)),
         ("active", lambda server: decide.power_observed(server, 2, PowerState.SHUTDOWN)),
