@@ -62,6 +62,13 @@ class Unavailable(LightcurveError):
     code = "unavailable"
 
 
+class Bug(LightcurveError):
+    """We made a mistake; the logs have the traceback."""
+
+    status = 500
+    code = "bug"
+
+
 class HostFailed(LightcurveError):
     """A host could not do what it was told. ``message`` is fit for the tenant and names no host, path
     or traceback; ``details`` is for the administrator."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network
 
 from domain.batch import Change, Undo
-from domain.errors import Invalid, Refused
+from domain.errors import Invalid, Refused, not_found
 from domain.guest import Nic
 from domain.kind import Kind
 from domain.record import AggregateId, Event, Metadata
@@ -164,6 +164,19 @@ def create(network: Network | None, event: NetworkCreated) -> NetworkCreated:
     return event
 
 
+def delete(network: Network | None) -> NetworkDeleted | None:
+    """Delete a network that no server uses; None if it is gone."""
+    if network is None or network.deleted:
+        return None
+    if network.ports:
+        raise Refused(
+            "network.in_use",
+            f"Unable to complete operation on network {network.id}. There are one or more ports still in use on the "
+            "network.",
+        )
+    return NetworkDeleted()
+
+
 def allocate(
     network: Network, *, port_id: str, server_id: str, cell: str, project_id: str, index: int,
     ip_address: str | None = None, request_id: str | None = None,
@@ -171,6 +184,8 @@ def allocate(
     """Give a server's interface an address; nothing to do if it has one."""
     if network.of_server(server_id, index):
         return ()
+    if network.deleted:
+        raise not_found("Network", network.id)
     if ip_address is not None:
         _check_requested(network, ip_address)
     return (

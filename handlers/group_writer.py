@@ -1,19 +1,22 @@
 """Group commit: many waiting decisions on one aggregate become one event."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.batch import Batched, Change, Undo
-from domain.errors import LightcurveError, Stale, Unavailable, not_found
+from domain.errors import Bug, LightcurveError, Stale, Unavailable, not_found
 from domain.kind import Kind
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from handlers.context import Context, Stamp
 from handlers.ports import EventStore
 
 S = TypeVar("S", bound=Batched[Any])
+
+log = logging.getLogger(__name__)
 
 MAX_GROUP = 500
 """Decisions in one event; keeps it far below the log's largest message."""
@@ -128,6 +131,10 @@ class GroupWriter(Generic[S]):
                 except LightcurveError as error:
                     for waiting in group:
                         _refuse(waiting, error)
+                except Exception:  # a bug in one decision: those who wait with it hear of it, the others go on
+                    log.exception("a decision on %s failed", self._aggregate)
+                    for waiting in group:
+                        _refuse(waiting, Bug(f"A decision on {self._aggregate} failed."))
         finally:
             self._draining = None
             for waiting in (*group, *self._queue):

@@ -3,7 +3,17 @@
 import pytest
 
 from domain.errors import Invalid, Refused
-from domain.network import Network, NetworkCreated, PortCreated, PortsChanged, allocate, create, evolve, release
+from domain.network import (
+    Network,
+    NetworkCreated,
+    PortCreated,
+    PortsChanged,
+    allocate,
+    create,
+    delete,
+    evolve,
+    release,
+)
 from tests.domain.servers import meta
 
 CREATED = NetworkCreated(network_id="n", name="net", project_id="p", subnet_id="s", cidr="10.0.0.0/29")
@@ -75,3 +85,18 @@ def test_a_subnet_must_make_sense(cidr: str) -> None:
     bad = NetworkCreated(network_id="n", name="net", project_id="p", subnet_id="s", cidr=cidr)
     with pytest.raises(Invalid):
         create(None, bad)
+
+
+def test_a_network_in_use_cannot_be_deleted_and_a_deleted_one_cannot_be_used() -> None:
+    network = _network()
+    _allocate(network, "1")
+    with pytest.raises(Refused, match="still in use"):
+        delete(network)
+    evolve(network, PortsChanged(changes=release(network, "1", 1, None)), meta())
+    deleted = delete(network)
+    assert deleted
+    evolve(network, deleted, meta())
+    assert delete(network) is None
+    with pytest.raises(Refused) as refusal:
+        _allocate(network, "2")
+    assert refusal.value.status == 404

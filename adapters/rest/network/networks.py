@@ -12,7 +12,7 @@ from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Text255
 from domain import network as domain_network
 from domain.errors import Invalid, Refused
-from domain.network import Network, NetworkCreated, NetworkDeleted
+from domain.network import Network, NetworkCreated
 
 operations = Operations()
 
@@ -107,18 +107,8 @@ async def delete(call: Call) -> None:
     if network.project_id != call.context.project_id and not call.is_admin:
         raise Refused("policy_not_authorized", "rule:delete_network is disallowed by policy", status=403)
 
-    def decide(known: Network | None) -> NetworkDeleted | None:
-        if known is None or known.deleted:
-            return None
-        if known.ports:
-            raise Refused(
-                "network_in_use",
-                f"Unable to complete operation on network {known.id}. There are one or more ports still in use on "
-                "the network.",
-            )
-        return NetworkDeleted()
-
-    _, position = await call.services.registry.execute(call.context, domain_network.aggregate(network.id), decide)
+    aggregate = domain_network.aggregate(network.id)
+    _, position = await call.services.registry.execute(call.context, aggregate, domain_network.delete)
     await call.services.settle(position, call.services.settings.api_cell)
 
 

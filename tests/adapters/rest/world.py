@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
+from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app
@@ -30,8 +31,10 @@ from domain.server import decide
 from domain.server.events import Fault, ServerPlaced
 from domain.server.state import KIND, Server, aggregate
 from domain.server.steps import Command, FinishDelete, Place, next_step
+from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
 from handlers.hosts import Hosts
+from handlers.metadata import Passwords
 from handlers.ports import Clock
 from handlers.registry import Registry
 from handlers.repository import Repository
@@ -186,6 +189,9 @@ class World:
             ledger=lambda: self.ledger,
             settle=self._settle,
             console=self._console,
+            consoles=Consoles(self.store, MemoryCommandBus(broker, "cell1"), self.stamp),
+            console_url="http://consoles.test:6080",
+            passwords=Passwords(self.store, self.vault, self.stamp),
             default_limits=limits,
             stamp=self.stamp,
             clock=self.clock,
@@ -259,19 +265,18 @@ class World:
             await self._do(server, step)
 
     async def _do(self, server: Server, step: Any) -> None:
+        version = server.action.version if server.action else 0
         match step:
             case Place():
                 placed = await self._placed(server)
                 await self.change(server.id, lambda known: decide.placed(known, placed))
             case Command(kind="build"):
-                await self.change(server.id, lambda s: decide.built(s, server.epoch, PowerState.RUNNING))
+                await self.change(server.id, lambda s: decide.built(s, server.epoch, version, PowerState.RUNNING))
             case Command(kind="stop"):
-                await self.change(server.id, lambda s: decide.stopped(s, server.epoch))
+                await self.change(server.id, lambda s: decide.stopped(s, server.epoch, version))
             case Command(kind="start"):
-                await self.change(server.id, lambda s: decide.started(s, server.epoch))
+                await self.change(server.id, lambda s: decide.started(s, server.epoch, version))
             case Command(kind="reboot_soft" | "reboot_hard"):
-                assert server.action
-                version = server.action.version
                 await self.change(server.id, lambda s: decide.rebooted(s, server.epoch, version))
             case Command(kind="destroy") | FinishDelete():
                 await self._release(server)
