@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from domain import flavor, host, image, keypair, ledger, network, quota
+from domain import console, flavor, host, image, keypair, ledger, network, quota
 from domain.kind import Kind
 from domain.record import Event
 from domain.server import state as server
@@ -11,6 +11,7 @@ KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
     for kind in (
         server.KIND,
+        console.KIND,
         ledger.KIND,
         host.KIND,
         flavor.KIND,

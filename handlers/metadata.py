@@ -6,9 +6,10 @@ from contextlib import aclosing
 import msgspec
 
 from domain.server import decide
-from domain.server.state import DELETED, Server
+from domain.server.state import DELETED, KIND, Server, aggregate
 from handlers.context import Context, Stamp
 from handlers.ports import EventStore, Vault
+from handlers.repository import Repository
 from handlers.server_states import ServerStates
 
 
@@ -65,23 +66,31 @@ class ServerFacts:
         opened = await self._vault.unseal(server.id, server.secrets) if server.secrets else None
         return NO_SECRETS if opened is None else _secrets_decoder.decode(opened)
 
-    async def password(self, server: Server) -> str:
-        """What the guest posted as its password; empty if nothing. Raises Unavailable."""
+
+class Passwords:
+    """What guests post as their administrators' passwords, for the owners of their SSH keys to read."""
+
+    def __init__(self, store: EventStore, vault: Vault, stamp: Stamp) -> None:
+        self._servers: Repository[Server] = Repository(KIND, store, stamp)
+        self._vault = vault
+
+    async def read(self, server: Server) -> str:
+        """What the guest posted; empty if nothing. Raises Unavailable."""
         sealed = server.sealed_password
         opened = await self._vault.unseal(server.id, sealed) if sealed else None
         return (opened or b"").decode()
 
-    async def set_password(self, context: Context, server_id: str, password: str) -> int:
-        """Keep the posted password; returns the event's position. Raises Refused (409) if there is one."""
+    async def post(self, context: Context, server_id: str, password: str) -> int:
+        """Keep what the guest posts; returns the event's position. Raises Refused (409) if there is one."""
         sealed = await self._vault.seal(server_id, password.encode())
-        _, recorded = await self._states.execute(
-            context, server_id, lambda server: decide.set_password(server, server_id, sealed)
+        _, recorded = await self._servers.execute(
+            context, aggregate(server_id), lambda server: decide.set_password(server, server_id, sealed)
         )
         return recorded.position if recorded else 0
 
-    async def clear_password(self, context: Context, server_id: str) -> int:
-        """Forget the posted password; returns the event's position, 0 if there was none."""
-        _, recorded = await self._states.execute(
-            context, server_id, lambda server: decide.clear_password(server, server_id)
+    async def clear(self, context: Context, server_id: str) -> int:
+        """Forget it; returns the event's position, 0 if there was none."""
+        _, recorded = await self._servers.execute(
+            context, aggregate(server_id), lambda server: decide.clear_password(server, server_id)
         )
         return recorded.position if recorded else 0

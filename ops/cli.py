@@ -17,7 +17,7 @@ from ops.settings import Settings, load
 
 STATE_DIR = "LIGHTCURVE_STATE_DIR"
 STOP_SECONDS = 60.0
-ROLES = ("api", "conductor", "projector", "metadata", "console", "compute", "simulated")
+ROLES = ("api", "conductor", "projector", "placement", "metadata", "console", "compute", "simulated")
 
 Role = Callable[[Settings, str], Awaitable[None]]
 
@@ -97,8 +97,12 @@ def _role(name: str) -> Role:
             from ops.roles.conductor import run
         case "projector":
             from ops.roles.projector import run
+        case "placement":
+            from ops.roles.placement import run
         case "metadata":
             from ops.roles.metadata import run
+        case "console":
+            from ops.roles.console import run
         case "compute":
             from ops.roles.compute import run
         case _:

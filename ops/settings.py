@@ -38,6 +38,17 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     region: str = "RegionOne"
 
 
+class PlacementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Placement API, at the root of its own port."""
+
+    listen: str = "127.0.0.1"
+    port: Port = 8778
+    public_url: str = "http://127.0.0.1:8778"
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    auth: Literal["tokens", "noauth2"] = "tokens"
+    """``noauth2`` believes whatever a caller says of itself: for tests, and only on a loopback address."""
+
+
 class UserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user of the embedded identity. ``roles`` by project name."""
 
@@ -141,6 +152,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nats: NatsSettings = NatsSettings()
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
+    placement: PlacementSettings = PlacementSettings()
     identity: IdentityConfig = IdentityConfig()
     quota: QuotaSettings = QuotaSettings()
     compute: ComputeSettings = ComputeSettings()

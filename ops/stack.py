@@ -17,11 +17,12 @@ from ops.embedded.libvirt import EmbeddedLibvirt
 from ops.embedded.nats import COMPUTE, CONTROL, EmbeddedNats, free_port
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.roles.api import names as api_names
+from ops.roles.placement import names as placement_names
 from ops.settings import Settings, load
 from ops.supervisor import Program, Ready
 
 NATS_PORT = 14222
-API_PORT, METADATA_PORT, CONSOLE_PORT = 8774, 8775, 6080
+API_PORT, METADATA_PORT, PLACEMENT_PORT, CONSOLE_PORT = 8774, 8775, 8778, 6080
 USERS: dict[str, dict[str, tuple[str, ...]]] = {
     "admin": {"admin": ("admin", "member", "reader"), "demo": ("admin", "member", "reader")},
     "demo": {"demo": ("member", "reader")},
@@ -82,7 +83,8 @@ class Stack:
     def problems(self, settings: Settings, *, with_libvirt: bool) -> list[str]:
         """What would keep it from starting, each with its cure."""
         found = list(self.libvirt.problems()) if with_libvirt else []
-        ports = {settings.api.port: "[api] port", int(settings.nats.url.rsplit(":", 1)[1]): "[nats] url"}
+        ports = {settings.api.port: "[api] port", settings.placement.port: "[placement] port"}
+        ports |= {int(settings.nats.url.rsplit(":", 1)[1]): "[nats] url"}
         if with_libvirt:
             ports |= {settings.metadata.port: "[metadata] port", settings.console.port: "[console] port"}
         for port, key in ports.items():
@@ -109,6 +111,7 @@ class Stack:
             ]
         programs += [self._role("projector"), self._role("conductor")]
         programs += [self._role("api", name) for name in api_names(settings)]
+        programs += [self._role("placement", name) for name in placement_names(settings)]
         as_host = {
             "LIGHTCURVE_NATS_USER": COMPUTE,
             "LIGHTCURVE_NATS_PASSWORD_FILE": str(self.directory / "nats" / f"{COMPUTE}.password"),
@@ -150,6 +153,7 @@ class Stack:
         secrets_dir = self.directory / "secrets"
         # A stack beside the usual one has all of its ports beside the usual ones.
         usual = api_port == API_PORT
+        placement_port = PLACEMENT_PORT if usual else free_port()
         metadata_port = METADATA_PORT if usual else free_port()
         console_port = CONSOLE_PORT if usual else free_port()
         lines = [
@@ -168,6 +172,10 @@ class Stack:
             "[api]",
             f"port = {api_port}",
             f"public_url = {quoted(url)}",
+            "",
+            "[placement]",
+            f"port = {placement_port}",
+            f'public_url = "http://127.0.0.1:{placement_port}"',
             "",
             "[metadata]",
             f"port = {metadata_port}",

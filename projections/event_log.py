@@ -81,7 +81,7 @@ def _rows(recorded: Recorded) -> Iterator[LogRow]:
         aggregate_id=recorded.aggregate.id,
         version=recorded.version,
         request_id=meta.request_id,
-        server_id=recorded.aggregate.id if recorded.aggregate.kind == "server" else None,
+        server_id=recorded.aggregate.id if recorded.aggregate.kind == "server" else getattr(event, "server_id", None),
         user_id=meta.user_id,
         project_id=meta.project_id,
     )

@@ -59,8 +59,8 @@ async def _vfat(target: Path, directory: Path) -> None:
     with target.open("wb") as file:
         file.truncate(VFAT_KIB * 1024)
     await run(FAILURE, "mformat", "-i", target, "-v", LABEL, "::")
-    for part in sorted(directory.iterdir()):
-        await run(FAILURE, "mcopy", "-s", "-i", target, part, "::/")
+    # Everything that is written there is below this one directory.
+    await run(FAILURE, "mcopy", "-s", "-i", target, directory / "openstack", "::/")
 
 
 def _write(directory: Path, files: dict[str, bytes]) -> None:

@@ -42,6 +42,10 @@ class Domain:
         power_state = POWER_STATES.get(self._domain.state()[0], PowerState.NOSTATE)
         return GuestState(server_id=self.server_id, epoch=self.epoch, power_state=power_state)
 
+    def xml(self) -> str:
+        """Its definition as it runs now."""
+        return str(self._domain.XMLDesc())
+
     def is_active(self) -> bool:
         """Whether there is a QEMU."""
         return bool(self._domain.isActive())

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from adapters.libvirt import host
-from adapters.libvirt.connection import Connection
 from adapters.libvirt.config_drive import ensure_config_drive
+from adapters.libvirt.connection import Connection
 from adapters.libvirt.console import read_console
 from adapters.libvirt.disks import disk_size, ensure_disk
 from adapters.libvirt.domain_xml import HostFacts, domain_xml
@@ -17,10 +17,12 @@ from adapters.libvirt.images import ImageCache
 from adapters.libvirt.instances import Instances
 from adapters.libvirt.metadata_proxy import MetadataProxies
 from adapters.libvirt.network import Networks
+from adapters.libvirt.screens import SerialPorts, graphics_address
 from adapters.libvirt.settings import LibvirtSettings
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
+from handlers.messages import ConsoleAddress
 from handlers.ports import GuestEvent, ImageFiles
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class LibvirtHypervisor:
         self._images.sweep()
         self._metadata = MetadataProxies(settings.metadata) if settings.metadata else None
         self._networks = Networks(settings.home, settings.run_dir, self._instances.all, self._metadata)
+        self._serial_ports = SerialPorts()
         self._turns = Turns()
 
     async def close(self) -> None:
@@ -125,6 +128,13 @@ class LibvirtHypervisor:
         if not path.parent.is_dir():
             raise HostFailed(GONE)
         return await asyncio.to_thread(read_console, path, lines)
+
+    async def console(self, server_id: str, protocol: str) -> ConsoleAddress | None:
+        """Where the guest's screen or serial port can be reached; None if it has none, or does not run."""
+        document = await self._on(server_id, Domain.xml)
+        if protocol == "serial":
+            return await self._serial_ports.offer(document, self._settings.vnc_listen)
+        return graphics_address(document, protocol)
 
     async def watch(self) -> AsyncIterator[GuestEvent]:
         """Changes of power state that nobody here asked for; see the port.

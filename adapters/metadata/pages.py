@@ -8,7 +8,7 @@ from adapters.metadata import ec2_tree, openstack_tree
 from adapters.metadata.openstack_tree import encode
 from adapters.metadata.vendor_data import VendorData
 from domain.server.state import Server
-from handlers.metadata import Secrets, ServerFacts
+from handlers.metadata import Passwords, ServerFacts
 
 JSON, TEXT, BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
 KEPT_SECONDS = 15.0
@@ -34,8 +34,9 @@ class _Kept:
 class Pages:
     """Answers for any server; pages are kept for a short while, and forgotten when their server changes."""
 
-    def __init__(self, facts: ServerFacts, vendor: VendorData) -> None:
+    def __init__(self, facts: ServerFacts, passwords: Passwords, vendor: VendorData) -> None:
         self._facts = facts
+        self._passwords = passwords
         self._vendor = vendor
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
@@ -84,7 +85,7 @@ class Pages:
         if name == "vendor_data.json":
             return Page(JSON, encode(self._vendor.static))
         if name == "password":
-            return _text(await self._facts.password(server))
+            return _text(await self._passwords.read(server))
         secrets = await self._facts.secrets(server)
         if name == "user_data":
             return _bytes(openstack_tree.user_data(secrets))

@@ -16,7 +16,7 @@ from adapters.metadata.pages import Page, Pages
 from domain.errors import Invalid, LightcurveError, Refused
 from domain.server.state import Server
 from handlers.context import Context, Stamp, current_request
-from handlers.metadata import ServerFacts
+from handlers.metadata import Passwords, ServerFacts
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,9 @@ NOTHING = Refused("metadata.not_found", "There is nothing here.", status=404)
 class MetadataService:
     """One process's share of it. Keeps no state but caches; any number may run."""
 
-    def __init__(self, facts: ServerFacts, served: Pages, secret: bytes, stamp: Stamp) -> None:
+    def __init__(self, facts: ServerFacts, passwords: Passwords, served: Pages, secret: bytes, stamp: Stamp) -> None:
         self._facts = facts
+        self._passwords = passwords
         self._pages = served
         self._secret = secret
         self._stamp = stamp
@@ -112,7 +113,7 @@ class MetadataService:
         except UnicodeDecodeError:
             raise Invalid("The password must be encrypted, and in base64.") from None
         context = Context(request_id=current_request.get(), user_id=server.user_id, project_id=server.project_id)
-        await self._facts.set_password(context, server.id, password)
+        await self._passwords.post(context, server.id, password)
         return Page("text/plain", b"")
 
 
@@ -120,7 +121,8 @@ async def _read(receive: Receive) -> bytes:
     body = b""
     while True:
         message: Message = await receive()
-        body += message.get("body", b"")
+        part: bytes = message.get("body", b"")
+        body += part
         if len(body) > MAX_PASSWORD:
             raise Refused("metadata.too_large", f"At most {MAX_PASSWORD} bytes are kept.", status=413)
         if not message.get("more_body"):

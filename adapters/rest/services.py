@@ -9,7 +9,9 @@ from adapters.rest.settings import RestSettings
 from domain.ledger import Ledger
 from domain.quota import Limits
 from domain.server.state import Server
+from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
+from handlers.metadata import Passwords
 from handlers.ports import Clock, Ids
 from handlers.registry import Registry
 from handlers.servers import Servers
@@ -101,6 +103,10 @@ class Services:
     """Wait (within a bound) until what is read passes a position of a cell: read-your-writes."""
     console: Callable[[Server, int | None], Awaitable[str]]
     """The last lines of a server's console; raises Unavailable."""
+    consoles: Consoles
+    console_url: str
+    """Where browsers reach the console proxies, without a slash at the end."""
+    passwords: Passwords
     default_limits: Limits
     stamp: Stamp
     clock: Clock

@@ -53,4 +53,6 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_cell: str = "api"
     """The cell of what belongs to no cell: flavors, keypairs, networks, images, quotas."""
     region: str = "RegionOne"
+    placement_url: str = "http://127.0.0.1:8778"
+    """Where clients reach Placement, at the root of its own port."""
     default_zone: str = "nova"

@@ -13,6 +13,7 @@ from typing import Literal
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
+from handlers.messages import ConsoleAddress
 from handlers.ports import Clock, GuestEvent
 
 Operation = Literal["build", "start", "stop", "reboot", "destroy"]
@@ -156,6 +157,11 @@ class SimulatedHypervisor:
         guest = self._find(server_id)
         printed = [f"BOOT-COMPLETE hostname={guest.spec.name} boots={boot + 1}\n" for boot in range(guest.boots)]
         return "".join(printed if lines is None else printed[max(0, len(printed) - lines) :])
+
+    async def console(self, server_id: str, protocol: str) -> ConsoleAddress | None:
+        """There is nothing to see."""
+        self._find(server_id)
+        return None
 
     async def watch(self) -> AsyncIterator[GuestEvent]:
         """Changes of power state that nobody here asked for; see the port."""

@@ -180,6 +180,12 @@ class NatsProcess:
                 raise Unavailable(f"nats-server did not start: {log.read_text()[-500:]}")
             time.sleep(_POLL)
 
+    @property
+    def pid(self) -> int:
+        """Of the server's process, which must have been started."""
+        assert self._child
+        return self._child.pid
+
     def _accepts(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.server.port), timeout=1) as client:

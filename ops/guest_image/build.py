@@ -55,7 +55,7 @@ def tiny_image(cache: Path) -> TinyImage:
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _alone(cache / ".lock"):
+        with alone(cache / ".lock"):
             require_tools()
             packages = fetch_packages(cache / "kernel")
             target = cache / f"tiny-{_digest(packages)}"
@@ -106,7 +106,7 @@ def _forget_others(cache: Path, current: Path) -> None:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """Hold the cache's lock; the kernel lets go of it should we die."""
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -33,7 +33,7 @@ def require_tools() -> None:
         raise BuildError(f"install {' '.join(sorted(missing))} (apt-get install --no-install-recommends …)")
 
 
-def run(step: str, *argv: str | Path, cwd: Path | None = None) -> str:
+def run(step: str, *argv: str | Path, cwd: Path | None = None, timeout: float = STEP_TIMEOUT) -> str:
     """Run a program to its end and return what it printed. ``step`` is what the error will call it."""
     try:
         done = subprocess.run(
@@ -41,11 +41,11 @@ def run(step: str, *argv: str | Path, cwd: Path | None = None) -> str:
             cwd=cwd,
             capture_output=True,
             text=True,
-            timeout=STEP_TIMEOUT,
+            timeout=timeout,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BuildError(f"{step}: {argv[0]} took longer than {STEP_TIMEOUT:.0f} s") from error
+        raise BuildError(f"{step}: {argv[0]} took longer than {timeout:.0f} s") from error
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-3:]
         raise BuildError(f"{step}: {argv[0]} failed: {' / '.join(last) or f'exit status {done.returncode}'}")

@@ -20,9 +20,11 @@ from handlers.hosts import Hosts
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns, keep_beating
 from handlers.messages import ConsoleLogQuestion, encode
+from handlers.metadata import Passwords
 from handlers.registry import Registry
 from handlers.servers import Servers
 from ops import notify
+from ops.consoles import consoles
 from ops.roles import projector
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
@@ -67,6 +69,9 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         ledger=lambda: feed.writer.state,
         settle=workers.settle,
         console=Console(plane).log,
+        consoles=consoles(plane),
+        console_url=settings.console.public_url.rstrip("/"),
+        passwords=Passwords(plane.store, plane.vault, stamp),
         default_limits=limits,
         stamp=stamp,
         clock=clock,
@@ -213,6 +218,7 @@ def rest_settings(settings: Settings) -> RestSettings:
         cell=settings.cell,
         api_cell=settings.api_cell,
         region=settings.api.region,
+        placement_url=settings.placement.public_url.rstrip("/"),
     )
 
 

@@ -9,7 +9,7 @@ from adapters.metadata.service import MetadataService
 from adapters.metadata.vendor_data import Target, VendorData
 from domain.errors import Invalid
 from handlers.liveness import keep_beating
-from handlers.metadata import ServerFacts
+from handlers.metadata import Passwords, ServerFacts
 from ops import notify
 from ops.listening import listening_socket
 from ops.roles.plane import open_plane
@@ -25,6 +25,7 @@ async def run(settings: Settings, name: str) -> None:
     secret = shared_secret(mine)
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         facts = ServerFacts(plane.store, plane.vault, plane.stamp)
+        passwords = Passwords(plane.store, plane.vault, plane.stamp)
         background = [
             group.create_task(facts.run()),
             group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"metadata/{name}", {})),
@@ -32,7 +33,7 @@ async def run(settings: Settings, name: str) -> None:
         await facts.ready()
         server = uvicorn.Server(
             uvicorn.Config(
-                MetadataService(facts, Pages(facts, vendor), secret, plane.stamp),
+                MetadataService(facts, passwords, Pages(facts, passwords, vendor), secret, plane.stamp),
                 http="httptools",
                 log_config=None,
                 access_log=False,

@@ -15,12 +15,19 @@ class Service(NamedTuple):
     name: str
     path: str
 
+    def url(self, settings: RestSettings) -> str:
+        """Where it is reached. Placement's links demand the root of a port of its own."""
+        if self.type == "placement":
+            return settings.placement_url
+        return settings.public_url + self.path
+
 
 SERVICES = (
     Service("identity", "keystone", "/identity"),
     Service("compute", "nova", "/compute/v2.1"),
     Service("image", "glance", "/image"),
     Service("network", "neutron", "/network"),
+    Service("placement", "placement", "/"),
 )
 
 
@@ -37,7 +44,7 @@ def endpoints(settings: RestSettings, service: Service) -> list[dict[str, Any]]:
             "interface": interface,
             "region": settings.region,
             "region_id": settings.region,
-            "url": settings.public_url + service.path,
+            "url": service.url(settings),
         }
         for interface in INTERFACES
     ]

@@ -118,7 +118,7 @@ def endpoint_documents(settings: RestSettings) -> list[Document]:
             "interface": interface,
             "region": settings.region,
             "region_id": settings.region,
-            "url": settings.public_url + service.path,
+            "url": service.url(settings),
             "enabled": True,
             "links": _links(settings, "endpoints", stable_id("endpoint", service.type, interface)),
         }

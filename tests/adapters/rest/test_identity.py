@@ -50,7 +50,13 @@ async def test_a_password_gives_a_token_with_the_catalogue(cloud: MakeWorld):
         assert token["user"]["domain"] == {"id": "default", "name": "Default"}
         assert token["project"]["id"] == BLUE
         assert {role["name"] for role in token["roles"]} == {"member", "reader"}
-        assert {service["type"] for service in token["catalog"]} == {"identity", "compute", "image", "network"}
+        assert {service["type"] for service in token["catalog"]} == {
+            "identity",
+            "compute",
+            "image",
+            "network",
+            "placement",
+        }
         compute = next(service for service in token["catalog"] if service["type"] == "compute")
         assert {endpoint["interface"] for endpoint in compute["endpoints"]} == {"public", "internal", "admin"}
         for endpoint in compute["endpoints"]:

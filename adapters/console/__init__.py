@@ -1,0 +1,1 @@
+"""The console proxy: from a browser's WebSocket to a guest's screen or serial port on its host."""

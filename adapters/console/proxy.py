@@ -1,0 +1,176 @@
+"""The proxy: takes a viewer's WebSocket, has its token redeemed, and carries bytes to the guest's console and back.
+
+It holds nothing that another proxy would need: tokens, their limits and their death are in the log.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from adapters.console.requests import (
+    MAX_HEAD,
+    Request,
+    check_origin,
+    find_file,
+    head,
+    media_type_of,
+    read_request,
+)
+from adapters.console.websocket import CHUNK, NORMAL, POLICY, TRY_LATER, WebSocketStream
+from domain.errors import LightcurveError, Refused, Unavailable
+from handlers.consoles import Doorkeeper, Session
+from handlers.context import current_request
+from handlers.messages import ConsoleAddress
+
+CONNECT_SECONDS = 5.0
+PING_SECONDS = 30.0
+CLOSE_SECONDS = 2.0
+"""How long the other end may take to take note of the end."""
+FILE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxySettings:
+    """What the operator decides."""
+
+    web_dir: Path
+    allowed_origins: tuple[str, ...] = ()
+    max_connections: int = 2_000
+    upstream_tls: ssl.SSLContext | None = None
+    """For VNC servers that ask for VeNCrypt."""
+
+
+class ConsoleProxy:
+    """One process's share of all consoles."""
+
+    def __init__(self, doorkeeper: Doorkeeper, settings: ProxySettings) -> None:
+        self._doorkeeper = doorkeeper
+        self._settings = settings
+        self._connections: set[asyncio.StreamWriter] = set()
+        self.sessions = 0
+        """Consoles open now."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, to its end."""
+        request_id = f"req-{uuid4()}"
+        current_request.set(request_id)
+        address = (writer.get_extra_info("peername") or ("unknown",))[0]
+        crowded = len(self._connections) >= self._settings.max_connections
+        self._connections.add(writer)
+        try:
+            if crowded:
+                raise Refused("console.crowded", "This proxy has too many connections.", status=503)
+            request = await read_request(reader)
+            if request.is_upgrade:
+                await self._console(request, reader, writer, address)
+            else:
+                await self._file(request, writer, request_id)
+        except LightcurveError as error:
+            log.warning("console connection from %s refused: %s", address, error.code)
+            body = f"{error.message}\n".encode()
+            status = error.status if error.status in (400, 403, 404, 408, 431, 503) else 503
+            if not writer.is_closing():
+                writer.write(head(status, len(body), request_id) + body)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            log.info("console connection from %s: %s", address, error or type(error).__name__)
+        except Exception:
+            log.exception("console connection from %s", address)
+        finally:
+            self._connections.discard(writer)
+            with contextlib.suppress(OSError, TimeoutError):
+                writer.close()
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await writer.wait_closed()
+            # Whoever has not taken it by now does not want it.
+            writer.transport.abort()
+
+    async def _file(self, request: Request, writer: asyncio.StreamWriter, request_id: str) -> None:
+        path = "/vnc_lite.html" if request.path == "/" else request.path
+        file = await asyncio.to_thread(find_file, self._settings.web_dir, path)
+        content = await asyncio.to_thread(file.read_bytes)
+        writer.write(head(200, len(content), request_id, media_type_of(file)))
+        if request.method == "GET":
+            writer.write(content)
+        async with asyncio.timeout(FILE_SECONDS):
+            await writer.drain()
+
+    async def _console(
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str
+    ) -> None:
+        check_origin(request, self._settings.allowed_origins)
+        session = Session(request.token, address)
+        async with self._doorkeeper.admitted(session) as admission:
+            log.info("console session %s of server %s opened from %s", admission.session_id, admission.server_id,
+                     address)  # fmt: skip
+            guest_reader, guest_writer = await _connect(admission.place)
+            self.sessions += 1
+            try:
+                viewer = WebSocketStream(reader, writer)
+                viewer.accept(request.headers)
+                await _carry(session, viewer, guest_reader, guest_writer)
+            finally:
+                self.sessions -= 1
+                guest_writer.transport.abort()
+            log.info("console session %s ended: %s", admission.session_id, session.reason or "closed")
+
+
+async def _connect(place: ConsoleAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(place.host, place.port, limit=CHUNK)
+    except OSError as error:
+        raise Unavailable(f"The console's host does not answer: {error}") from error
+    writer.write(place.greeting.encode())
+    return reader, writer
+
+
+async def _carry(
+    session: Session, viewer: WebSocketStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Carry bytes both ways, until either end goes or the grant dies."""
+    ended = asyncio.Event()
+
+    async def to_guest() -> None:
+        while (message := await viewer.receive()) is not None:
+            session.bytes_in += len(message)
+            writer.write(message)
+            await writer.drain()
+
+    async def to_viewer() -> None:
+        while content := await reader.read(CHUNK):
+            session.bytes_out += len(content)
+            await viewer.send(content)
+
+    async def keep_awake() -> None:
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            viewer.ping()
+
+    session.on_cut(ended.set)
+    work = [asyncio.create_task(part()) for part in (to_guest, to_viewer, keep_awake, ended.wait)]
+    try:
+        await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in work:
+            task.cancel()
+        outcomes = await asyncio.gather(*work, return_exceptions=True)
+    failure = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
+    if failure is not None and not session.reason:
+        session.reason = "lost" if isinstance(failure, OSError) else type(failure).__name__
+    if session.reason:
+        code = POLICY if session.reason.startswith("console.") else TRY_LATER
+        viewer.close(code, session.reason)
+    else:
+        viewer.close(NORMAL, "")
+
+
+async def start(proxy: ConsoleProxy, listener: socket.socket, tls: ssl.SSLContext | None = None) -> asyncio.Server:
+    """Begin to serve on a listening socket."""
+    return await asyncio.start_server(proxy.serve, sock=listener, ssl=tls, limit=MAX_HEAD)

@@ -1,0 +1,136 @@
+"""Where a running guest's screen and serial port are, for a console proxy on another machine."""
+
+import asyncio
+import contextlib
+import fcntl
+import hmac
+import logging
+import os
+import secrets
+from xml.etree import ElementTree as ET
+
+from adapters.libvirt.commands import file_failures
+from handlers.messages import ConsoleAddress
+
+OFFER_SECONDS = 15.0
+"""How long an offered serial port waits for its caller."""
+CHUNK = 64 * 1024
+MAX_WAITING = 256 * 1024
+"""Bytes that a slow viewer may leave unread before the guest is made to wait."""
+
+log = logging.getLogger(__name__)
+
+
+def graphics_address(document: str, protocol: str) -> ConsoleAddress | None:
+    """The port of a running domain's VNC or SPICE server; None if it has none."""
+    for graphics in ET.fromstring(document).iterfind(f"devices/graphics[@type='{protocol}']"):  # noqa: S314
+        port = int(graphics.get("port", "-1"))
+        if port > 0:
+            return ConsoleAddress(host=graphics.get("listen", "127.0.0.1"), port=port)
+    return None
+
+
+class SerialPorts:
+    """Offers guests' serial ports on TCP: to one caller each time, who knows the greeting."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def offer(self, document: str, listen: str) -> ConsoleAddress | None:
+        """A port that waits OFFER_SECONDS for its one caller; None if the domain has no serial port now.
+
+        Raises HostFailed if the port cannot be opened.
+        """
+        source = ET.fromstring(document).find("devices/serial[@type='pty']/source")  # noqa: S314 (from libvirtd)
+        path = source.get("path") if source is not None else None
+        if not path:
+            return None
+        with file_failures("The host could not open the serial port."):
+            terminal = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.fcntl(terminal, fcntl.F_SETFL, os.O_NONBLOCK)
+        greeting = f"{secrets.token_hex(16)}\n"
+        called: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+        called = asyncio.get_running_loop().create_future()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(OFFER_SECONDS):
+                    said = await reader.readexactly(len(greeting))
+                if hmac.compare_digest(said, greeting.encode()) and not called.done():
+                    called.set_result((reader, writer))
+                    return
+            writer.close()
+
+        server = await asyncio.start_server(answer, listen, 0, limit=CHUNK)
+        task = asyncio.create_task(self._serve(terminal, server, called))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        host, port = server.sockets[0].getsockname()[:2]
+        return ConsoleAddress(host=host, port=port, greeting=greeting)
+
+    async def _serve(
+        self,
+        terminal: int,
+        server: asyncio.Server,
+        called: "asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]",
+    ) -> None:
+        try:
+            try:
+                async with asyncio.timeout(OFFER_SECONDS):
+                    reader, writer = await called
+            finally:
+                server.close()
+            await _join(terminal, reader, writer)
+        except TimeoutError:
+            log.info("nobody called for a serial port")
+        finally:
+            os.close(terminal)
+
+
+async def _join(terminal: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes both ways until either end closes."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def on_output() -> None:
+        try:
+            content = os.read(terminal, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            content = b""
+        if not content:
+            ended.set()
+        elif writer.transport.get_write_buffer_size() <= MAX_WAITING:
+            writer.write(content)
+        # A viewer who does not read loses lines, as at a real terminal: the guest must not hang on it.
+
+    async def carry_input() -> None:
+        while content := await reader.read(CHUNK):
+            await _write(terminal, content)
+        ended.set()
+
+    loop.add_reader(terminal, on_output)
+    typing = asyncio.create_task(carry_input())
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(terminal)
+        typing.cancel()
+        await asyncio.gather(typing, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            writer.close()
+
+
+async def _write(terminal: int, content: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    while content:
+        try:
+            content = content[os.write(terminal, content) :]
+        except BlockingIOError:
+            writable = asyncio.Event()
+            loop.add_writer(terminal, writable.set)
+            try:
+                await writable.wait()
+            finally:
+                loop.remove_writer(terminal)

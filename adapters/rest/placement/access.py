@@ -1,0 +1,79 @@
+"""Who calls, and what Placement's default policy lets them do: administrators and services everything but reshaping,
+services that too, and readers of a project see its usages."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from adapters.rest.errors import unauthorized
+from adapters.rest.identity.tokens import Tokens
+from domain.errors import Refused
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who calls."""
+
+    user_id: str
+    project_id: str | None
+    roles: frozenset[str]
+    of_system: bool = False
+    """Acts on the system, not in a project: no policy here allows that."""
+
+
+class Authenticator(Protocol):
+    """Finds out who calls."""
+
+    def __call__(self, headers: Mapping[str, str]) -> Actor:
+        """Raises Refused (401)."""
+        ...
+
+
+class ByToken:
+    """Believes the tokens of the embedded identity."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def __call__(self, headers: Mapping[str, str]) -> Actor:
+        """See Authenticator."""
+        caller = self._tokens.validate(headers.get("x-auth-token"))
+        return Actor(caller.user_id, caller.project_id, frozenset(caller.roles))
+
+
+def believe(headers: Mapping[str, str]) -> Actor:
+    """Believes whatever the caller says of itself, as Placement's own ``noauth2`` does. For tests on one machine."""
+    token = headers.get("x-auth-token")
+    if token is None:
+        raise unauthorized()
+    user_id, _, project_id = token.partition(":")
+    roles = headers["x-roles"].split(",") if "x-roles" in headers else ["admin"] if user_id == "admin" else []
+    of_system = bool(headers.get("openstack-system-scope"))
+    project = None if of_system else headers.get("x-project-id") or project_id or user_id
+    return Actor(user_id, project, frozenset(role.strip() for role in roles), of_system)
+
+
+Rule = Callable[[Actor, Mapping[str, str]], bool]
+"""Whether an actor may make a request with these query parameters."""
+
+
+def admin_or_service(actor: Actor, _query: Mapping[str, str]) -> bool:
+    """The rule of nearly everything."""
+    return not actor.of_system and not actor.roles.isdisjoint(("admin", "service"))
+
+
+def service(actor: Actor, _query: Mapping[str, str]) -> bool:
+    """The rule of reshaping."""
+    return not actor.of_system and "service" in actor.roles
+
+
+def admin_service_or_project_reader(actor: Actor, query: Mapping[str, str]) -> bool:
+    """The rule of a project's usages."""
+    reads = "reader" in actor.roles and actor.project_id == query.get("project_id")
+    return not actor.of_system and (reads or not actor.roles.isdisjoint(("admin", "service")))
+
+
+def check(allowed: bool, policy: str) -> None:
+    """Raises Refused (403) with the name of the policy."""
+    if not allowed:
+        raise Refused("forbidden", f"Policy does not allow {policy} to be performed.", status=403)

@@ -1,0 +1,23 @@
+"""The reshaper: inventories and allocations change together."""
+
+from adapters.rest.placement import schemas
+from adapters.rest.placement.access import service
+from adapters.rest.placement.allocations import wanted
+from adapters.rest.placement.inventories import GENERATION, inventory
+from adapters.rest.placement.operation import Call, Operations, Reply
+from domain.ledger.reshape import Reshaped, reshape
+
+operations = Operations()
+
+
+@operations("POST", "/reshaper", "placement:reshaper:reshape", rule=service, first=30)
+async def post_reshaper(call: Call) -> Reply:
+    """All of it, or nothing."""
+    body = await call.body(schemas.RESHAPER)
+    providers = {
+        provider_id: Reshaped(one[GENERATION], {name: inventory(raw) for name, raw in one["inventories"].items()})
+        for provider_id, one in body["inventories"].items()
+    }
+    claims = [wanted(consumer_id, one, call.minor) for consumer_id, one in body["allocations"].items()]
+    await call.placement.write(call.context, lambda ledger: reshape(ledger, providers, claims))
+    return Reply(status=204, dated=False)

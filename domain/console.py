@@ -1,0 +1,186 @@
+"""Console grants: who may see which screen, until when, and who did.
+
+A grant's id is the SHA-256 of its token: whoever shows the token is found by one look into the log, and nobody can
+make a token of what the log says. https://docs.openstack.org/nova/latest/admin/remote-console-access.html
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+
+import msgspec
+
+from domain.errors import Refused
+from domain.kind import Kind
+from domain.record import AggregateId, Event, Metadata
+from domain.server.state import DELETED, DELETING, Server
+
+VNC, SPICE, SERIAL = "vnc", "spice", "serial"
+PROTOCOL_OF = {"novnc": VNC, "xvpvnc": VNC, "spice-html5": SPICE, "spice-direct": SPICE, "serial": SERIAL}
+"""The types of Nova's that have a protocol of ours; a host may have no such device."""
+MAX_REFUSALS = 20
+"""So many refusals of one grant are recorded: its holder cannot fill the log."""
+
+
+class ConsoleGranted(Event, tag="console.granted", frozen=True, kw_only=True):
+    """A user was shown a token for a server's console."""
+
+    server_id: str
+    console_type: str
+    epoch: int
+    """Of the server's assignment: a server that moves takes no viewer along."""
+    expires_at: datetime
+    """Until then a session can be opened; an open one may last longer."""
+    user_id: str | None = None
+    project_id: str | None = None
+    launched_at: datetime | None = None
+    """Of the server: one that is rebuilt is launched anew."""
+    single_use: bool = False
+
+
+class ConsoleOpened(Event, tag="console.opened", frozen=True, kw_only=True):
+    """Somebody showed the token, and sees the console."""
+
+    server_id: str
+    session_id: str
+    address: str
+    """Where from."""
+    proxy: str = ""
+
+
+class ConsoleClosed(Event, tag="console.closed", frozen=True, kw_only=True):
+    """A session has ended."""
+
+    server_id: str
+    session_id: str
+    seconds: float
+    bytes_in: int
+    """From the viewer to the guest."""
+    bytes_out: int
+    reason: str = ""
+
+
+class ConsoleRefused(Event, tag="console.refused", frozen=True, kw_only=True):
+    """Somebody showed the token, and was refused."""
+
+    server_id: str
+    code: str
+    address: str
+
+
+class ConsoleRevoked(Event, tag="console.revoked", frozen=True, kw_only=True):
+    """The token is void; its sessions end."""
+
+    server_id: str
+
+
+class ConsoleGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant as its events tell."""
+
+    server_id: str
+    console_type: str
+    epoch: int
+    expires_at: datetime
+    user_id: str | None
+    project_id: str | None
+    launched_at: datetime | None
+    single_use: bool
+    opened: int = 0
+    refused: int = 0
+    revoked: bool = False
+
+
+def token_id(token: str) -> str:
+    """What the log knows of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def aggregate(grant_id: str) -> AggregateId:
+    """The aggregate of one grant."""
+    return AggregateId("console", grant_id)
+
+
+def grant(
+    server: Server, console_type: str, *, user_id: str | None, project_id: str | None, now: datetime,
+    life: timedelta, single_use: bool,
+) -> ConsoleGranted:  # fmt: skip
+    """Let a user see a server that is on a host. Raises Refused (409) in Nova's words if it is on none yet."""
+    if server.host is None or server.vm_state == DELETED or server.launched_at is None:
+        raise Refused("server.not_ready", f"Instance {server.id} is not ready")
+    return ConsoleGranted(
+        server_id=server.id,
+        console_type=console_type,
+        epoch=server.epoch,
+        expires_at=now + life,
+        user_id=user_id,
+        project_id=project_id,
+        launched_at=server.launched_at,
+        single_use=single_use,
+    )
+
+
+def check(held: ConsoleGrant, server: Server | None) -> None:
+    """Whether the grant still stands for what it was given; raises Refused (403) if not."""
+    if held.revoked:
+        raise _refused("revoked", "This console was revoked.")
+    if server is None or server.vm_state == DELETED or server.task_state == DELETING:
+        raise _refused("server_gone", "The server is gone.")
+    if server.epoch != held.epoch or server.host is None:
+        raise _refused("server_moved", "The server has moved; ask for its console anew.")
+    if server.launched_at != held.launched_at:
+        raise _refused("server_rebuilt", "The server was built anew; ask for its console again.")
+
+
+def check_opening(held: ConsoleGrant | None, server: Server | None, now: datetime) -> ConsoleGrant:
+    """The grant, if a session may be opened with it now; raises Refused (403)."""
+    if held is None:
+        raise _refused("unknown", "This token is not valid.")
+    check(held, server)
+    if now >= held.expires_at:
+        raise _refused("expired", "This token has expired.")
+    if held.single_use and held.opened:
+        raise _refused("used", "This token has been used.")
+    return held
+
+
+def refuse(held: ConsoleGrant | None, code: str, address: str) -> ConsoleRefused | None:
+    """Record a refusal; None once there were many."""
+    if held is None or held.refused >= MAX_REFUSALS:
+        return None
+    return ConsoleRefused(server_id=held.server_id, code=code, address=address)
+
+
+def revoke(held: ConsoleGrant | None) -> ConsoleRevoked | None:
+    """Make the token void; None if it is, or never was one."""
+    return None if held is None or held.revoked else ConsoleRevoked(server_id=held.server_id)
+
+
+def _refused(code: str, message: str) -> Refused:
+    return Refused(f"console.{code}", message, status=403)
+
+
+def evolve(state: ConsoleGrant | None, event: Event, meta: Metadata) -> ConsoleGrant:
+    """Fold one event."""
+    if isinstance(event, ConsoleGranted):
+        return ConsoleGrant(
+            server_id=event.server_id,
+            console_type=event.console_type,
+            epoch=event.epoch,
+            expires_at=event.expires_at,
+            user_id=event.user_id,
+            project_id=event.project_id,
+            launched_at=event.launched_at,
+            single_use=event.single_use,
+        )
+    assert state is not None
+    replace = msgspec.structs.replace
+    match event:
+        case ConsoleOpened():
+            return replace(state, opened=state.opened + 1)
+        case ConsoleRefused():
+            return replace(state, refused=state.refused + 1)
+        case ConsoleRevoked():
+            return replace(state, revoked=True)
+    return state
+
+
+KIND = Kind("console", (ConsoleGranted, ConsoleOpened, ConsoleClosed, ConsoleRefused, ConsoleRevoked), evolve)

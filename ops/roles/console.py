@@ -1,0 +1,61 @@
+"""The console proxy's process."""
+
+import asyncio
+import ssl
+
+from adapters.console.proxy import ConsoleProxy, ProxySettings, start
+from domain.errors import Invalid
+from handlers.consoles import Doorkeeper, Entitled
+from handlers.liveness import keep_beating
+from ops import notify
+from ops.consoles import consoles
+from ops.listening import listening_socket
+from ops.novnc import web_client
+from ops.roles.api import rest_settings
+from ops.roles.plane import open_plane
+from ops.settings import ConsoleSettings, Settings
+
+
+async def run(settings: Settings, name: str) -> None:
+    """Serve until cancelled."""
+    mine = settings.console
+    web_dir = mine.web_dir
+    if web_dir is None:
+        web_dir = await asyncio.to_thread(web_client, settings.cache)
+    proxy_settings = ProxySettings(
+        web_dir=web_dir,
+        allowed_origins=mine.allowed_origins,
+        max_connections=mine.max_connections,
+    )
+    async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
+        doorkeeper = Doorkeeper(plane.store, consoles(plane), plane.stamp, entitled(settings), name)
+        following = asyncio.Event()
+        group.create_task(doorkeeper.run(following.set))
+        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"console/{name}", {}))
+        await following.wait()
+        server = await start(
+            ConsoleProxy(doorkeeper, proxy_settings), listening_socket(mine.listen, mine.port), _tls(mine)
+        )
+        notify.ready()
+        async with server:
+            await server.serve_forever()
+
+
+def entitled(settings: Settings) -> Entitled:
+    """Whether a user has a role in a project, by the embedded identity of the present configuration."""
+    roles = {user.id: user.roles for user in rest_settings(settings).identity.users if user.enabled}
+
+    def holds(user_id: str | None, project_id: str | None) -> bool:
+        return bool(user_id and project_id and roles.get(user_id, {}).get(project_id))
+
+    return holds
+
+
+def _tls(settings: ConsoleSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None and settings.tls_key is None:
+        return None
+    if settings.tls_certificate is None or settings.tls_key is None:
+        raise Invalid("[console] tls_certificate and tls_key go together.")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context

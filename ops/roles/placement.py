@@ -1,0 +1,122 @@
+"""The Placement API's process: the ledger in memory, fed by the log, and its face on a port of its own."""
+
+import asyncio
+import logging
+from ipaddress import ip_address
+
+import uvicorn
+
+from adapters.rest.identity.directory import Directory
+from adapters.rest.identity.tokens import Tokens
+from adapters.rest.placement.access import Authenticator, ByToken, believe
+from adapters.rest.placement.app import create_app
+from domain.errors import Invalid
+from handlers.ledger_feed import LedgerFeed
+from handlers.liveness import keep_beating
+from handlers.placement import Placement
+from ops import notify
+from ops.listening import listening_socket
+from ops.roles.api import rest_settings
+from ops.roles.plane import Plane, open_plane
+from ops.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 5.0
+"""How long an answer waits for the other processes to know of what was written."""
+SHUTDOWN_SECONDS = 5
+
+
+def names(settings: Settings) -> list[str]:
+    """The names of the Placement processes."""
+    return [f"placement-{number}" for number in range(1, settings.placement.workers + 1)]
+
+
+async def run(settings: Settings, name: str) -> None:
+    """Serve until cancelled. Raises Invalid for a configuration that would let anybody in."""
+    check(settings)
+    async with open_plane(settings, name) as plane:
+        await _serve(plane, name)
+
+
+def check(settings: Settings) -> None:
+    """Raise Invalid if callers would be believed from other machines."""
+    placement = settings.placement
+    if placement.auth == "noauth2" and not _is_loopback(placement.listen):
+        raise Invalid(
+            f'[placement] auth = "noauth2" is for tests: listen must be a loopback address, not {placement.listen}.'
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+async def _serve(plane: Plane, name: str) -> None:
+    settings, clock = plane.settings, plane.stamp.clock
+    feed = LedgerFeed(plane.store, plane.stamp)
+    workers = Workers(plane, feed, name)
+    app = create_app(Placement(feed, workers.settle), _authenticator(plane), plane.stamp.ids, clock)
+    async with asyncio.TaskGroup() as group:
+        background = [
+            group.create_task(feed.run()),
+            group.create_task(keep_beating(plane.liveness, clock, f"placement/{name}", {})),
+            group.create_task(workers.announce()),
+        ]
+        await feed.ready()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        listener = listening_socket(settings.placement.listen, settings.placement.port)
+        notify.ready()
+        await server.serve([listener])
+        for task in background:
+            task.cancel()
+
+
+def _authenticator(plane: Plane) -> Authenticator:
+    if plane.settings.placement.auth == "noauth2":
+        return believe
+    identity = rest_settings(plane.settings).identity
+    return ByToken(Tokens(identity, Directory(identity), plane.stamp.clock))
+
+
+class Workers:
+    """Read-your-writes over all Placement processes: whichever takes the next request knows of this one's write."""
+
+    def __init__(self, plane: Plane, feed: LedgerFeed, name: str) -> None:
+        self._plane = plane
+        self._feed = feed
+        self._name = name
+        self._others = [worker for worker in names(plane.settings) if worker != name]
+
+    async def announce(self) -> None:
+        """Tell the other processes, if there are any, how far this one knows the ledger, until cancelled."""
+        if not self._others:
+            return
+        await self._feed.ready()
+        async for position in self._feed.positions():
+            await self._plane.positions.announce(self._name, self._plane.settings.cell, position)
+
+    async def settle(self, position: int) -> None:
+        """Wait until every other process knows a position; an answer is not held up longer than SETTLE_SECONDS."""
+        if not self._others:
+            return
+        cell = self._plane.settings.cell
+        reached = await asyncio.gather(
+            *(self._plane.positions.reached(other, cell, position, SETTLE_SECONDS) for other in self._others)
+        )
+        for other, in_time in zip(self._others, reached, strict=True):
+            if not in_time:
+                log.warning("%s has not read position %d of %s in time", other, position, cell)

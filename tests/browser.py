@@ -1,0 +1,104 @@
+"""A real Chromium without a window, driven by its DevTools protocol: https://chromedevtools.github.io/devtools-protocol/."""
+
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import websocket
+
+START_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
+# As root Chromium has no sandbox; the other switches keep it from talking to anybody but the page.
+SWITCHES = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0"),
+    *("--disable-extensions", "--remote-allow-origins=*", "--window-size=900,560"),
+)
+
+
+class Browser:
+    """One page."""
+
+    def __init__(self, directory: Path) -> None:
+        self._dir = directory / "chromium"
+        self._numbers = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        program = shutil.which("chromium") or shutil.which("chromium-browser")
+        assert program, "chromium is missing: see ops/system-packages.txt"
+        self._process = subprocess.Popen(
+            [program, *SWITCHES, f"--user-data-dir={self._dir}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        port_file = self._dir / "DevToolsActivePort"
+        self.wait_for(lambda: port_file.exists() and len(port_file.read_text().split()) == 2, START_SECONDS)
+        port, path = port_file.read_text().split()
+        self._socket = websocket.create_connection(f"ws://127.0.0.1:{port}{path}", timeout=ANSWER_SECONDS)
+        self._session: str | None = None
+        pages = self.call("Target.getTargets")["targetInfos"]
+        target = next(page["targetId"] for page in pages if page["type"] == "page")
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait(10)
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._socket.send(json.dumps(message))
+        while True:
+            answer = json.loads(self._socket.recv())
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def open(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+
+    def text(self, element_id: str) -> str:
+        found = self.call(
+            "Runtime.evaluate", expression=f"document.getElementById('{element_id}')?.textContent ?? ''"
+        )
+        return str(found["result"]["value"])
+
+    def type(self, text: str) -> None:
+        """As a user does, key by key; a line feed is the Enter key."""
+        for letter in text:
+            code = {"\n": ("Enter", "Enter", 13), " ": (" ", "Space", 32), "-": ("-", "Minus", 189)}.get(
+                letter, (letter, f"Key{letter.upper()}", ord(letter.upper()))
+            )
+            key = {"key": code[0], "code": code[1], "windowsVirtualKeyCode": code[2]}
+            typed = {} if letter == "\n" else {"text": letter}
+            self.call("Input.dispatchKeyEvent", type="keyDown", **key, **typed)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **key)
+
+    def click(self, x: int, y: int) -> None:
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def screenshot(self) -> bytes:
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def canvas(self) -> str:
+        """What the page's canvas shows, as text to compare."""
+        drawn = "document.querySelector('canvas')?.toDataURL() ?? ''"
+        return str(self.call("Runtime.evaluate", expression=drawn)["result"]["value"])
+
+    @staticmethod
+    def wait_for(condition: Any, seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+            time.sleep(0.1)

@@ -1,0 +1,71 @@
+"""A cell in memory with servers whose histories are told, for what looks at servers from outside."""
+
+import uuid
+from typing import Any
+
+from adapters.mapper import EventMapper
+from adapters.memory.broker import Broker
+from adapters.memory.commands import MemoryCommandBus
+from adapters.memory.store import MemoryEventStore
+from adapters.memory.vault import MemoryVault
+from adapters.system import SystemClock, SystemIds
+from domain.guest import Nic
+from domain.kinds import EVENTS
+from domain.record import Event
+from domain.server import events as e
+from domain.server.state import KIND, Server, aggregate
+from handlers.context import Stamp
+from handlers.ports import Clock
+from handlers.repository import Repository
+from tests.domain.servers import BUILT, DELETE, DELETED, LATER, PLACED, REQUESTED
+
+NIC = Nic(
+    port_id="5a3c1f7e-8a31-4b5e-9f0e-2f1f5f2a7c11",
+    network_id="net-1",
+    network_name="private",
+    mac_address="fa:16:3e:00:00:01",
+    ip_address="10.5.0.5",
+    cidr="10.5.0.0/24",
+    gateway_ip="10.5.0.1",
+    dhcp_ip="10.5.0.2",
+    dns_nameservers=("10.5.0.3",),
+)
+
+
+class Cell:
+    """One cell."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.stamp = Stamp(self.clock, SystemIds())
+        self.broker = Broker(self.clock)
+        self.store = MemoryEventStore(self.broker, "cell1", EventMapper(EVENTS))
+        self.vault = MemoryVault(self.broker, "cell1")
+        self.bus = MemoryCommandBus(self.broker, "cell1")
+        self._servers: Repository[Server] = Repository(KIND, self.store, self.stamp)
+
+    async def tell(self, server_id: str, *events: Event) -> None:
+        """Let these things happen to a server."""
+        for event in events:
+            await self._servers.execute(self.stamp.own_context(), aggregate(server_id), lambda _, e=event: e)
+
+    async def server(self, *, secrets: bytes | None = None, nics: tuple[Nic, ...] = (NIC,), **more: Any) -> str:
+        """An active server; returns its id."""
+        server_id = str(uuid.uuid4())
+        sealed = await self.vault.seal(server_id, secrets) if secrets else None
+        requested = e.ServerRequested(
+            **{field: getattr(REQUESTED, field) for field in ("name", "project_id", "user_id", "flavor")} | more,
+            server_id=server_id,
+            deadline=LATER,
+            secrets=sealed,
+        )
+        placed = e.ServerPlaced(
+            host=PLACED.host, host_id=PLACED.host_id, epoch=1, availability_zone="nova", nics=nics
+        )
+        await self.tell(server_id, requested, placed, BUILT)
+        return server_id
+
+    async def delete(self, server_id: str) -> None:
+        """Delete a server, as the conductor does in the end."""
+        await self.tell(server_id, DELETE, DELETED)
+        await self.vault.destroy(server_id)
