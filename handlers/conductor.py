@@ -68,8 +68,8 @@ class Conductor:
         self._stamp = stamp
         self._unfinished = unfinished
         self._leftovers = leftovers
-        self._open: set[str] = set()
-        """Servers with an action under way, as far as known."""
+        self._open: dict[str, None] = {}
+        """Servers with an action under way, as far as known, the oldest first."""
         self._busy: dict[str, bool] = {}
         """Servers being advanced now; True if they were woken again meanwhile."""
         self._sent: dict[str, tuple[str, float, int]] = {}
@@ -105,7 +105,7 @@ class Conductor:
             except Unavailable as error:
                 log.warning("cannot learn yet what is under way: %s", error)
                 await self._stamp.clock.sleep(RETRY_SECONDS)
-        self._open.update(server_ids)
+        self._open.update(dict.fromkeys(server_ids))
         for server_id in server_ids:
             self.wake(server_id)
         async with aclosing(self._store.follow(position, "server")) as batches:  # type: ignore[type-var]
@@ -119,7 +119,7 @@ class Conductor:
         server_id = recorded.aggregate.id
         state = self._states.advance(recorded)
         if state is None or state.action is not None:
-            self._open.add(server_id)
+            self._open[server_id] = None
             self.wake(server_id)
         else:
             self._close(server_id)
@@ -131,7 +131,7 @@ class Conductor:
                 self.wake(server_id)
 
     def _close(self, server_id: str) -> None:
-        self._open.discard(server_id)
+        self._open.pop(server_id, None)
         self._sent.pop(server_id, None)
 
     async def _attend(self, server_id: str) -> None:
