@@ -30,7 +30,7 @@ from domain.ledger.renaming import renamed_claims, renamed_inventories
 from domain.record import AggregateId, Event, Metadata
 
 
-class Provider(msgspec.Struct, kw_only=True):
+class Provider(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     """A resource provider. ``generation`` counts the changes that Placement counts."""
 
     id: str
@@ -43,6 +43,9 @@ class Provider(msgspec.Struct, kw_only=True):
     traits: tuple[str, ...] = ()
     aggregates: tuple[str, ...] = ()
     children: set[str] = set()
+    touched: int = 0
+    """Counts every change of what is shown of it, taken back or not: what was made from it is fresh if this is as it
+    was."""
     consumers: dict[str, None] = {}
     """Who has claims here, oldest first."""
 
@@ -128,7 +131,9 @@ class Ledger:
 
     def _count(self, claim: Claimed, sign: int) -> None:
         for provider_id, amounts in claim.allocations.items():
-            used = self.providers[provider_id].used
+            provider = self.providers[provider_id]
+            provider.touched += 1
+            used = provider.used
             for resource_class, amount in amounts.items():
                 used[resource_class] = used.get(resource_class, 0) + sign * amount
             self.columns.use(provider_id, amounts, sign)
@@ -190,6 +195,7 @@ class Ledger:
             root_id = parent.root_id
         for member in self.tree(provider.id):
             member.root_id = root_id
+            member.touched += 1
             self.columns.set_root(member.id, root_id)
 
     def _set_inventories(self, change: InventoriesSet) -> Undo:
@@ -205,6 +211,7 @@ class Ledger:
         return undo
 
     def _stock(self, provider: Provider, inventories: dict[str, Inventory]) -> None:
+        provider.touched += 1
         provider.inventories = inventories
         self.columns.set_inventories(provider.id, inventories)
 
@@ -212,11 +219,13 @@ class Ledger:
         provider = self.providers[change.provider_id]
         before = provider.traits
         provider.generation += 1
+        provider.touched += 1
         provider.traits = change.traits
         self.columns.set_traits(provider.id, before, change.traits)
 
         def undo() -> None:
             provider.generation -= 1
+            provider.touched += 1
             provider.traits = before
             self.columns.set_traits(provider.id, change.traits, before)
 
@@ -240,6 +249,7 @@ class Ledger:
         self.resource_classes = {(new_name if known == name else known): None for known in self.resource_classes}
         self.columns.rename(name, new_name)
         for provider in self.providers.values():
+            provider.touched += 1
             provider.inventories = renamed_inventories(provider.inventories, name, new_name)
             if name in provider.used:
                 provider.used[new_name] = provider.used.pop(name)

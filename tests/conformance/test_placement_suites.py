@@ -1,4 +1,4 @@
-"""Placement's own suites, unchanged, against our service: the real one passes 1,124 of them with its default policy."""
+"""Placement's own suites, unchanged, against our service. With its default policy the real one passes 1,124."""
 
 import json
 import subprocess
@@ -24,9 +24,9 @@ def test_every_suite_for_the_default_policy_passes() -> None:
     failed = {
         f"{suite}: {test}": outcome
         for suite, tests in outcomes.items()
-        for test, outcome in tests.items()
+        for test, outcome in tests
         if outcome not in ("passed", "skipped")
     }
     assert failed == {}
-    counts = Counter(outcome for tests in outcomes.values() for outcome in tests.values())
+    counts = Counter(outcome for tests in outcomes.values() for _, outcome in tests)
     assert counts["passed"] >= PASSED, counts

@@ -1,6 +1,10 @@
 """Allocation candidates."""
 
+from collections.abc import Container, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
 
 from adapters.rest.placement import schemas
 from adapters.rest.placement.operation import Call, Operations, Reply
@@ -9,6 +13,9 @@ from domain.candidates import Candidate, Request, search
 from domain.ledger import Ledger, Provider
 
 operations = Operations()
+
+TRAITS_FROM, ALL_CLASSES_FROM, TREE_FROM = 17, 27, 29
+"""The microversions that made the summaries grow."""
 
 
 @operations("GET", "/allocation_candidates", "placement:allocation_candidates:list", first=10)
@@ -43,27 +50,50 @@ def _allocation_request(candidate: Candidate, minor: int) -> dict[str, Any]:
 
 def _summaries(ledger: Ledger, request: Request, found: list[Candidate], minor: int) -> dict[str, Any]:
     used = dict.fromkeys(provider_id for candidate in found for provider_id in candidate.allocations)
-    shown: dict[str, Provider] = {}
+    shown: Iterable[Provider]
     if ledger.nested and request.nested:
-        for root_id in dict.fromkeys(ledger.providers[provider_id].root_id for provider_id in used):
-            shown |= {member.id: member for member in ledger.tree(root_id)}
+        roots = dict.fromkeys(ledger.providers[provider_id].root_id for provider_id in used)
+        shown = (member for root_id in roots for member in ledger.tree(root_id))
     else:
-        shown = {provider_id: ledger.providers[provider_id] for provider_id in used}
+        shown = (ledger.providers[provider_id] for provider_id in used)
+    if minor >= ALL_CLASSES_FROM:
+        summary = _WITH_TREE if minor >= TREE_FROM else _WITHOUT_TREE
+        return {provider.id: summary(provider) for provider in shown}
     classes = {name for group in request.groups.values() for name in group.resources}
-    return {provider_id: _summary(provider, classes, minor) for provider_id, provider in shown.items()}
+    return {provider.id: _summary(provider, classes, minor) for provider in shown}
 
 
-def _summary(provider: Provider, classes: set[str], minor: int) -> dict[str, Any]:
+def _summary(provider: Provider, classes: Container[str], minor: int) -> dict[str, Any]:
     document: dict[str, Any] = {
         "resources": {
             name: {"capacity": inventory.capacity, "used": provider.used.get(name, 0)}
             for name, inventory in provider.inventories.items()
-            if minor >= 27 or name in classes
+            if name in classes
         }
     }
-    if minor >= 17:
+    if minor >= TRAITS_FROM:
         document["traits"] = provider.traits
-    if minor >= 29:
+    if minor >= TREE_FROM:
         document["parent_provider_uuid"] = provider.parent_id
         document["root_provider_uuid"] = provider.root_id
     return document
+
+
+class _Summaries:
+    """Whole summaries, encoded once for as long as their provider does not change: most do not, between two searches
+    over thousands of them."""
+
+    def __init__(self, minor: int) -> None:
+        self._minor = minor
+        self._known: WeakKeyDictionary[Provider, tuple[int, msgspec.Raw]] = WeakKeyDictionary()
+        self._encode = msgspec.json.Encoder().encode
+
+    def __call__(self, provider: Provider) -> msgspec.Raw:
+        known = self._known.get(provider)
+        if known is None or known[0] != provider.touched:
+            raw = msgspec.Raw(self._encode(_summary(provider, provider.inventories, self._minor)))
+            known = self._known[provider] = provider.touched, raw
+        return known[1]
+
+
+_WITHOUT_TREE, _WITH_TREE = _Summaries(ALL_CLASSES_FROM), _Summaries(TREE_FROM)

@@ -16,8 +16,10 @@ from handlers.consoles import Consoles, Doorkeeper
 from handlers.context import Context
 from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, encode, question_decoder
 from ops.listening import listening_socket
+from tests.adapters.console.viewer import Viewer
 from tests.cell import Cell
 from tests.domain.servers import PLACED
+from tests.waiting import until
 
 USER = Context(request_id="req-user", user_id="u", project_id="p")
 
@@ -66,7 +68,7 @@ class Site:
         self.typed = b""
         """What viewers typed, if anybody wants to see it."""
         self.asked: list[ConsoleAddressQuestion] = []
-        self.greeting = ""
+        self._guests = 0
         self.place: ConsoleAddress | None = None
 
     def grants(self, *, seconds: float = 600, single_use: bool = False) -> Consoles:
@@ -78,6 +80,9 @@ class Site:
         await made.start()
         self.proxies.append(made)
         return made
+
+    def entitled(self, user: str | None, project: str | None) -> bool:
+        return (user, project) in self.rights
 
     async def server(self) -> Server:
         return await self.present(await self.cell.server())
@@ -108,12 +113,18 @@ class Site:
         return encode(self.place)
 
     async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._guests += 1
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(1 << 16):
                 self.typed += data
                 writer.write(data)
                 await writer.drain()
         writer.close()
+        self._guests -= 1
+
+    def idle(self) -> bool:
+        """Whether no connection is being served any more."""
+        return not self._guests and not any(proxy.proxy._connections for proxy in self.proxies)
 
 
 def _aggregate(server_id: str) -> "console.AggregateId":
@@ -147,5 +158,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     finally:
         for proxy in made.proxies:
             await proxy.kill()
+        for writer in Viewer.open_now:
+            writer.transport.abort()
+        Viewer.open_now.clear()
+        # A task that is cancelled by the loop's end would be told of as lost.
+        await until(made.idle)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

@@ -21,6 +21,9 @@ class Denied(Exception):
 class Viewer:
     """One connection to a console proxy."""
 
+    open_now: "set[asyncio.StreamWriter]" = set()
+    """Those that nobody has closed: the end of a test does."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
@@ -30,6 +33,7 @@ class Viewer:
     async def connect(cls, port: int, token: str, *, path: str | None = None, **headers: str) -> Self:
         """Open a console; raises Denied."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        cls.open_now.add(writer)
         told = {
             "Host": f"127.0.0.1:{port}",
             "Upgrade": "websocket",
