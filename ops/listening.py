@@ -1,5 +1,6 @@
 """Listening sockets that several processes share."""
 
+import resource
 import socket
 
 from domain.errors import Unavailable
@@ -21,3 +22,9 @@ def listening_socket(address: str, port: int) -> socket.socket:
         raise Unavailable(f"Cannot listen on {address}:{port}: {error.strerror}.") from None
     listener.listen(BACKLOG)
     return listener
+
+
+def allow_many_files() -> None:
+    """Let this process have as many connections as the operator allows, not as few as is usual."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

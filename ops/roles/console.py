@@ -9,7 +9,7 @@ from handlers.consoles import Doorkeeper, Entitled
 from handlers.liveness import keep_beating
 from ops import notify
 from ops.consoles import consoles
-from ops.listening import listening_socket
+from ops.listening import allow_many_files, listening_socket
 from ops.novnc import web_client
 from ops.roles.api import rest_settings
 from ops.roles.plane import open_plane
@@ -19,6 +19,7 @@ from ops.settings import ConsoleSettings, Settings
 async def run(settings: Settings, name: str) -> None:
     """Serve until cancelled."""
     mine = settings.console
+    allow_many_files()
     web_dir = mine.web_dir
     if web_dir is None:
         web_dir = await asyncio.to_thread(web_client, settings.cache)

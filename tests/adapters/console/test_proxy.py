@@ -12,6 +12,7 @@ from adapters.console.websocket import MAX_MESSAGE, POLICY, TOO_BIG
 from domain import console
 from domain.console import ConsoleClosed, ConsoleGranted, ConsoleOpened, ConsoleRefused, ConsoleRevoked
 from domain.server.events import ServerBuilt, ServerPlaced
+from ops.listening import allow_many_files
 from tests.adapters.console.site import USER, Site, nobody_listens, site
 from tests.adapters.console.viewer import CLOSE, PING, Denied, Viewer
 from tests.aio import asynchronous
@@ -128,6 +129,7 @@ async def test_a_grants_death_cuts_its_sessions_within_a_second(tmp_path: Path, 
 
 @asynchronous
 async def test_one_of_a_thousand_redeems_a_token_for_single_use(tmp_path: Path) -> None:
+    allow_many_files()
     async with site(tmp_path) as here:
         proxies = [await here.proxy(f"console-{number}") for number in range(3)]
         token = await here.token(await here.server(), grants=here.grants(single_use=True))
@@ -289,6 +291,7 @@ async def test_requests(tmp_path: Path, sent: bytes, status: int) -> None:
 @asynchronous
 async def test_slow_and_idle_clients_disturb_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "HEAD_SECONDS", 1.0)
+    allow_many_files()
     async with site(tmp_path) as here:
         proxy = await here.proxy(max_connections=1010)
         token = await here.token(await here.server())
