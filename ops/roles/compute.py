@@ -1,6 +1,7 @@
 """The compute agents' processes: one host with libvirt, or many simulated ones."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from uuid import NAMESPACE_DNS, uuid4, uuid5
 from adapters.nats.commands import NatsCommandBus
 from adapters.nats.liveness import NatsLiveness
 from adapters.system import SystemClock, SystemIds
+from domain.errors import HostFailed, Unavailable
 from handlers.agent import Agent
 from handlers.context import Stamp
 from handlers.ports import Hypervisor
@@ -18,7 +20,12 @@ from ops import notify
 from ops.roles.plane import open_connection
 from ops.settings import MetadataSettings, Settings
 
+log = logging.getLogger(__name__)
+
+EVICT_SECONDS = 3600.0
+
 if TYPE_CHECKING:
+    from adapters.libvirt.hypervisor import LibvirtHypervisor
     from adapters.libvirt.metadata_proxy import MetadataUpstream
 
 
@@ -46,9 +53,22 @@ async def run(settings: Settings, name: str) -> None:
         HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password),
     )
     try:
-        await _serve(settings, name, {host: hypervisor}, {host: _host_id(state_dir)})
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_evict_images(hypervisor))
+            await _serve(settings, name, {host: hypervisor}, {host: _host_id(state_dir)})
     finally:
         await hypervisor.close()
+
+
+async def _evict_images(hypervisor: "LibvirtHypervisor") -> None:
+    """Remove the cached images that no guest has used for a day, now and every hour."""
+    while True:
+        try:
+            for image in await hypervisor.evict_images():
+                log.info("image %s is removed from the cache", image)
+        except (HostFailed, Unavailable) as error:
+            log.warning("the image cache could not be looked through: %s", error)
+        await asyncio.sleep(EVICT_SECONDS)
 
 
 async def run_simulated(settings: Settings, name: str) -> None:
