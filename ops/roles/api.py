@@ -2,11 +2,8 @@
 
 import asyncio
 import logging
-import socket
 from datetime import datetime
 from uuid import NAMESPACE_DNS, uuid5
-
-import uvicorn
 
 from adapters.rest.app import create_app
 from adapters.rest.services import ProcessRow, Services
@@ -23,10 +20,10 @@ from handlers.messages import ConsoleLogQuestion, encode
 from handlers.metadata import Passwords
 from handlers.registry import Registry
 from handlers.servers import Servers
-from ops import notify
 from ops.consoles import consoles
 from ops.roles import projector
 from ops.roles.plane import Plane, open_plane
+from ops.roles.serving import serve
 from ops.settings import Settings
 from projections.queries import Queries
 
@@ -34,8 +31,6 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 5.0
 """How long an answer waits for the projection to show what the request has done."""
-SHUTDOWN_SECONDS = 5
-BACKLOG = 1024
 BINARIES = {"conductor": ("nova-conductor", "nova-scheduler")}
 """Nova's names for our roles."""
 
@@ -87,35 +82,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
             group.create_task(workers.announce()),
         ]
         await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready())
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(services),
-                http="httptools",
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            )
-        )
-        listener = _socket(settings)
-        listener.listen(BACKLOG)
-        notify.ready()
-        await server.serve([listener])
-        for task in background:
-            task.cancel()
-
-
-def _socket(settings: Settings) -> socket.socket:
-    """The port is shared by all API processes: the kernel spreads the connections."""
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.api.listen else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        listener.bind((settings.api.listen, settings.api.port))
-    except OSError as error:
-        raise Unavailable(f"Cannot listen on {settings.api.listen}:{settings.api.port}: {error.strerror}.") from None
-    return listener
+        await serve(create_app(services), settings.api.listen, settings.api.port, background)
 
 
 class Workers:

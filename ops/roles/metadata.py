@@ -2,20 +2,15 @@
 
 import asyncio
 
-import uvicorn
-
 from adapters.metadata.pages import Pages
 from adapters.metadata.service import MetadataService
 from adapters.metadata.vendor_data import Target, VendorData
 from domain.errors import Invalid
 from handlers.liveness import keep_beating
 from handlers.metadata import Passwords, ServerFacts
-from ops import notify
-from ops.listening import listening_socket
 from ops.roles.plane import open_plane
+from ops.roles.serving import serve
 from ops.settings import MetadataSettings, Settings
-
-SHUTDOWN_SECONDS = 2
 
 
 async def run(settings: Settings, name: str) -> None:
@@ -31,22 +26,8 @@ async def run(settings: Settings, name: str) -> None:
             group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"metadata/{name}", {})),
         ]
         await facts.ready()
-        server = uvicorn.Server(
-            uvicorn.Config(
-                MetadataService(facts, passwords, Pages(facts, passwords, vendor), secret, plane.stamp),
-                http="httptools",
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            )
-        )
-        listener = listening_socket(mine.listen, mine.port)
-        notify.ready()
-        await server.serve([listener])
-        for task in background:
-            task.cancel()
+        service = MetadataService(facts, passwords, Pages(facts, passwords, vendor), secret, plane.stamp)
+        await serve(service, mine.listen, mine.port, background)
 
 
 def vendor_data(settings: MetadataSettings) -> VendorData:

@@ -4,8 +4,6 @@ import asyncio
 import logging
 from ipaddress import ip_address
 
-import uvicorn
-
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.placement.access import Authenticator, ByToken, believe
@@ -14,17 +12,15 @@ from domain.errors import Invalid
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import keep_beating
 from handlers.placement import Placement
-from ops import notify
-from ops.listening import listening_socket
 from ops.roles.api import rest_settings
 from ops.roles.plane import Plane, open_plane
+from ops.roles.serving import serve
 from ops.settings import Settings
 
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 5.0
 """How long an answer waits for the other processes to know of what was written."""
-SHUTDOWN_SECONDS = 5
 
 
 def names(settings: Settings) -> list[str]:
@@ -67,22 +63,7 @@ async def _serve(plane: Plane, name: str) -> None:
             group.create_task(workers.announce()),
         ]
         await feed.ready()
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            )
-        )
-        listener = listening_socket(settings.placement.listen, settings.placement.port)
-        notify.ready()
-        await server.serve([listener])
-        for task in background:
-            task.cancel()
+        await serve(app, settings.placement.listen, settings.placement.port, background)
 
 
 def _authenticator(plane: Plane) -> Authenticator:
