@@ -19,9 +19,7 @@ CHUNK = 1024 * 1024
 class HttpImageFiles:
     """Downloads with the token of a service user, which it gets from the identity service."""
 
-    def __init__(
-        self, image_url: str, identity_url: str, user: str, password: str, project: str = "service"
-    ) -> None:
+    def __init__(self, image_url: str, identity_url: str, user: str, password: str, project: str = "service") -> None:
         self._image_url = image_url.rstrip("/")
         self._identity_url = identity_url.rstrip("/")
         self._user = user

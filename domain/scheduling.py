@@ -1,6 +1,7 @@
 """The choice of a host: filters, then weighers, then the claim. Pure; runs inside the ledger's decision.
 
-The rules and their names follow Nova's scheduler
+It is the search for allocation candidates, with the scheduler's own order and filters on top. The rules and their
+names follow Nova's scheduler
 (https://docs.openstack.org/nova/latest/admin/scheduling.html).
 """
 
@@ -10,7 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import NoCapacity, Stale
+from domain.candidates import Group, Request, candidates
+from domain.errors import NoCapacity, Refused, Stale
 from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Amounts, Claimed, Ledger
 
 NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
@@ -65,28 +67,31 @@ def place(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> Clai
         return standing
     if standing and standing.epoch > wanted.epoch:
         raise Stale(f"Server {wanted.server_id} was assigned anew meanwhile.")
-    fits = _fits(ledger, wanted.resources)
-    candidates = np.flatnonzero(fits)
-    if len(candidates):
-        weights = _weights(ledger, candidates)
-        best = int(candidates[int(np.argmax(weights))])
-        for row in _best_first(best, candidates, weights):
-            provider_id = ledger.columns.provider_at[row]
-            host = hosts.get(provider_id) if provider_id else None
-            if host and all(passes(host, wanted) for passes in FILTERS.values()):
+    request = Request(groups={"": Group(resources=wanted.resources)})
+    try:
+        for host_id, candidate in candidates(ledger, request, lambda rows: _best_first(ledger, rows)):
+            host = hosts.get(host_id)
+            # What a server is placed on must be among what it takes from.
+            if host and host.id in candidate.allocations and _passes(host, wanted):
+                others = {one: dict(amounts) for one, amounts in candidate.allocations.items() if one != host.id}
                 return Claimed(
                     consumer_id=wanted.server_id,
                     epoch=wanted.epoch,
                     project_id=wanted.project_id,
                     user_id=wanted.user_id,
-                    allocations={host.id: dict(wanted.resources)},
+                    allocations={host.id: dict(candidate.allocations[host.id]), **others},
+                    generation=standing.generation + 1 if standing else 1,
                     request_id=wanted.request_id,
                 )
+    except Refused as refusal:
+        # A resource class that there is not: no host can have it.
+        raise NoCapacity(f"{NO_VALID_HOST} {refusal.message}") from None
     raise explain(ledger, hosts, wanted)
 
 
 def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> NoCapacity:
-    """Why no host can take it: each rule in turn, and how many of the remaining hosts it removed."""
+    """Why no host can take it: each rule in turn, how many of the remaining hosts it removed, and which of those that
+    only lack room lacks least."""
     removed: dict[str, int] = {}
     remaining = list(hosts.values())
     for name, passes in FILTERS.items():
@@ -94,6 +99,7 @@ def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> No
         if len(kept) < len(remaining):
             removed[name] = len(remaining) - len(kept)
         remaining = kept
+    suitable = remaining
     for resource_class, amount in wanted.resources.items():
         fits = ledger.columns.fits(resource_class, amount)
         rows = ledger.columns.row_of
@@ -102,14 +108,33 @@ def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> No
             removed[resource_class] = len(remaining) - len(kept)
         remaining = kept
     story = ", ".join(f"{name} removed {count}" for name, count in removed.items())
-    return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.", removed)
+    nearest = _nearest(ledger, suitable, wanted.resources)
+    return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.{nearest}", removed)
 
 
-def _fits(ledger: Ledger, resources: Amounts) -> NDArray[np.bool_]:
-    fits = np.ones(len(ledger.columns), dtype=np.bool_)
-    for resource_class, amount in resources.items():
-        fits &= ledger.columns.fits(resource_class, amount)
-    return fits
+def _passes(host: HostView, wanted: Wanted) -> bool:
+    return all(passes(host, wanted) for passes in FILTERS.values())
+
+
+def _nearest(ledger: Ledger, hosts: list[HostView], resources: Amounts) -> str:
+    """Of the hosts that only lack room, the one that lacks least, as a share of what is wanted; in words."""
+    misses = []
+    for host in hosts:
+        provider = ledger.providers.get(host.id)
+        if provider is not None:
+            lacking = {
+                name: amount - inventory.capacity + provider.used.get(name, 0)
+                for name, amount in resources.items()
+                if (inventory := provider.inventories.get(name))
+            }
+            lacking |= {name: amount for name, amount in resources.items() if name not in provider.inventories}
+            short = {name: lack for name, lack in lacking.items() if lack > 0}
+            misses.append((sum(lack / resources[name] for name, lack in short.items()), host.name, short))
+    if not misses:
+        return ""
+    _, name, short = min(misses, key=lambda miss: miss[:2])
+    lacks = " and ".join(f"{lack} {resource_class}" for resource_class, lack in short.items())
+    return f" {name} came nearest: it lacks {lacks}." if lacks else ""
 
 
 def _weights(ledger: Ledger, rows: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -123,8 +148,10 @@ def _weights(ledger: Ledger, rows: NDArray[np.intp]) -> NDArray[np.float64]:
     return weights
 
 
-def _best_first(best: int, rows: NDArray[np.intp], weights: NDArray[np.float64]) -> Iterator[int]:
+def _best_first(ledger: Ledger, rows: NDArray[np.intp]) -> Iterator[int]:
     """The best row first; the others are put in order only if it is refused."""
+    weights = _weights(ledger, rows)
+    best = int(rows[int(np.argmax(weights))])
     yield best
     for index in np.argsort(-weights, kind="stable"):
         if rows[index] != best:

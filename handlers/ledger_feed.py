@@ -11,8 +11,8 @@ from handlers.context import Stamp
 from handlers.group_writer import GroupWriter
 from handlers.ports import EventStore, Snapshot
 
-SNAPSHOT_EVERY = 2_000
-"""Events between two snapshots: what a starting process has to read at the most, and then some."""
+SNAPSHOT_EVERY = 20_000
+"""Changes between two snapshots: what a starting process has to read at the most, and then some."""
 
 
 class LedgerFeed:
@@ -22,7 +22,8 @@ class LedgerFeed:
         self._store = store
         self._aggregate = ledger.aggregate(store.cell)
         self._saves = saves_snapshots
-        self._saved_version = 0
+        self._unsaved = 0
+        """Changes since the last snapshot."""
         self._caught_up = asyncio.Event()
         self._news = asyncio.Event()
         self.writer: GroupWriter[Ledger] = GroupWriter(
@@ -39,17 +40,18 @@ class LedgerFeed:
         snapshot = await self._store.load_snapshot(self._aggregate)
         if snapshot:
             self.writer.restore(ledger_snapshot.restore(snapshot.body), snapshot.tail)
-            self._saved_version = snapshot.tail.version
         async with aclosing(self._store.follow(self.writer.tail.position, "ledger")) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 for recorded in batch:
                     await self.writer.advance(recorded)
+                    assert isinstance(recorded.event, LedgerChanged)
+                    self._unsaved += len(recorded.event.changes)
                     if listener:
                         listener(recorded)
                 if not batch:
                     self._caught_up.set()
                 self.tell()
-                if self._saves and self.writer.tail.version - self._saved_version >= SNAPSHOT_EVERY:
+                if self._saves and self._unsaved >= SNAPSHOT_EVERY:
                     await self._save()
 
     async def ready(self) -> None:
@@ -71,4 +73,4 @@ class LedgerFeed:
         async with self.writer.settled() as state:
             tail, body = self.writer.tail, ledger_snapshot.dump(state)
         await self._store.save_snapshot(self._aggregate, Snapshot(tail, body))
-        self._saved_version = tail.version
+        self._unsaved = 0

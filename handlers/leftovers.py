@@ -63,7 +63,9 @@ class Leftovers:
     def _holders(self) -> dict[str, str]:
         """Server ids, with the project where it is known."""
         cell, registry = self._holdings.cell, self._holdings.registry
-        holders = {claim.consumer_id: claim.project_id for claim in self._holdings.ledger.state.claims.values()}
+        claims = self._holdings.ledger.state.claims.values()
+        # Without an epoch it is a claim of somebody else's, made over the Placement API.
+        holders = {claim.consumer_id: claim.project_id for claim in claims if claim.epoch}
         for network in registry.all("network"):
             holders |= {port.server_id: port.project_id for port in network.ports.values() if port.cell == cell}
         for project_id, quota in registry.states("quota"):

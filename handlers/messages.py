@@ -116,8 +116,6 @@ class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     host: str
     port: int
     greeting: str = ""
-    tls: bool = False
-    """Whether the VNC server asks for VeNCrypt."""
 
 
 command_decoder = msgspec.json.Decoder(HostCommand)

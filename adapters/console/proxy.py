@@ -32,6 +32,8 @@ PING_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
 """How long the other end may take to take note of the end."""
 FILE_SECONDS = 60.0
+BACKLOG = 1024
+"""Connections that wait to be taken up. The kernel drops what comes beyond, and the client does not notice."""
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +45,6 @@ class ProxySettings:
     web_dir: Path
     allowed_origins: tuple[str, ...] = ()
     max_connections: int = 2_000
-    upstream_tls: ssl.SSLContext | None = None
-    """For VNC servers that ask for VeNCrypt."""
 
 
 class ConsoleProxy:
@@ -173,4 +173,4 @@ async def _carry(
 
 async def start(proxy: ConsoleProxy, listener: socket.socket, tls: ssl.SSLContext | None = None) -> asyncio.Server:
     """Begin to serve on a listening socket."""
-    return await asyncio.start_server(proxy.serve, sock=listener, ssl=tls, limit=MAX_HEAD)
+    return await asyncio.start_server(proxy.serve, sock=listener, ssl=tls, limit=MAX_HEAD, backlog=BACKLOG)

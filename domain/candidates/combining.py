@@ -120,6 +120,4 @@ class Combining:
         return len(roots) == len(allocations)
 
     def _id(self, row: int) -> str:
-        provider_id = self._ledger.columns.provider_at[row]
-        assert provider_id is not None
-        return provider_id
+        return self._ledger.columns.id_at(row)

@@ -101,11 +101,11 @@ def sharing(ledger: Ledger) -> set[int]:
 def shared_with(ledger: Ledger, row: int) -> set[int]:
     """The roots with whose trees a sharing row shares; its own among them, if it is in any aggregate."""
     columns = ledger.columns
-    provider_id = columns.provider_at[row]
-    assert provider_id is not None
     roots = columns.roots()
     members = {
-        member for aggregate in ledger.providers[provider_id].aggregates for member in columns.in_aggregate(aggregate)
+        member
+        for aggregate in ledger.providers[columns.id_at(row)].aggregates
+        for member in columns.in_aggregate(aggregate)
     }
     return {int(roots[member]) for member in members}
 

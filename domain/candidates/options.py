@@ -56,9 +56,7 @@ class Choices:
         columns, shared = self._ledger.columns, self._shared.get(anchor, [])
         if not self._ledger.nested:
             return [anchor, *shared] if self._rows[anchor] else shared
-        root_id = columns.provider_at[anchor]
-        assert root_id is not None
-        rows = [columns.row_of[member.id] for member in self._ledger.tree(root_id)]
+        rows = [columns.row_of[member.id] for member in self._ledger.tree(columns.id_at(anchor))]
         return [*(row for row in rows if self._rows[row]), *shared]
 
 
@@ -122,9 +120,7 @@ class TreeOptions:
         return all(not names.isdisjoint(traits) for names in self._group.required)
 
     def _traits(self, row: int) -> tuple[str, ...]:
-        provider_id = self._ledger.columns.provider_at[row]
-        assert provider_id is not None
-        return self._ledger.providers[provider_id].traits
+        return self._ledger.providers[self._ledger.columns.id_at(row)].traits
 
 
 def _choices(ledger: Ledger, match: GroupMatch, stocked: Rows) -> Choices:

@@ -1,11 +1,11 @@
 """The list of providers that meet some filters, each by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
 
-from domain.candidates.matching import check_traits
+from domain.candidates.matching import NothingMatches, check_traits
 from domain.errors import Refused
 from domain.ledger.columns import Rows
 from domain.ledger.refusals import bad
@@ -26,13 +26,15 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     not_member_of: frozenset[str] = frozenset()
 
 
-def matching(ledger: Ledger, filters: Filters) -> Iterator[Provider]:
-    """The providers, in the order of their creation. Raises Refused (400) for a class or trait that there is not."""
-    rows = _rows(ledger, filters)
+def matching(ledger: Ledger, filters: Filters) -> list[Provider]:
+    """The providers, in the order of their creation. Raises Refused (400) for a class or trait that there is not,
+    unless nothing is found before it is looked at."""
+    try:
+        rows = _rows(ledger, filters)
+    except NothingMatches:
+        return []
     row_of = ledger.columns.row_of
-    for provider in _candidates(ledger, filters):
-        if rows is None or rows[row_of[provider.id]]:
-            yield provider
+    return [one for one in _candidates(ledger, filters) if rows is None or rows[row_of[one.id]]]
 
 
 def _candidates(ledger: Ledger, filters: Filters) -> Iterator[Provider]:
@@ -43,33 +45,28 @@ def _candidates(ledger: Ledger, filters: Filters) -> Iterator[Provider]:
     elif filters.name:
         provider_id = ledger.ids_by_name.get(filters.name)
         found = iter([ledger.providers[provider_id]] if provider_id else [])
-    elif filters.in_tree:
-        member = ledger.providers.get(filters.in_tree)
-        found = ledger.tree(member.root_id) if member else iter([])
-    return (provider for provider in found if _is(ledger, provider, filters))
-
-
-def _is(ledger: Ledger, provider: Provider, filters: Filters) -> bool:
-    if filters.name and provider.name != filters.name:
-        return False
-    if filters.in_tree:
-        member = ledger.providers.get(filters.in_tree)
-        return member is not None and provider.root_id == member.root_id
-    return True
+    root_id = ledger.providers[filters.in_tree].root_id if filters.in_tree else None
+    return (
+        provider
+        for provider in found
+        if filters.name in (None, "", provider.name) and root_id in (None, provider.root_id)
+    )
 
 
 def _rows(ledger: Ledger, filters: Filters) -> Rows | None:
     """The rows that meet what the columns know; None if nothing of it is asked."""
     columns = ledger.columns
-    try:
-        for names in (*filters.required, filters.forbidden):
-            check_traits(ledger, names)
-    except Refused as refusal:
-        raise bad(f'Invalid trait(s) in "required" parameter: {refusal.message}') from None
-    conditions: list[Rows] = [columns.having_any_trait(names) for names in filters.required]
-    conditions += [columns.in_any_aggregate(aggregates) for aggregates in filters.member_of]
+    if filters.in_tree and filters.in_tree not in ledger.providers:
+        raise NothingMatches
+    conditions: list[Rows] = []
+    if filters.required:
+        _check_traits(ledger, frozenset().union(*filters.required))
+        conditions.append(_some([columns.having_any_trait(names) for names in filters.required]))
     if filters.forbidden:
+        _check_traits(ledger, filters.forbidden)
         conditions.append(~columns.having_any_trait(filters.forbidden))
+    if filters.member_of:
+        conditions.append(_some([columns.in_any_aggregate(aggregates) for aggregates in filters.member_of]))
     if filters.not_member_of:
         conditions.append(~columns.in_any_aggregate(filters.not_member_of))
     for name, amount in filters.resources.items():
@@ -77,3 +74,17 @@ def _rows(ledger: Ledger, filters: Filters) -> Rows | None:
             raise bad(f"Invalid resource class in resources parameter: {class_missing(name)}")
         conditions.append(columns.fits(name, amount))
     return np.logical_and.reduce(conditions) if conditions else None
+
+
+def _some(conditions: list[Rows]) -> Rows:
+    rows: Rows = np.logical_and.reduce(conditions)
+    if not rows.any():
+        raise NothingMatches
+    return rows
+
+
+def _check_traits(ledger: Ledger, names: Iterable[str]) -> None:
+    try:
+        check_traits(ledger, names)
+    except Refused as refusal:
+        raise bad(f'Invalid trait(s) in "required" parameter: {refusal.message}') from None

@@ -4,8 +4,8 @@ The rules are those of https://docs.openstack.org/placement/latest/user/provider
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,58 +17,71 @@ from domain.candidates.request import Candidate, Request
 from domain.ledger.columns import Rows
 from domain.ledger.state import Ledger
 
+Order = Callable[[NDArray[np.intp]], Iterable[int]]
+"""Puts the rows of roots in the order in which their trees are looked at; only as far as it is asked."""
+
 
 def search(ledger: Ledger, request: Request) -> list[Candidate]:
     """The candidates, ``limit`` at most. Raises Refused (400) for a class or trait that there is not."""
+    found = candidates(ledger, request, lambda rows: _emptiest_first(ledger, request, rows))
+    return [candidate for _, candidate in islice(found, request.limit)]
+
+
+def candidates(ledger: Ledger, request: Request, order: Order) -> Iterator[tuple[str, Candidate]]:
+    """Every candidate with the root of the tree that it is for, one after the other as they are asked for. Raises
+    what ``search`` raises."""
     try:
         allowed = anchors(ledger, request)
-        options = {suffix: _options(ledger, request, suffix) for suffix in request.groups}
-        return list(islice(_candidates(ledger, request, options, allowed), request.limit))
+        options = {suffix: _options(ledger, request, suffix, allowed) for suffix in request.groups}
     except NothingMatches:
-        return []
+        return
+    yield from _candidates(ledger, request, options, allowed, order)
 
 
-def _options(ledger: Ledger, request: Request, suffix: str) -> Options:
+def _options(ledger: Ledger, request: Request, suffix: str, allowed: Rows | None) -> Options:
+    """The options of one group. Raises NothingMatches if there are none: then no group after it is looked at."""
     alone = bool(suffix) or not (ledger.nested or sharing(ledger))
     match = GroupMatch(ledger, request.groups[suffix])
-    return SingleOptions(ledger, match) if alone else TreeOptions(ledger, match)
+    options = SingleOptions(ledger, match) if alone else TreeOptions(ledger, match)
+    rows = options.anchors() if allowed is None else options.anchors() & allowed
+    if not any(True for anchor in np.flatnonzero(rows) for _ in options.at(int(anchor))):
+        raise NothingMatches
+    return options
 
 
 def _candidates(
-    ledger: Ledger, request: Request, options: dict[str, Options], allowed: Rows | None
-) -> Iterator[Candidate]:
+    ledger: Ledger, request: Request, options: dict[str, Options], allowed: Rows | None, order: Order
+) -> Iterator[tuple[str, Candidate]]:
     rows = ledger.columns.live() if allowed is None else allowed
     for found in options.values():
         rows = rows & found.anchors()
-    order = _emptiest_first(ledger, request, np.flatnonzero(rows))
+    if not rows.any():
+        return
+    roots = order(np.flatnonzero(rows))
     if list(request.groups) == [""] and isinstance(options[""], SingleOptions):
-        yield from _plain(ledger, request, order)
+        yield from _plain(ledger, request, roots)
         return
     combining = Combining(ledger, request)
-    seen: set[tuple[object, ...]] = set()
-    for chosen in _in_turn(combining.at({suffix: found.at(anchor) for suffix, found in options.items()})
-                           for anchor in order.tolist()):  # fmt: skip
+    seen: set[tuple[Option, ...]] = set()
+    for anchor, chosen in _in_turn(
+        (anchor, combining.at({suffix: found.at(anchor) for suffix, found in options.items()})) for anchor in roots
+    ):
         candidate = combining.candidate(chosen)
-        if candidate is None:
-            continue
-        key = _key(chosen)
-        if key not in seen:
-            # Different anchors can lead to the same candidate, when everything in it is shared.
-            seen.add(key)
-            yield candidate
+        # Different anchors can lead to the same candidate, when everything in it is shared.
+        if candidate is not None and chosen not in seen:
+            seen.add(chosen)
+            yield ledger.columns.id_at(anchor), candidate
 
 
-def _plain(ledger: Ledger, request: Request, order: NDArray[np.int64]) -> Iterator[Candidate]:
+def _plain(ledger: Ledger, request: Request, roots: Iterable[int]) -> Iterator[tuple[str, Candidate]]:
     """One group, and each provider is a world of its own."""
     resources = request.groups[""].resources
-    provider_at = ledger.columns.provider_at
-    for row in order.tolist():
-        provider_id = provider_at[row]
-        assert provider_id is not None
-        yield Candidate({provider_id: resources}, {"": frozenset((provider_id,))})
+    for row in roots:
+        provider_id = ledger.columns.id_at(row)
+        yield provider_id, Candidate({provider_id: resources}, {"": frozenset((provider_id,))})
 
 
-def _emptiest_first(ledger: Ledger, request: Request, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+def _emptiest_first(ledger: Ledger, request: Request, rows: NDArray[np.intp]) -> Iterable[int]:
     """The roots in the order of what is free of the wanted resources, each as a share of its capacity; the caller's
     limit bounds how many are put in order."""
     free = np.zeros(len(rows))
@@ -80,23 +93,25 @@ def _emptiest_first(ledger: Ledger, request: Request, rows: NDArray[np.intp]) ->
         rest = np.ones(len(rows), dtype=np.bool_)
         rest[head] = False
         head = head[np.argsort(-free[head], kind="stable")]
-        return np.concatenate([rows[head], rows[rest]])
-    return rows[np.argsort(-free, kind="stable")]
+        # In practice the head is all that is asked for.
+        return chain(rows[head].tolist(), map(int, rows[rest]))
+    order: list[int] = rows[np.argsort(-free, kind="stable")].tolist()
+    return order
 
 
-def _in_turn(sources: Iterable[Iterator[tuple[Option, ...]]]) -> Iterator[tuple[Option, ...]]:
+Source = tuple[int, Iterator[tuple[Option, ...]]]
+"""An anchor and what it leads to."""
+
+
+def _in_turn(sources: Iterable[Source]) -> Iterator[tuple[int, tuple[Option, ...]]]:
     """One of each source, as long as there are new ones; then one more of each, and so on."""
-    waiting: deque[Iterator[tuple[Option, ...]]] = deque()
-    for source in sources:
+    waiting: deque[Source] = deque()
+    for anchor, source in sources:
         for first in islice(source, 1):
-            waiting.append(source)
-            yield first
+            waiting.append((anchor, source))
+            yield anchor, first
     while waiting:
-        source = waiting.popleft()
+        anchor, source = waiting.popleft()
         for following in islice(source, 1):
-            waiting.append(source)
-            yield following
-
-
-def _key(chosen: tuple[Option, ...]) -> tuple[object, ...]:
-    return tuple((option.resources, option.rows) for option in chosen)
+            waiting.append((anchor, source))
+            yield anchor, following

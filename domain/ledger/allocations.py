@@ -139,7 +139,8 @@ def _check_room(ledger: Ledger, wanted: Sequence[Wanted], inventories: Inventori
 
 
 def _check_stocked(ledger: Ledger, wanted: Sequence[Wanted], inventories: Inventories) -> None:
-    classes = {name for one in wanted for amounts in one.allocations.values() for name in amounts}
+    """Raise Refused if a provider has nothing of any class that the request touches, what it ends included."""
+    classes = {name for one in wanted for amounts in _touched(ledger, one).values() for name in amounts}
     empty = [
         provider_id
         for provider_id in dict.fromkeys(provider_id for one in wanted for provider_id in one.allocations)
@@ -147,6 +148,11 @@ def _check_stocked(ledger: Ledger, wanted: Sequence[Wanted], inventories: Invent
     ]
     if empty:
         raise _no_inventory(", ".join(in_order(classes)), ", ".join(empty))
+
+
+def _touched(ledger: Ledger, wanted: Wanted) -> dict[str, dict[str, int]]:
+    standing = ledger.claims.get(wanted.consumer_id)
+    return wanted.allocations or (standing.allocations if standing else {})
 
 
 def _no_inventory(resource_class: str, provider_id: str) -> Refused:

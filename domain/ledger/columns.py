@@ -146,6 +146,12 @@ class Columns:
         column = self._columns.get(resource_class)
         return column is not None and bool(column.max_unit.any())
 
+    def id_at(self, row: int) -> str:
+        """The provider of a row, which must be one's."""
+        provider_id = self.provider_at[row]
+        assert provider_id is not None
+        return provider_id
+
     def live(self) -> Rows:
         """The rows that are a provider's."""
         live = np.ones(len(self), dtype=np.bool_)

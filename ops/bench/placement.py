@@ -226,7 +226,10 @@ async def load(settings: Settings, changes: Iterator[LedgerChange]) -> None:
 async def _known(port: int, last: str) -> None:
     """Wait until the last provider is known."""
     client = Client("127.0.0.1", port, dict(HEADERS))
-    while (await client.request("GET", f"/resource_providers/{last}")).status != 200:
+    while True:
+        answer = await client.request("GET", f"/resource_providers/{last}")
+        if answer.status == 200:
+            break
         await asyncio.sleep(0.05)
     client.close()
 

@@ -29,6 +29,7 @@ ANSWER_TIMEOUT = 5.0
 
 PACKAGE_OF = {
     "dnsmasq": "dnsmasq-base",
+    "genisoimage": "genisoimage",
     "ip": "iproute2",
     "libvirtd": "libvirt-daemon-system",
     "qemu-img": "qemu-utils",

@@ -32,7 +32,7 @@ LABEL full
 FILES = {
     "etc/fstab": "LABEL=root / ext4 errors=remount-ro 0 1\n",
     "etc/hostname": "full\n",
-    "etc/cloud/cloud.cfg.d/90_lightcurve.cfg": "datasource_list: [OpenStack, ConfigDrive, None]\n",
+    "etc/cloud/cloud.cfg.d/90_lightcurve.cfg": "datasource_list: [ConfigDrive, OpenStack, None]\n",
 }
 FORGOTTEN = ("etc/machine-id", "var/lib/dbus/machine-id", "etc/ssh/ssh_host_*", "var/cache/apt/archives/*.deb",
              "var/lib/apt/lists/*", "usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*")  # fmt: skip
@@ -62,7 +62,7 @@ def full_image(cache: Path) -> Path:
 
 
 def _build(target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-full-") as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-full-") as scratch:
         work = Path(scratch)
         root = work / "root"
         include = f"--include={','.join(PACKAGES)}"

@@ -81,6 +81,9 @@ class Workers:
         self._feed = feed
         self._name = name
         self._others = [worker for worker in names(plane.settings) if worker != name]
+        self._absent: dict[str, int] = {}
+        """Processes that were waited for in vain, and for which position: until they have got there, nobody waits for
+        them again."""
 
     async def announce(self) -> None:
         """Tell the other processes, if there are any, how far this one knows the ledger, until cancelled."""
@@ -91,13 +94,17 @@ class Workers:
             await self._plane.positions.announce(self._name, self._plane.settings.cell, position)
 
     async def settle(self, position: int) -> None:
-        """Wait until every other process knows a position; an answer is not held up longer than SETTLE_SECONDS."""
-        if not self._others:
-            return
-        cell = self._plane.settings.cell
-        reached = await asyncio.gather(
-            *(self._plane.positions.reached(other, cell, position, SETTLE_SECONDS) for other in self._others)
-        )
-        for other, in_time in zip(self._others, reached, strict=True):
-            if not in_time:
-                log.warning("%s has not read position %d of %s in time", other, position, cell)
+        """Wait until every other process knows a position; an answer is not held up longer than SETTLE_SECONDS, and
+        only the first ones by a process that is gone."""
+        await asyncio.gather(*(self._wait_for(other, position) for other in self._others))
+
+    async def _wait_for(self, other: str, position: int) -> None:
+        cell, reached = self._plane.settings.cell, self._plane.positions.reached
+        absent_since = self._absent.get(other)
+        if absent_since is not None:
+            if not await reached(other, cell, absent_since, 0):
+                return
+            self._absent.pop(other, None)
+        if not await reached(other, cell, position, SETTLE_SECONDS):
+            self._absent.setdefault(other, position)
+            log.warning("%s has not read position %d of %s in time", other, position, cell)

@@ -57,6 +57,7 @@ async def test_a_guest_that_is_not_here(host: Host) -> None:
         for attempt in (
             agent.start(absent),
             agent.stop(absent, 0),
+            agent.console(absent, "vnc"),
             agent.reboot(absent, hard=True, timeout=0),
             agent.console_log(absent, None),
         ):

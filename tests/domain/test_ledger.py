@@ -76,7 +76,7 @@ def test_why_no_host_was_found() -> None:
     assert refusal.value.removed == {"host_enabled": 1, "host_up": 1, "VCPU": 1}
     assert refusal.value.message == (
         "No valid host was found. There are not enough hosts available. "
-        "Of 3 hosts, host_enabled removed 1, host_up removed 1, VCPU removed 1."
+        "Of 3 hosts, host_enabled removed 1, host_up removed 1, VCPU removed 1. h3 came nearest: it lacks 1 VCPU."
     )
 
 

@@ -44,7 +44,10 @@ def in_namespace(namespace: str, *words: str, check: bool = True) -> str:
 
 
 def story(stack: LiveStack, server: str) -> str:
-    return stack.lightcurve("log", server, "--bodies").stdout
+    """Everything that the log says of the server, with the events' bodies."""
+    done = stack.lightcurve("log", server, "--bodies", check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def remote_console(stack: LiveStack, server: str, kind: str) -> str:

@@ -1,0 +1,116 @@
+"""Serial ports and screens, offered on TCP; a pair of pseudo-terminals stands for QEMU."""
+
+import asyncio
+import os
+import tty
+from collections.abc import Iterator
+
+import pytest
+
+from adapters.libvirt import screens
+from adapters.libvirt.screens import SerialPorts, graphics_address
+from domain.errors import HostFailed
+from handlers.messages import ConsoleAddress
+from tests.aio import asynchronous
+from tests.waiting import until
+
+
+class Guest:
+    """The guest's end of a serial port, and the domain that has it."""
+
+    def __init__(self) -> None:
+        self.end, self._ours = os.openpty()
+        tty.setraw(self._ours)
+        path = os.ttyname(self._ours)
+        self.document = f"<domain><devices><serial type='pty'><source path='{path}'/></serial></devices></domain>"
+        self.is_open = True
+
+    def close(self) -> None:
+        if self.is_open:
+            os.close(self.end)
+            os.close(self._ours)
+            self.is_open = False
+
+
+@pytest.fixture
+def guest() -> Iterator[Guest]:
+    made = Guest()
+    yield made
+    made.close()
+
+
+async def call(place: ConsoleAddress | None, greeting: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    assert place
+    reader, writer = await asyncio.open_connection(place.host, place.port)
+    writer.write(greeting.encode())
+    return reader, writer
+
+
+@asynchronous
+async def test_a_serial_port_carries_both_ways(guest: Guest) -> None:
+    ports = SerialPorts()
+    place = await ports.offer(guest.document, "127.0.0.1")
+    assert place
+    reader, writer = await call(place, place.greeting)
+    writer.write(b"typed\n")
+    assert await asyncio.to_thread(os.read, guest.end, 100) == b"typed\n"
+    os.write(guest.end, b"\x00printed\xff")
+    assert await reader.readexactly(9) == b"\x00printed\xff"
+    with pytest.raises(OSError, match=r"."):
+        await asyncio.open_connection(place.host, place.port)
+    writer.close()
+    await until(lambda: not ports._tasks)
+
+
+@asynchronous
+async def test_who_does_not_know_the_greeting_is_not_let_in(guest: Guest) -> None:
+    ports = SerialPorts()
+    place = await ports.offer(guest.document, "127.0.0.1")
+    assert place
+    reader, writer = await call(place, "x" * len(place.greeting) + "typed")
+    assert await reader.read() == b""
+    writer.close()
+    reader, writer = await call(place, place.greeting)
+    os.write(guest.end, b"hello")
+    assert await reader.readexactly(5) == b"hello"
+    writer.close()
+    await until(lambda: not ports._tasks)
+
+
+@asynchronous
+async def test_the_guests_end_ends_the_session(guest: Guest) -> None:
+    ports = SerialPorts()
+    place = await ports.offer(guest.document, "127.0.0.1")
+    assert place
+    reader, writer = await call(place, place.greeting)
+    os.write(guest.end, b"bye")
+    assert await reader.readexactly(3) == b"bye"
+    guest.close()
+    assert await reader.read() == b""
+    writer.close()
+    await until(lambda: not ports._tasks)
+
+
+@asynchronous
+async def test_an_offer_that_nobody_takes_ends(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screens, "OFFER_SECONDS", 0.05)
+    ports = SerialPorts()
+    assert await ports.offer(guest.document, "127.0.0.1")
+    await until(lambda: not ports._tasks)
+
+
+@asynchronous
+async def test_domains_without_a_port() -> None:
+    assert await SerialPorts().offer("<domain/>", "127.0.0.1") is None
+    off = "<domain><devices><serial type='pty'/></devices></domain>"
+    assert await SerialPorts().offer(off, "127.0.0.1") is None
+    gone = off.replace("<serial type='pty'/>", "<serial type='pty'><source path='/dev/pts/none'/></serial>")
+    with pytest.raises(HostFailed, match="serial port"):
+        await SerialPorts().offer(gone, "127.0.0.1")
+
+
+def test_a_screens_address() -> None:
+    screen = "<domain><devices><graphics type='vnc' port='5901' listen='10.0.0.1'/></devices></domain>"
+    assert graphics_address(screen, "vnc") == ConsoleAddress(host="10.0.0.1", port=5901)
+    assert graphics_address(screen, "spice") is None
+    assert graphics_address(screen.replace("5901", "-1"), "vnc") is None

@@ -1,0 +1,131 @@
+"""Remote consoles, console tokens and posted passwords, as Nova's API has them."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from domain import console
+from handlers.context import Context
+from tests.adapters.rest.conftest import MakeWorld
+from tests.adapters.rest.world import World, new_server
+from tests.aio import asynchronous
+
+SERVERS = "/compute/v2.1/servers"
+NOVNC = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+
+
+async def active(here: World) -> str:
+    amy = await here.client("amy")
+    answer = await amy.post(SERVERS, new_server())
+    assert answer.status == 202, answer
+    server_id: str = answer.body["server"]["id"]
+    await here.advance(server_id)
+    return server_id
+
+
+@asynchronous
+async def test_a_screens_url(cloud: MakeWorld) -> None:
+    async with cloud() as here:
+        server = await active(here)
+        amy = await here.client("amy", "2.6")
+        answer = await amy.post(f"{SERVERS}/{server}/remote-consoles", NOVNC)
+        assert answer.status == 200
+        made = answer.body["remote_console"]
+        assert (made["protocol"], made["type"]) == ("vnc", "novnc")
+        url = urlsplit(made["url"])
+        assert f"{url.scheme}://{url.netloc}{url.path}" == "http://consoles.test:6080/vnc_lite.html"
+        (path,) = parse_qs(url.query)["path"]
+        token = path.removeprefix("?token=")
+        assert len(token) == 32
+        held, _ = await here.services.consoles.redeemable(token)
+        assert held.server_id == server
+        assert token not in repr(await here.store.load(console.aggregate(console.token_id(token))))
+        serial = {"remote_console": {"protocol": "serial", "type": "serial"}}
+        answer = await amy.post(f"{SERVERS}/{server}/remote-consoles", serial)
+        assert answer.body["remote_console"]["url"].startswith("ws://consoles.test:6080/?token=")
+
+
+@pytest.mark.parametrize(
+    ("microversion", "protocol", "kind", "status"),
+    [
+        ("2.5", "vnc", "novnc", 404),
+        ("2.6", "vnc", "serial", 400),
+        ("2.6", "vnc", "nonsense", 400),
+        ("2.6", "mks", "webmks", 400),
+        ("2.8", "mks", "webmks", 400),
+        ("2.6", "spice", "spice-html5", 400),
+        ("2.98", "spice", "spice-direct", 400),
+        ("2.99", "spice", "spice-direct", 400),
+        ("2.6", "rdp", "rdp-html5", 400),
+    ],
+)
+@asynchronous
+async def test_consoles_that_are_not_to_be_had(
+    cloud: MakeWorld, microversion: str, protocol: str, kind: str, status: int
+) -> None:
+    async with cloud() as here:
+        server = await active(here)
+        amy = await here.client("amy", microversion)
+        wanted = {"remote_console": {"protocol": protocol, "type": kind}}
+        assert (await amy.post(f"{SERVERS}/{server}/remote-consoles", wanted)).status == status
+
+
+@asynchronous
+async def test_the_old_actions(cloud: MakeWorld) -> None:
+    async with cloud() as here:
+        server = await active(here)
+        old = await here.client("amy", "2.1")
+        answer = await old.post(f"{SERVERS}/{server}/action", {"os-getVNCConsole": {"type": "novnc"}})
+        assert answer.status == 200
+        assert answer.body["console"]["type"] == "novnc"
+        assert "vnc_lite.html?path=%3Ftoken%3D" in answer.body["console"]["url"]
+        answer = await old.post(f"{SERVERS}/{server}/action", {"os-getSerialConsole": {"type": "serial"}})
+        assert answer.body["console"]["url"].startswith("ws://")
+        answer = await old.post(f"{SERVERS}/{server}/action", {"os-getSPICEConsole": {"type": "spice-html5"}})
+        assert answer.status == 400
+        new = await here.client("amy", "2.6")
+        answer = await new.post(f"{SERVERS}/{server}/action", {"os-getVNCConsole": {"type": "novnc"}})
+        assert answer.status in (400, 404)
+
+
+@asynchronous
+async def test_who_may(cloud: MakeWorld) -> None:
+    async with cloud() as here:
+        server = await active(here)
+        path = f"{SERVERS}/{server}/remote-consoles"
+        assert (await (await here.client("rob")).post(path, NOVNC)).status == 403
+        assert (await (await here.client("eve")).post(path, NOVNC)).status == 404
+        assert (await (await here.client("root")).post(path, NOVNC)).status == 200
+        amy = await here.client("amy")
+        unplaced = (await amy.post(SERVERS, new_server())).body["server"]["id"]
+        assert (await amy.post(f"{SERVERS}/{unplaced}/remote-consoles", NOVNC)).status == 409
+
+
+@asynchronous
+async def test_tokens_are_for_administrators(cloud: MakeWorld) -> None:
+    async with cloud() as here:
+        path = "/compute/v2.1/os-console-auth-tokens/forged"
+        assert (await (await here.client("amy")).get(path)).status == 403
+        root = await here.client("root")
+        assert (await root.get(path)).status == 404
+        server = await active(here)
+        url = (await root.post(f"{SERVERS}/{server}/remote-consoles", NOVNC)).body["remote_console"]["url"]
+        known = f"/compute/v2.1/os-console-auth-tokens/{url.rpartition('%3D')[2]}"
+        assert (await root.at("2.30").get(known)).status == 401
+        # Nobody answers for the host here.
+        assert (await root.get(known)).status == 503
+
+
+@asynchronous
+async def test_the_posted_password(cloud: MakeWorld) -> None:
+    async with cloud() as here:
+        server = await active(here)
+        amy = await here.client("amy")
+        path = f"{SERVERS}/{server}/os-server-password"
+        assert (await amy.get(path)).body == {"password": ""}
+        await here.services.passwords.post(Context(request_id="req-guest"), server, "encrypted==")
+        assert (await amy.get(path)).body == {"password": "encrypted=="}
+        assert (await (await here.client("eve")).get(path)).status == 404
+        assert (await amy.delete(path)).status == 204
+        assert (await amy.delete(path)).status == 204
+        assert (await amy.get(path)).body == {"password": ""}

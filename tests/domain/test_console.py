@@ -1,0 +1,82 @@
+"""Which grant opens what, until when."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+
+from domain import console
+from domain.console import ConsoleGrant, ConsoleOpened, ConsoleRefused, ConsoleRevoked
+from domain.errors import Refused
+from domain.record import Event
+from domain.server.state import Server
+from tests.domain.servers import NOW, given, meta
+
+LIFE = timedelta(minutes=10)
+
+
+def server(name: str = "active") -> Server:
+    found = given(name)
+    assert found
+    return found
+
+
+def held(*events: Event, single_use: bool = False) -> ConsoleGrant:
+    event: Event = console.grant(
+        server(), "novnc", user_id="u", project_id="p", now=NOW, life=LIFE, single_use=single_use
+    )
+    state: ConsoleGrant | None = None
+    for each in (event, *events):
+        state = console.evolve(state, each, meta())
+    assert state
+    return state
+
+
+OPENED = ConsoleOpened(server_id="s", session_id="1", address="a")
+REVOKED = ConsoleRevoked(server_id="s")
+
+
+def code(held: ConsoleGrant | None, present: Server | None, now: datetime = NOW) -> str | None:
+    try:
+        console.check_opening(held, present, now)
+    except Refused as refusal:
+        return refusal.code
+    return None
+
+
+def test_what_opens() -> None:
+    assert code(held(), server()) is None
+    assert code(held(OPENED), server()) is None
+    assert code(held(single_use=True), server()) is None
+    assert code(held(), server("stopped")) is None
+
+
+def test_what_does_not() -> None:
+    replace = msgspec.structs.replace
+    assert code(None, server()) == "console.unknown"
+    assert code(held(), server(), NOW + LIFE) == "console.expired"
+    assert code(held(REVOKED), server()) == "console.revoked"
+    assert code(held(OPENED, single_use=True), server()) == "console.used"
+    assert code(held(), None) == "console.server_gone"
+    assert code(held(), server("deleting")) == "console.server_gone"
+    assert code(held(), server("deleted")) == "console.server_gone"
+    assert code(held(), replace(server(), epoch=2)) == "console.server_moved"
+    assert code(held(), replace(server(), host=None)) == "console.server_moved"
+    assert code(held(), replace(server(), launched_at=NOW + LIFE)) == "console.server_rebuilt"
+
+
+@pytest.mark.parametrize("name", ["requested", "spawning", "failed", "deleted"])
+def test_a_server_without_a_screen(name: str) -> None:
+    with pytest.raises(Refused, match="is not ready") as refusal:
+        console.grant(server(name), "novnc", user_id="u", project_id="p", now=NOW, life=LIFE, single_use=False)
+    assert refusal.value.status == 409
+
+
+def test_refusals_and_revocation_are_bounded() -> None:
+    refused = ConsoleRefused(server_id="s", code="c", address="a")
+    assert console.refuse(None, "c", "a") is None
+    assert console.refuse(held(), "c", "a") is not None
+    assert console.refuse(held(*[refused] * console.MAX_REFUSALS), "c", "a") is None
+    assert console.revoke(held()) is not None
+    assert console.revoke(held(REVOKED)) is None
+    assert console.revoke(None) is None
