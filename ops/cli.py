@@ -70,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     holdings = commands.add_parser("holdings", help="what servers hold: claims, ports, quota, as JSON from the log")
     holdings.set_defaults(command=_holdings)
 
+    placement = commands.add_parser("placement", help="the ledger of resources")
+    checks = placement.add_subparsers(required=True, metavar="COMMAND")
+    check = checks.add_parser("check", help="prove the ledger's promises on the live system")
+    check.set_defaults(command=_placement_check)
+
     run = commands.add_parser("run", help="run one role in the foreground, as a service manager does")
     run.add_argument("role", choices=ROLES)
     run.add_argument("--name", help="of this process; default: the role")
@@ -273,6 +278,12 @@ def _holdings(arguments: argparse.Namespace) -> None:
     from ops.holdings import show
 
     asyncio.run(show(load(arguments.state_dir / "lightcurve.toml")))
+
+
+def _placement_check(arguments: argparse.Namespace) -> None:
+    from ops.placement_check import check
+
+    asyncio.run(check(load(arguments.state_dir / "lightcurve.toml")))
 
 
 def _rebuild(arguments: argparse.Namespace) -> None:

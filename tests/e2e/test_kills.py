@@ -51,6 +51,7 @@ def assert_nothing_left(stack: LiveStack, server_ids: list[str]) -> None:
     instances = stack.directory / "compute" / "instances"
     wait_until(lambda: not instances.exists() or not list(instances.iterdir()), 30, "no disk is left")
     assert stack.call("GET", "/network/v2.0/ports").json()["ports"] == []
+    assert "The ledger is sound" in stack.lightcurve("placement", "check").stdout
     held = json.loads(stack.lightcurve("holdings").stdout)
     assert held == {"claims": {}, "imbalances": [], "ports": {}, "reservations": {}}
 
