@@ -1,5 +1,6 @@
 """Programs that we are measured and compared with, each in an environment of its own under ``.venv-oracles``."""
 
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -16,6 +17,15 @@ def environment(name: str) -> Path:
     there yet. Raises Unavailable, with what pip says, if it cannot be made."""
     lock = LOCKS / f"{name}.lock"
     directory = ROOT / name
+    ROOT.mkdir(exist_ok=True)
+    with (ROOT / f"{name}.busy").open("w") as busy:
+        # Several test processes may want it at once: one makes it, the others wait.
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        _ensure(name, lock, directory)
+    return directory / "bin"
+
+
+def _ensure(name: str, lock: Path, directory: Path) -> None:
     stamp = directory / "installed.sha256"
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
     if not (stamp.exists() and stamp.read_text() == wanted):
@@ -27,4 +37,3 @@ def environment(name: str) -> Path:
         if done.returncode:
             raise Unavailable(f"The oracle {name} cannot be installed: {done.stderr.strip()[-800:]}")
         stamp.write_text(wanted)
-    return directory / "bin"
