@@ -30,7 +30,7 @@ class Browser:
 
     def __enter__(self) -> Self:
         program = shutil.which("chromium") or shutil.which("chromium-browser")
-        assert program, "chromium is missing: see ops/system-packages.txt"
+        assert program, "chromium is missing: see ops/test-packages.txt"
         self._process = subprocess.Popen(
             [program, *SWITCHES, f"--user-data-dir={self._dir}", "about:blank"],
             stdout=subprocess.DEVNULL,
