@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.candidates import Group, Request, candidates
+from domain.candidates import Group, Request, candidates, nearest
 from domain.errors import NoCapacity, Refused, Stale
-from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Amounts, Claimed, Ledger
+from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Claimed, Ledger
 
 NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
 
@@ -108,33 +108,13 @@ def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> No
             removed[resource_class] = len(remaining) - len(kept)
         remaining = kept
     story = ", ".join(f"{name} removed {count}" for name, count in removed.items())
-    nearest = _nearest(ledger, suitable, wanted.resources)
-    return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.{nearest}", removed)
+    miss = nearest(ledger, (host.id for host in suitable if host.id in ledger.providers), wanted.resources)
+    words = f" {miss}" if miss else ""
+    return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.{words}", removed)
 
 
 def _passes(host: HostView, wanted: Wanted) -> bool:
     return all(passes(host, wanted) for passes in FILTERS.values())
-
-
-def _nearest(ledger: Ledger, hosts: list[HostView], resources: Amounts) -> str:
-    """Of the hosts that only lack room, the one that lacks least, as a share of what is wanted; in words."""
-    misses = []
-    for host in hosts:
-        provider = ledger.providers.get(host.id)
-        if provider is not None:
-            lacking = {
-                name: amount - inventory.capacity + provider.used.get(name, 0)
-                for name, amount in resources.items()
-                if (inventory := provider.inventories.get(name))
-            }
-            lacking |= {name: amount for name, amount in resources.items() if name not in provider.inventories}
-            short = {name: lack for name, lack in lacking.items() if lack > 0}
-            misses.append((sum(lack / resources[name] for name, lack in short.items()), host.name, short))
-    if not misses:
-        return ""
-    _, name, short = min(misses, key=lambda miss: miss[:2])
-    lacks = " and ".join(f"{lack} {resource_class}" for resource_class, lack in short.items())
-    return f" {name} came nearest: it lacks {lacks}." if lacks else ""
 
 
 def _weights(ledger: Ledger, rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -75,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     check = checks.add_parser("check", help="prove the ledger's promises on the live system")
     check.set_defaults(command=_placement_check)
 
+    revoke = commands.add_parser("revoke-consoles", help="make a server's console tokens void, and end its sessions")
+    revoke.add_argument("server", help="name or id")
+    revoke.set_defaults(command=_revoke_consoles)
+
     run = commands.add_parser("run", help="run one role in the foreground, as a service manager does")
     run.add_argument("role", choices=ROLES)
     run.add_argument("--name", help="of this process; default: the role")
@@ -284,6 +288,13 @@ def _placement_check(arguments: argparse.Namespace) -> None:
     from ops.placement_check import check
 
     asyncio.run(check(load(arguments.state_dir / "lightcurve.toml")))
+
+
+def _revoke_consoles(arguments: argparse.Namespace) -> None:
+    from ops.revoke_consoles import revoke
+
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    print(f"{asyncio.run(revoke(settings, arguments.server))} console tokens are revoked.")
 
 
 def _rebuild(arguments: argparse.Namespace) -> None:

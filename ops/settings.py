@@ -47,6 +47,12 @@ class PlacementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     auth: Literal["tokens", "noauth2"] = "tokens"
     """``noauth2`` believes whatever a caller says of itself: for tests, and only on a loopback address."""
+    policy_file: Path | None = None
+    """Rules that go before the default ones: a flat policy.yaml."""
+    enforce_new_defaults: bool = True
+    """False: administrators may do everything, reshaping included."""
+    allowed_origins: tuple[str, ...] = ()
+    """Of web pages that may call it."""
 
 
 class UserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +133,10 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     """PEM; without them TLS ends before the proxy, or nowhere."""
+    vencrypt_ca: Path | None = None
+    vencrypt_certificate: Path | None = None
+    vencrypt_key: Path | None = None
+    """PEM; with all three, hypervisors must speak VeNCrypt (libvirt: ``vnc_tls``, ``vnc_tls_x509_verify``)."""
 
 
 class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from adapters.console import vencrypt
 from adapters.console.requests import (
     MAX_HEAD,
     Request,
@@ -22,6 +23,7 @@ from adapters.console.requests import (
     read_request,
 )
 from adapters.console.websocket import CHUNK, NORMAL, POLICY, TRY_LATER, WebSocketStream
+from domain.console import PROTOCOL_OF, VNC
 from domain.errors import LightcurveError, Refused, Unavailable
 from handlers.consoles import Doorkeeper, Session
 from handlers.context import current_request
@@ -45,6 +47,8 @@ class ProxySettings:
     web_dir: Path
     allowed_origins: tuple[str, ...] = ()
     max_connections: int = 2_000
+    vencrypt: ssl.SSLContext | None = None
+    """With it, screens are carried from their hosts by TLS or not at all."""
 
 
 class ConsoleProxy:
@@ -110,10 +114,15 @@ class ConsoleProxy:
             log.info("console session %s of server %s opened from %s", admission.session_id, admission.server_id,
                      address)  # fmt: skip
             guest_reader, guest_writer = await _connect(admission.place)
+            tls = self._settings.vencrypt if PROTOCOL_OF[admission.console_type] == VNC else None
             self.sessions += 1
             try:
+                if tls:
+                    await vencrypt.secure(guest_reader, guest_writer, tls, admission.place.host)
                 viewer = WebSocketStream(reader, writer)
                 viewer.accept(request.headers)
+                if tls:
+                    guest_writer.write(await vencrypt.welcome(viewer))
                 await _carry(session, viewer, guest_reader, guest_writer)
             finally:
                 self.sessions -= 1

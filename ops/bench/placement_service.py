@@ -22,7 +22,7 @@ START_SECONDS = 30.0
 class PlacementService:
     """The processes, each of which can be killed and started again. Callers are believed whatever they say."""
 
-    def __init__(self, directory: Path, workers: int) -> None:
+    def __init__(self, directory: Path, workers: int, more: str) -> None:
         self.directory = directory
         self.nats = EmbeddedNats(directory / "nats", free_port())
         self._nats_process = NatsProcess(self.nats)
@@ -30,6 +30,7 @@ class PlacementService:
         self.url = f"http://127.0.0.1:{self.port}"
         self.config_file = directory / "lightcurve.toml"
         self._workers = workers
+        self._more = more
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -51,7 +52,7 @@ class PlacementService:
             f"state_dir = {json.dumps(str(self.directory))}\n"
             f'[nats]\nurl = "{self.nats.url}"\nuser = "{CONTROL}"\npassword_file = {json.dumps(str(password_file))}\n'
             f'[placement]\nport = {self.port}\npublic_url = "{self.url}"\nworkers = {self._workers}\n'
-            f'auth = "noauth2"\n'
+            f'auth = "noauth2"\n{self._more}\n'
         )
         for name in self.names:
             self.start_worker(name)
@@ -108,10 +109,10 @@ class PlacementService:
 
 
 @contextmanager
-def placement_service(workers: int = 1) -> Iterator[PlacementService]:
-    """A fresh service, removed at the end."""
+def placement_service(workers: int = 1, more: str = "") -> Iterator[PlacementService]:
+    """A fresh service with ``more`` settings in its section, removed at the end."""
     directory = Path(tempfile.mkdtemp(prefix="lightcurve-placement-"))
-    service = PlacementService(directory, workers)
+    service = PlacementService(directory, workers, more)
     try:
         service.start()
         yield service

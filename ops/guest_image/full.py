@@ -16,7 +16,7 @@ from ops.guest_image.tools import MBR_CODE, BuildError, run
 
 PACKAGES = (
     *("linux-image-cloud-amd64", "systemd-sysv", "dbus", "udev", "cloud-init", "cloud-guest-utils", "openssh-server"),
-    *("ifupdown", "isc-dhcp-client", "iproute2", "netbase", "e2fsprogs", "qemu-guest-agent"),
+    *("ifupdown", "isc-dhcp-client", "iproute2", "netbase", "e2fsprogs", "qemu-guest-agent", "sudo"),
 )
 TOOLS = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
 BOOT_MIB, ROOT_MIB = 96, 1536
@@ -32,7 +32,8 @@ LABEL full
 FILES = {
     "etc/fstab": "LABEL=root / ext4 errors=remount-ro 0 1\n",
     "etc/hostname": "full\n",
-    "etc/cloud/cloud.cfg.d/90_lightcurve.cfg": "datasource_list: [ConfigDrive, OpenStack, None]\n",
+    # Without packages of languages there is no locale to set.
+    "etc/cloud/cloud.cfg.d/90_lightcurve.cfg": "datasource_list: [ConfigDrive, OpenStack, None]\nlocale: false\n",
 }
 FORGOTTEN = ("etc/machine-id", "var/lib/dbus/machine-id", "etc/ssh/ssh_host_*", "var/cache/apt/archives/*.deb",
              "var/lib/apt/lists/*", "usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*")  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 
 from adapters.console.proxy import ConsoleProxy, ProxySettings, start
+from adapters.console.vencrypt import client_context
 from domain.errors import Invalid
 from handlers.consoles import Doorkeeper, Entitled
 from handlers.liveness import keep_beating
@@ -27,6 +28,7 @@ async def run(settings: Settings, name: str) -> None:
         web_dir=web_dir,
         allowed_origins=mine.allowed_origins,
         max_connections=mine.max_connections,
+        vencrypt=_vencrypt(mine),
     )
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         doorkeeper = Doorkeeper(plane.store, consoles(plane), plane.stamp, entitled(settings), name)
@@ -60,3 +62,13 @@ def _tls(settings: ConsoleSettings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     return context
+
+
+def _vencrypt(settings: ConsoleSettings) -> ssl.SSLContext | None:
+    files = settings.vencrypt_ca, settings.vencrypt_certificate, settings.vencrypt_key
+    ca, certificate, key = files
+    if ca and certificate and key:
+        return client_context(ca, certificate, key)
+    if any(files):
+        raise Invalid("[console] vencrypt_ca, vencrypt_certificate and vencrypt_key go together.")
+    return None

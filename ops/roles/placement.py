@@ -8,6 +8,7 @@ from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.placement.access import Authenticator, ByToken, believe
 from adapters.rest.placement.app import create_app
+from adapters.rest.placement.policy import Policy, read_overrides
 from domain.errors import Invalid
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import keep_beating
@@ -55,7 +56,14 @@ async def _serve(plane: Plane, name: str) -> None:
     settings, clock = plane.settings, plane.stamp.clock
     feed = LedgerFeed(plane.store, plane.stamp)
     workers = Workers(plane, feed, name)
-    app = create_app(Placement(feed, workers.settle), _authenticator(plane), plane.stamp.ids, clock)
+    app = create_app(
+        Placement(feed, workers.settle),
+        _authenticator(plane),
+        plane.stamp.ids,
+        clock,
+        policy(settings),
+        settings.placement.allowed_origins,
+    )
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(feed.run()),
@@ -71,6 +79,13 @@ def _authenticator(plane: Plane) -> Authenticator:
         return believe
     identity = rest_settings(plane.settings).identity
     return ByToken(Tokens(identity, Directory(identity), plane.stamp.clock))
+
+
+def policy(settings: Settings) -> Policy:
+    """The policy that the operator wants. Raises Invalid."""
+    file = settings.placement.policy_file
+    overrides = read_overrides(file) if file else {}
+    return Policy(overrides, old_defaults=not settings.placement.enforce_new_defaults)
 
 
 class Workers:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings, strategies
 from msgspec.structs import replace
 
-from domain.candidates import Group, Request, search
+from domain.candidates import Group, Request, explain, search
+from domain.candidates.explain import Miss
 from domain.errors import Refused
 from domain.ledger import (
     AggregatesSet,
@@ -178,6 +179,18 @@ def test_eight_devices_and_six_groups_do_not_explode() -> None:
     assert search(ledger, Request(groups=groups, group_policy="isolate")) == []
     few = {f"g{number}": _group(resources={"VGPU": 1}) for number in range(6)}
     assert len(search(ledger, Request(groups=few, group_policy="isolate", limit=50))) == 50
+
+
+def test_why_there_is_none() -> None:
+    group = _group(resources={"VCPU": 6, "DISK_GB": 1}, required=AVX, not_member_of=frozenset({"rack"}))
+    explanation = explain(_cloud(), Request(groups={"": group}))[""]
+    assert explanation.providers == 5
+    assert explanation.removed == {"not member_of rack": 2, "required HW_CPU_X86_AVX2": 2, "VCPU": 1}
+    assert explanation.nearest == Miss("h1", {"VCPU": 2})
+    assert str(explanation) == (
+        "Of 5 providers, not member_of rack removed 2, required HW_CPU_X86_AVX2 removed 2, VCPU removed 1. "
+        "h1 came nearest: it lacks 2 VCPU."
+    )
 
 
 stocks = strategies.dictionaries(strategies.sampled_from(CLASSES), strategies.integers(1, 3), max_size=3)

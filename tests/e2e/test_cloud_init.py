@@ -73,9 +73,11 @@ def test_first_boot(cloud: LiveStack, tmp_path: Path, config_drive: bool) -> Non
             return in_namespace(namespace, "ssh", *options, "-i", str(key), target, command, check=check)
 
         await_console(cloud, server, "login:", LOGIN_SECONDS)
-        wait_until(lambda: "done" in ssh("cloud-init status", check=False), LOGIN_SECONDS, "cloud-init is done")
-        source = ssh("sudo cat /run/cloud-init/result.json")
-        assert ("ConfigDrive" if config_drive else "OpenStack") in json.loads(source)["v1"]["datasource"]
+        wait_until(lambda: "status: " in (said := ssh("cloud-init status", check=False)) and "running" not in said,
+                   LOGIN_SECONDS, "cloud-init is done")  # fmt: skip
+        result = json.loads(ssh("cat /run/cloud-init/result.json"))["v1"]
+        assert result["errors"] == []
+        assert ("ConfigDrive" if config_drive else "OpenStack") in result["datasource"]
         assert ssh("hostname").strip() == "real-one"
         assert ssh("sudo cat /root/from-the-user").strip() == "hello from the user"
         assert ssh("sudo cat /root/from-the-vendor").strip() == "hello"

@@ -140,6 +140,23 @@ def test_the_serial_console_and_its_end(stack: LiveStack) -> None:
         stack.delete_all()
 
 
+def test_the_operator_revokes_a_servers_consoles(stack: LiveStack) -> None:
+    server = stack.create("revoked")
+    try:
+        stack.await_status(server, "ACTIVE")
+        urls = [remote_console(stack, server, kind) for kind in ("serial", "novnc")]
+        wait_until(lambda: story(stack, server).count(" console.granted server=") == 2, 10, "both grants are indexed")
+        terminal = websocket.create_connection(urls[0], timeout=20, subprotocols=["binary"])
+        assert "2 console tokens are revoked" in stack.lightcurve("revoke-consoles", "revoked").stdout
+        while terminal.recv_data()[0] != websocket.ABNF.OPCODE_CLOSE:
+            pass
+        with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+            websocket.create_connection(urls[0], timeout=20, subprotocols=["binary"])
+        assert "0 console tokens are revoked" in stack.lightcurve("revoke-consoles", server).stdout
+    finally:
+        stack.delete_all()
+
+
 def test_where_a_token_leads(stack: LiveStack) -> None:
     server = stack.create("token")
     try:

@@ -13,6 +13,7 @@ from adapters.rest.times import micros, seconds
 from domain.flavor import Flavor
 from domain.guest import Nic
 from domain.host import Host
+from domain.server.hostname import hostname
 from domain.server.state import DELETED, Server
 
 Document = dict[str, Any]
@@ -111,18 +112,6 @@ def host_hash(project_id: str, host: str | None) -> str:
     if not host:
         return ""
     return hashlib.sha224(f"{project_id}{host}".encode(), usedforsecurity=False).hexdigest()
-
-
-def hostname(server: Server) -> str:
-    """The guest's own name: as asked for, or made of the server's."""
-    if server.hostname:
-        return server.hostname
-    kept = "".join(letter for letter in server.name.replace(" ", "-").replace("_", "-").lower() if _allowed(letter))
-    return kept.strip(".-")[:63] or f"server-{server.id}"
-
-
-def _allowed(letter: str) -> bool:
-    return letter.isascii() and (letter.isalnum() or letter in "-.")
 
 
 def addresses(server: Server) -> dict[str, list[Document]]:

@@ -7,11 +7,12 @@ from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute.create_body import HostName
 from adapters.rest.compute.server_access import find, host_of
-from adapters.rest.compute.server_view import detailed, hostname, plain_addresses
+from adapters.rest.compute.server_view import detailed, plain_addresses
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body, Description, Name, Versions
 from adapters.rest.words import words
+from domain.server.hostname import hostname
 
 operations = Operations()
 

@@ -1,14 +1,12 @@
-"""Who calls, and what Placement's default policy lets them do: administrators and services everything but reshaping,
-services that too, and readers of a project see its usages."""
+"""Who calls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 
 from adapters.rest.errors import unauthorized
 from adapters.rest.identity.tokens import Tokens
-from domain.errors import Refused
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -51,29 +49,3 @@ def believe(headers: Mapping[str, str]) -> Actor:
     of_system = bool(headers.get("openstack-system-scope"))
     project = None if of_system else headers.get("x-project-id") or project_id or user_id
     return Actor(user_id, project, frozenset(role.strip() for role in roles), of_system)
-
-
-Rule = Callable[[Actor, Mapping[str, str]], bool]
-"""Whether an actor may make a request with these query parameters."""
-
-
-def admin_or_service(actor: Actor, _query: Mapping[str, str]) -> bool:
-    """The rule of nearly everything."""
-    return not actor.of_system and not actor.roles.isdisjoint(("admin", "service"))
-
-
-def service(actor: Actor, _query: Mapping[str, str]) -> bool:
-    """The rule of reshaping."""
-    return not actor.of_system and "service" in actor.roles
-
-
-def admin_service_or_project_reader(actor: Actor, query: Mapping[str, str]) -> bool:
-    """The rule of a project's usages."""
-    reads = "reader" in actor.roles and actor.project_id == query.get("project_id")
-    return not actor.of_system and (reads or not actor.roles.isdisjoint(("admin", "service")))
-
-
-def check(allowed: bool, policy: str) -> None:
-    """Raises Refused (403) with the name of the policy."""
-    if not allowed:
-        raise Refused("forbidden", f"Policy does not allow {policy} to be performed.", status=403)

@@ -25,9 +25,11 @@ from adapters.rest.placement import (
     traits,
     usages,
 )
-from adapters.rest.placement.access import Actor, Authenticator, check
+from adapters.rest.placement.access import Actor, Authenticator
+from adapters.rest.placement.cross_origin import CrossOrigin
 from adapters.rest.placement.negotiation import HEADER, SERVICE, accepts, negotiate, version_of
 from adapters.rest.placement.operation import CACHED_FROM, JSON, Call, Operation, Reply, Routes, query_pairs
+from adapters.rest.placement.policy import Policy
 from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID, RequestIds
 from domain.errors import LightcurveError, Refused
 from domain.ledger.refusals import bad
@@ -55,9 +57,12 @@ def operations() -> list[Operation]:
 class PlacementFace:
     """Serves the declared operations."""
 
-    def __init__(self, placement: Placement, authenticate: Authenticator, ids: Ids, clock: Clock) -> None:
+    def __init__(
+        self, placement: Placement, authenticate: Authenticator, policy: Policy, ids: Ids, clock: Clock
+    ) -> None:
         self._placement = placement
         self._authenticate = authenticate
+        self._policy = policy
         self._ids = ids
         self._clock = clock
         self._routes = Routes(iter(operations()))
@@ -85,7 +90,8 @@ class PlacementFace:
             ]
             operation, params = self._operation(scope, headers, minor, extra)
             call = self._call(scope, receive, headers, actor, minor, params)
-            check(operation.rule(actor, call.query), operation.policy)
+            if operation.rule:
+                self._policy.check(actor, call.query, operation.policy, operation.rule)
             status, own, body = self._reply(await operation.handler(call), call)
             return status, own + extra, body
         except LightcurveError as error:
@@ -198,6 +204,14 @@ def _failure(scope: Scope, headers: Mapping[str, str], error: LightcurveError, m
     return error.status, own, body
 
 
-def create_app(placement: Placement, authenticate: Authenticator, ids: Ids, clock: Clock) -> ASGIApp:
-    """The ASGI application."""
-    return RequestIds(PlacementFace(placement, authenticate, ids, clock), ids)
+def create_app(
+    placement: Placement,
+    authenticate: Authenticator,
+    ids: Ids,
+    clock: Clock,
+    policy: Policy | None = None,
+    origins: tuple[str, ...] = (),
+) -> ASGIApp:
+    """The ASGI application, with the default policy unless another is given; pages of ``origins`` may call it."""
+    app: ASGIApp = RequestIds(PlacementFace(placement, authenticate, policy or Policy(), ids, clock), ids)
+    return CrossOrigin(app, origins) if origins else app

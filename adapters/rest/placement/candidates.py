@@ -1,5 +1,6 @@
 """Allocation candidates."""
 
+import logging
 from collections.abc import Container, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,8 +10,10 @@ import msgspec
 from adapters.rest.placement import schemas
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.query import candidate_request
-from domain.candidates import Candidate, Request, search
+from domain.candidates import Candidate, Request, explain, search
 from domain.ledger import Ledger, Provider
+
+log = logging.getLogger(__name__)
 
 operations = Operations()
 
@@ -25,6 +28,9 @@ async def list_candidates(call: Call) -> Reply:
     request = candidate_request(call)
     ledger = call.placement.state
     found = search(ledger, request)
+    if not found and log.isEnabledFor(logging.DEBUG):
+        for suffix, why in explain(ledger, request).items():
+            log.debug("no candidates for group %r: %s", suffix, why)
     return Reply(
         {
             "allocation_requests": [_allocation_request(candidate, call.minor) for candidate in found],

@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope
 
 from adapters.rest.limits import read_body
-from adapters.rest.placement.access import Actor, Rule, admin_or_service
+from adapters.rest.placement.access import Actor
 from adapters.rest.placement.negotiation import MAXIMUM
+from adapters.rest.placement.policy import ADMIN_OR_SERVICE
 from adapters.rest.placement.schemas import Since
 from domain.ledger.refusals import bad
 from handlers.context import Context
@@ -84,7 +85,8 @@ class Operation:
     path: str
     handler: Handler
     policy: str
-    rule: Rule = admin_or_service
+    rule: str = ADMIN_OR_SERVICE
+    """The default rule of its policy; an empty one is for everybody."""
     first: int = 0
     last: int = MAXIMUM
     status_elsewhere: int = 404

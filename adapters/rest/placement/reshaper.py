@@ -1,16 +1,16 @@
 """The reshaper: inventories and allocations change together."""
 
 from adapters.rest.placement import schemas
-from adapters.rest.placement.access import service
 from adapters.rest.placement.allocations import wanted
 from adapters.rest.placement.inventories import GENERATION, inventory
 from adapters.rest.placement.operation import Call, Operations, Reply
+from adapters.rest.placement.policy import SERVICE
 from domain.ledger.reshape import Reshaped, reshape
 
 operations = Operations()
 
 
-@operations("POST", "/reshaper", "placement:reshaper:reshape", rule=service, first=30)
+@operations("POST", "/reshaper", "placement:reshaper:reshape", rule=SERVICE, first=30)
 async def post_reshaper(call: Call) -> Reply:
     """All of it, or nothing."""
     body = await call.body(schemas.RESHAPER)

@@ -1,17 +1,12 @@
 """What there is: the one version of the API."""
 
-from adapters.rest.placement.access import Actor
 from adapters.rest.placement.negotiation import MAXIMUM, MINIMUM, version_of
 from adapters.rest.placement.operation import Call, Operations, Reply
 
 operations = Operations()
 
 
-def _anybody(_actor: Actor, _query: object) -> bool:
-    return True
-
-
-@operations("GET", "/", "root", rule=_anybody, gives=None)
+@operations("GET", "/", "root", rule="", gives=None)
 async def home(_call: Call) -> Reply:
     """The version document. Its link is relative, so that it holds behind any proxy."""
     version = {

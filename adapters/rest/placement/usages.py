@@ -3,10 +3,10 @@
 from typing import Any
 
 from adapters.rest.placement import schemas
-from adapters.rest.placement.access import admin_service_or_project_reader
 from adapters.rest.placement.allocations import UNKNOWN_TYPE
 from adapters.rest.placement.existing import provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
+from adapters.rest.placement.policy import PROJECT_READER
 from domain.ledger import Claimed, Ledger
 
 operations = Operations()
@@ -24,7 +24,7 @@ async def list_provider_usages(call: Call) -> Reply:
         return Reply({"resource_provider_generation": provider.generation, "usages": usages})
 
 
-@operations("GET", "/usages", "placement:usages", rule=admin_service_or_project_reader, first=9)
+@operations("GET", "/usages", "placement:usages", rule=PROJECT_READER, first=9)
 async def list_usages(call: Call) -> Reply:
     """By class, of a project or one of its users; from 1.38 on by the consumers' type."""
     query = call.query

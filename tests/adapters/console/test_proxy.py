@@ -11,7 +11,7 @@ from adapters.console import requests
 from adapters.console.websocket import MAX_MESSAGE, POLICY, TOO_BIG
 from domain import console
 from domain.console import ConsoleClosed, ConsoleGranted, ConsoleOpened, ConsoleRefused, ConsoleRevoked
-from domain.server.events import ServerBuilt, ServerPlaced
+from domain.server.events import ServerPlaced
 from ops.listening import allow_many_files
 from tests.adapters.console.site import USER, Site, nobody_listens, site
 from tests.adapters.console.viewer import CLOSE, PING, Denied, Viewer
@@ -114,7 +114,7 @@ async def test_a_grants_death_cuts_its_sessions_within_a_second(tmp_path: Path, 
             case "deleted":
                 await here.cell.tell(server.id, DELETE)
             case "moved":
-                await here.cell.tell(server.id, MOVED, ServerBuilt(epoch=2, power_state=BUILT.power_state))
+                await here.cell.tell(server.id, MOVED)
             case "rebuilt":
                 await here.cell.tell(server.id, BUILT)
         await asyncio.gather(*(viewer.ended(1.0) for viewer in viewers))
