@@ -3,7 +3,9 @@
 import base64
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websocket
@@ -110,6 +112,16 @@ def _is_off(stack: LiveStack, server: str) -> bool:
     return shown is not None and shown["status"] == "SHUTOFF"
 
 
+def _terminal(url: str) -> Any:
+    """A WebSocket to a console, to be closed by ``with``."""
+    return closing(websocket.create_connection(url, timeout=20, subprotocols=["binary"]))
+
+
+def _await_end(terminal: Any) -> None:
+    while terminal.recv_data()[0] != websocket.ABNF.OPCODE_CLOSE:
+        pass
+
+
 def test_the_serial_console_and_its_end(stack: LiveStack) -> None:
     """A terminal over a WebSocket; the server's deletion cuts it within a second."""
     server = stack.create("serial")
@@ -118,23 +130,20 @@ def test_the_serial_console_and_its_end(stack: LiveStack) -> None:
         await_console(stack, server, "BOOT-COMPLETE")
         url = remote_console(stack, server, "serial")
         assert url.startswith("ws://")
-        terminal = websocket.create_connection(url, timeout=20, subprotocols=["binary"])
-        terminal.send_binary(b"\necho $((6 * 7))-answers\n")
-        shown = b""
-        while b"42-answers" not in shown:
-            shown += terminal.recv()
-        again = websocket.create_connection(url, timeout=20, subprotocols=["binary"])
-        again.close()
-        terminal.settimeout(10)
-        deleted = time.monotonic()
-        assert stack.call("DELETE", f"{SERVERS}/{server}").status == 204
-        while True:
-            opcode, _ = terminal.recv_data()
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                break
-        assert time.monotonic() - deleted < 1.0
+        with _terminal(url) as terminal:
+            terminal.send_binary(b"\necho $((6 * 7))-answers\n")
+            shown = b""
+            while b"42-answers" not in shown:
+                shown += terminal.recv()
+            with _terminal(url):
+                pass
+            terminal.settimeout(10)
+            deleted = time.monotonic()
+            assert stack.call("DELETE", f"{SERVERS}/{server}").status == 204
+            _await_end(terminal)
+            assert time.monotonic() - deleted < 1.0
         with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
-            websocket.create_connection(url, timeout=20, subprotocols=["binary"])
+            _terminal(url)
         assert "console.server_gone" in story(stack, server)
     finally:
         stack.delete_all()
@@ -146,12 +155,11 @@ def test_the_operator_revokes_a_servers_consoles(stack: LiveStack) -> None:
         stack.await_status(server, "ACTIVE")
         urls = [remote_console(stack, server, kind) for kind in ("serial", "novnc")]
         wait_until(lambda: story(stack, server).count(" console.granted server=") == 2, 10, "both grants are indexed")
-        terminal = websocket.create_connection(urls[0], timeout=20, subprotocols=["binary"])
-        assert "2 console tokens are revoked" in stack.lightcurve("revoke-consoles", "revoked").stdout
-        while terminal.recv_data()[0] != websocket.ABNF.OPCODE_CLOSE:
-            pass
+        with _terminal(urls[0]) as terminal:
+            assert "2 console tokens are revoked" in stack.lightcurve("revoke-consoles", "revoked").stdout
+            _await_end(terminal)
         with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
-            websocket.create_connection(urls[0], timeout=20, subprotocols=["binary"])
+            _terminal(urls[0])
         assert "0 console tokens are revoked" in stack.lightcurve("revoke-consoles", server).stdout
     finally:
         stack.delete_all()
