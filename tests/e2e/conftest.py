@@ -20,6 +20,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "/e2e/" in str(item.path):
             item.add_marker(pytest.mark.e2e)
-            # The WebSocket client of these tests leaves the socket of a refused handshake to the garbage collector,
-            # which complains in whatever test comes next. The product runs in processes of its own.
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
