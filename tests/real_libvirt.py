@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from adapters.libvirt.hypervisor import LibvirtHypervisor
 from adapters.libvirt.network import INTERFACES, NAMESPACES, Names
+from adapters.libvirt.port_security import table_of
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed
 from domain.guest import GuestSpec, ImageSource, Nic
@@ -162,6 +163,8 @@ def traces(state_dir: Path, *network_ids: str) -> set[str]:
     found = {str(path) for path in settings.instances_dir.glob("*")}
     found |= {str(path) for path in (settings.run_dir / "networks").glob("*")}
     found |= {f"domain {name}" for name in virsh("list", "--all", "--name").split() if _is_of(name, settings.home)}
+    rules = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
+    found |= {rule for rule in rules if table_of(settings.run_dir) in rule}
     for network_id in network_ids:
         names = Names.of(settings.home, network_id)
         places = (INTERFACES / names.bridge, INTERFACES / names.outside, NAMESPACES / names.namespace)

@@ -13,8 +13,8 @@ COMMAND_TIMEOUT = 120.0
 """Seconds; what we run takes milliseconds, on a host in distress seconds."""
 
 
-async def run(message: str, *argv: str | Path) -> str:
-    """Run a program to its end and return what it printed.
+async def run(message: str, *argv: str | Path, stdin: str | None = None) -> str:
+    """Run a program to its end, with ``stdin`` to read, and return what it printed.
 
     A failure raises HostFailed with ``message``; what the program said is in the details. Cancelled, or at the
     end of its time, the program is killed and waited for.
@@ -23,7 +23,7 @@ async def run(message: str, *argv: str | Path) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
             *words,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -31,7 +31,7 @@ async def run(message: str, *argv: str | Path) -> str:
         raise HostFailed(message, f"{words[0]}: {error.strerror}") from error
     try:
         async with asyncio.timeout(COMMAND_TIMEOUT):
-            output, errors = await process.communicate()
+            output, errors = await process.communicate(None if stdin is None else stdin.encode())
     except TimeoutError as error:
         raise HostFailed(message, f"{' '.join(words)}: no end after {COMMAND_TIMEOUT:.0f} s") from error
     finally:

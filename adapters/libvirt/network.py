@@ -1,9 +1,9 @@
 """The tenants' networks on this host.
 
 A network is a bridge, and a namespace with one interface on that bridge where its DHCP server and its metadata
-proxy listen. So the equal
-subnets of two tenants never meet, and the host itself has no address that a guest could reach. libvirt makes and
-removes the guests' taps. All of it is derived from the guests that are here, and can be made again at any time.
+proxy listen. So the equal subnets of two tenants never meet, and the host itself has no address that a guest could
+reach. libvirt makes and removes the guests' taps; what may pass them is decided before they are there. All of it is
+derived from the guests that are here, and can be made again at any time.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from adapters.libvirt.dnsmasq import INSIDE, METADATA_ADDRESS, DhcpPlan, Dnsmasq
 from adapters.libvirt.domain_xml import tap_name
 from adapters.libvirt.metadata_proxy import MetadataProxies
 from adapters.libvirt.namespaces import NAMESPACES
+from adapters.libvirt.port_security import FORWARD_ALL, PortSecurity, table_of
 from domain.errors import HostFailed
 from domain.guest import GuestSpec
 
@@ -60,6 +61,8 @@ class Networks:
         self._dir = run_dir / "networks"
         self._guests = guests
         self._metadata = metadata
+        self._ports = PortSecurity(table_of(run_dir))
+        self._securing = asyncio.Lock()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def bridge(self, network_id: str) -> str:
@@ -73,19 +76,16 @@ class Networks:
         """
         lock = self._locks.setdefault(network_id, asyncio.Lock())
         async with lock:
-            guests = [
-                guest
-                for guest in await asyncio.to_thread(self._guests)
-                if guest.server_id != without and any(nic.network_id == network_id for nic in guest.nics)
-            ]
-            if guests:
-                await self._ensure(network_id, guests)
+            guests = await self._secured(leaving=without)
+            here = [guest for guest in guests if any(nic.network_id == network_id for nic in guest.nics)]
+            if here:
+                await self._ensure(network_id, here)
             else:
                 await self._remove(network_id)
 
     async def mend(self) -> None:
         """Build what guests need and is gone (a reboot, a killed dnsmasq); remove what none needs."""
-        guests = await asyncio.to_thread(self._guests)
+        guests = await self._secured(look=True)
         wanted = {nic.network_id for guest in guests for nic in guest.nics}
         made = {path.name for path in self._dir.iterdir()} if self._dir.is_dir() else set()
         for network_id in sorted(wanted | made):
@@ -93,6 +93,21 @@ class Networks:
                 await self.refresh(network_id)
             except HostFailed as error:
                 _log.warning("network %s: %s %s", network_id, error.message, error.details)
+
+    async def _secured(self, *, leaving: str | None = None, look: bool = False) -> list[GuestSpec]:
+        """The guests that stay, with their ports held to their addresses.
+
+        Raises HostFailed, but not where no guest is about to start: what there is can be listed and removed.
+        """
+        async with self._securing:
+            guests = [guest for guest in await asyncio.to_thread(self._guests) if guest.server_id != leaving]
+            try:
+                await self._ports.ensure([nic for guest in guests for nic in guest.nics], look=look)
+            except HostFailed as error:
+                if not (leaving or look):
+                    raise
+                _log.warning("port security: %s %s", error.message, error.details)
+        return guests
 
     async def _ensure(self, network_id: str, guests: list[GuestSpec]) -> None:
         names = Names.of(self._home, network_id)
@@ -128,6 +143,7 @@ class Networks:
         if not (INTERFACES / names.bridge).exists():
             await ip("link", "add", names.bridge, "type", "bridge")
         await ip("link", "set", names.bridge, "mtu", str(mtu), "alias", f"lightcurve network {network_id}")
+        await ip("link", "set", names.bridge, "type", "bridge", "group_fwd_mask", FORWARD_ALL)
         _without_address(names.bridge)
         if not (NAMESPACES / names.namespace).exists():
             await ip("netns", "add", names.namespace)
@@ -174,6 +190,12 @@ def _is_complete(names: Names, directory: Path, plan: DhcpPlan) -> bool:
         marker.exists()
         and marker.read_text() == " ".join(plan.addresses)
         and (INTERFACES / names.outside / "master").exists()
-        and (INTERFACES / names.bridge).exists()
+        and _forwards_all(names.bridge)
         and (NAMESPACES / names.namespace).exists()
     )
+
+
+def _forwards_all(bridge: str) -> bool:
+    """Whether the bridge is there, and no frame gets past the rules of the ports."""
+    mask = INTERFACES / bridge / "bridge" / "group_fwd_mask"
+    return mask.exists() and mask.read_text().strip() == FORWARD_ALL
