@@ -3,10 +3,13 @@
 from domain.image import Image
 from handlers.context import Context
 
+SERVICE = "service"
+"""The role of compute hosts: they fetch for a server what its owner was allowed to boot from."""
+
 
 def may_use(context: Context, image: Image) -> bool:
     """Whether the caller may see it and boot from it."""
-    if context.is_admin or image.owner == context.project_id:
+    if context.is_admin or image.owner == context.project_id or SERVICE in context.roles:
         return True
     return image.visibility in ("public", "community")
 

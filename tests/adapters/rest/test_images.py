@@ -58,6 +58,11 @@ async def test_upload_and_download(cloud: MakeWorld):
         assert got.content == data
         part = await amy.request("GET", f"{IMAGES}/{image_id}/file", headers={"range": "bytes=0-3"})
         assert (part.status, part.content) == (206, b"QFI\xfb")
+        # A compute host fetches what others may not see, and changes nothing.
+        eve, host = await world.client("eve"), await world.client("host")
+        assert (await eve.get(f"{IMAGES}/{image_id}/file")).status == 404
+        assert (await host.get(f"{IMAGES}/{image_id}/file")).content == data
+        assert (await host.delete(f"{IMAGES}/{image_id}")).status == 403
         again = await amy.request("PUT", f"{IMAGES}/{image_id}/file", headers=BYTES, chunks=[data])
         assert again.status == 409
         assert (await amy.get(f"{IMAGES}/{image_id}/file")).content == data
