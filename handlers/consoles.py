@@ -52,7 +52,10 @@ class Consoles:
         self._single_use = single_use
 
     async def issue(self, context: Context, server: Server, console_type: str) -> str:
-        """A token for the server's console: shown once, and kept only as its digest. Raises Refused (409)."""
+        """A token for the server's console: shown once, and kept only as its digest.
+
+        Raises Refused (409; 400 if the server has no such console), and what ``address`` raises.
+        """
         event = console.grant(
             server,
             console_type,
@@ -62,6 +65,8 @@ class Consoles:
             life=self._life,
             single_use=self._single_use,
         )
+        if console.PROTOCOL_OF[console_type] in console.OPTIONAL:
+            await self.address(server, console_type)
         token = new_token()
         grant_id = console.aggregate(console.token_id(token))
         await self._grants.execute(context, grant_id, lambda _: event, known=NEVER_WAS)
@@ -165,6 +170,8 @@ class Admission(NamedTuple):
     console_type: str
     session_id: str
     place: ConsoleAddress
+    joins: bool = False
+    """The token has been used: what comes must belong to the session that did so."""
 
 
 class Doorkeeper:
@@ -223,11 +230,18 @@ class Doorkeeper:
         server_id, session_id = session.held.server_id, self._stamp.ids.uuid()
         opened = ConsoleOpened(server_id=server_id, session_id=session_id, address=session.address, proxy=self._proxy)
         # Redeemed before the host is asked: a token for single use costs the host one question, whoever tries it.
-        server = await self._consoles.open(context, session.token, lambda _: opened)
+        joins = False
+
+        def redeem(held: ConsoleGrant) -> ConsoleOpened:
+            nonlocal joins
+            joins = held.joins
+            return opened
+
+        server = await self._consoles.open(context, session.token, redeem)
         began = self._stamp.clock.now()
         try:
             place = await self._consoles.address(server, session.held.console_type)
-            yield Admission(server_id, session.held.console_type, session_id, place)
+            yield Admission(server_id, session.held.console_type, session_id, place, joins)
         except LightcurveError as error:
             session.reason = session.reason or error.code
             raise

@@ -1,12 +1,14 @@
 """What the control plane and a host say to each other. JSON by msgspec; fields are only ever added."""
 
+from datetime import datetime
+
 import msgspec
 
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
 
 
 class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Do ``kind`` with a server: build, stop, start, reboot_soft, reboot_hard, destroy."""
+    """Do ``kind`` with a server: build, stop, start, reboot_soft, reboot_hard, rebuild, rescue, unrescue, destroy."""
 
     host: str
     kind: str
@@ -17,7 +19,9 @@ class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     request_id: str
     global_request_id: str | None = None
     spec: GuestSpec | None = None
-    """For build."""
+    """What the guest shall be, for every kind that ends with a guest that can run."""
+    deadline: datetime | None = None
+    """From then on the action may have been given up: ask whether it is still wanted."""
     repeated: bool = False
     """It was sent before and brought no outcome: ask whether it is still wanted."""
     timeout: float = 60.0
@@ -115,6 +119,9 @@ class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     host: str
     port: int
+    """0: there is only the other one."""
+    tls_port: int = 0
+    """Where the same console is spoken inside TLS; 0: nowhere."""
     greeting: str = ""
 
 

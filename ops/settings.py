@@ -96,6 +96,14 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     config_drive_format: Literal["iso9660", "vfat"] = "iso9660"
     own_libvirtd: bool = False
     """The supervisor runs libvirtd itself."""
+    console_address: str = "127.0.0.1"
+    """Of this host: where guests' screens and terminals wait for the console proxies."""
+    spice: bool = False
+    """Guests get a SPICE screen beside VNC, from their next start on."""
+    screen_tls_dir: Path | None = None
+    """Screens are shown by TLS only, and VNC's to nobody without a certificate. The directory has libvirt's names:
+    ``ca-cert.pem``, ``server-cert.pem``, ``server-key.pem``. A libvirtd that is not ours has to be told in its
+    ``qemu.conf``."""
 
 
 class MetadataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,11 +132,15 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Where browsers reach it, or the balancer before any number of them."""
     web_dir: Path | None = None
     """noVNC's web client; None: the distribution's package, unpacked into the cache."""
+    spice_web_dir: Path | None = None
+    """spice-html5, likewise."""
+    spice_direct_url: str = ""
+    """Where a proxy of another make, for viewers that speak SPICE themselves, takes tokens; empty: there is none."""
     allowed_origins: tuple[str, ...] = ()
     """Origins, beside the proxy's own, whose pages may open consoles: ``https://dashboard.example.org``."""
     token_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 600
     single_use: bool = False
-    """A token redeems once."""
+    """A token redeems once; a SPICE viewer may open its further channels as long as that session lasts."""
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -136,7 +148,7 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     vencrypt_ca: Path | None = None
     vencrypt_certificate: Path | None = None
     vencrypt_key: Path | None = None
-    """PEM; with all three, hypervisors must speak VeNCrypt (libvirt: ``vnc_tls``, ``vnc_tls_x509_verify``)."""
+    """PEM; with all three, hypervisors must show screens by TLS: see ``screen_tls_dir`` under ``[compute]``."""
 
 
 class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,6 +29,7 @@ USERS: dict[str, dict[str, tuple[str, ...]]] = {
     "compute": {"service": ("service", "reader")},
 }
 """Who there is at first, with the roles held by project."""
+METADATA_SECRET = "metadata.secret"  # noqa: S105 - a file's name
 
 
 class Stack:
@@ -39,7 +40,6 @@ class Stack:
         self.config_file = self.directory / "lightcurve.toml"
         self.log_dir = self.directory / "log"
         self.state_file = self.directory / "run" / "supervisor.json"
-        self.libvirt = EmbeddedLibvirt(self.directory / "libvirt")
         self.postgres = EmbeddedPostgres(self.directory / "postgres")
 
     @property
@@ -55,13 +55,17 @@ class Stack:
         """Its log."""
         return EmbeddedNats(self.directory / "nats", int(settings.nats.url.rsplit(":", 1)[1]))
 
+    def libvirt(self, settings: Settings) -> EmbeddedLibvirt:
+        """What runs its guests."""
+        return EmbeddedLibvirt(self.directory / "libvirt", settings.compute.screen_tls_dir)
+
     def set_up(self, *, nats_port: int = NATS_PORT, api_port: int = API_PORT) -> None:
         """Make directory, passwords and configuration; what is there stays as it is."""
         for name in ("run", "secrets", "images", "log", "cache"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         (self.directory / "secrets").chmod(0o700)
         self._secret("token.key", secrets.token_hex(32))
-        self._secret("metadata.secret", secrets.token_urlsafe(32))
+        self._secret(METADATA_SECRET, secrets.token_urlsafe(32))
         passwords = {user: self._secret(f"{user}.password", secrets.token_urlsafe(12)) for user in USERS}
         if not self.is_set_up:
             self.config_file.write_text(self._config(nats_port, api_port, passwords))
@@ -82,7 +86,7 @@ class Stack:
 
     def problems(self, settings: Settings, *, with_libvirt: bool) -> list[str]:
         """What would keep it from starting, each with its cure."""
-        found = list(self.libvirt.problems()) if with_libvirt else []
+        found = self.libvirt(settings).problems() if with_libvirt else []
         ports = {settings.api.port: "[api] port", settings.placement.port: "[placement] port"}
         ports |= {int(settings.nats.url.rsplit(":", 1)[1]): "[nats] url"}
         if with_libvirt:
@@ -107,7 +111,8 @@ class Stack:
         ]
         if with_libvirt:
             programs += [
-                Program(daemon.name, daemon.argv, _in_thread(daemon.ready)) for daemon in self.libvirt.programs()
+                Program(daemon.name, daemon.argv, _in_thread(daemon.ready))
+                for daemon in self.libvirt(settings).programs()
             ]
         programs += [self._role("projector"), self._role("conductor")]
         programs += [self._role("api", name) for name in api_names(settings)]
@@ -118,8 +123,9 @@ class Stack:
         }
         if with_libvirt:
             # Only real guests boot and have screens.
-            programs += [self._role("metadata"), self._role("console")]
-            programs.append(self._role("compute", environment=as_host))
+            secret = self._metadata_secret(settings)
+            programs += [self._role("metadata", environment=secret), self._role("console")]
+            programs.append(self._role("compute", environment=as_host | secret))
         if settings.simulated.hosts:
             programs.append(self._role("simulated", environment=as_host))
         return programs
@@ -134,6 +140,12 @@ class Stack:
         """Remove everything."""
         self.postgres.erase()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _metadata_secret(self, settings: Settings) -> dict[str, str]:
+        """The secret of a stack whose configuration is older than its metadata service."""
+        if settings.metadata.shared_secret_file:
+            return {}
+        return {"LIGHTCURVE_METADATA_SHARED_SECRET_FILE": str(self.directory / "secrets" / METADATA_SECRET)}
 
     def _role(self, role: str, name: str | None = None, environment: dict[str, str] | None = None) -> Program:
         name = name or role
@@ -180,7 +192,7 @@ class Stack:
             "[metadata]",
             f"port = {metadata_port}",
             f'url = "http://127.0.0.1:{metadata_port}"',
-            f"shared_secret_file = {quoted(str(secrets_dir / 'metadata.secret'))}",
+            f"shared_secret_file = {quoted(str(secrets_dir / METADATA_SECRET))}",
             "",
             "[console]",
             f"port = {console_port}",

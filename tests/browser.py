@@ -13,6 +13,14 @@ import websocket
 
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
+SCREEN_BYTES = 3000
+"""A canvas with text takes more, an empty one less."""
+ANSWER_BYTES = 100
+"""A picture does not grow so much of a cursor that blinks."""
+TAKES_KEYS = (
+    "(canvas => canvas && (!canvas.sc || canvas.sc.inputs?.state == 'ready'))(document.querySelector('canvas'))"
+)
+"""SPICE shows its screen before the channel for the keyboard is there."""
 # As root Chromium has no sandbox; the other switches keep it from talking to anybody but the page.
 SWITCHES = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-sync"),
@@ -67,11 +75,12 @@ class Browser:
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
 
+    def value(self, expression: str) -> Any:
+        """What JavaScript says in the page."""
+        return self.call("Runtime.evaluate", expression=expression, awaitPromise=True)["result"].get("value")
+
     def text(self, element_id: str) -> str:
-        found = self.call(
-            "Runtime.evaluate", expression=f"document.getElementById('{element_id}')?.textContent ?? ''"
-        )
-        return str(found["result"]["value"])
+        return str(self.value(f"document.getElementById('{element_id}')?.textContent ?? ''"))
 
     def type(self, text: str) -> None:
         """As a user does, key by key; a line feed is the Enter key."""
@@ -93,8 +102,26 @@ class Browser:
 
     def canvas(self) -> str:
         """What the page's canvas shows, as text to compare."""
-        drawn = "document.querySelector('canvas')?.toDataURL() ?? ''"
-        return str(self.call("Runtime.evaluate", expression=drawn)["result"]["value"])
+        return str(self.value("document.querySelector('canvas')?.toDataURL() ?? ''"))
+
+    def use_shell(self, picture: Path) -> None:
+        """Type into a guest's shell that the page shows, keep a picture of its answer, and have it power off."""
+        self.wait_for(lambda: len(self.canvas()) > SCREEN_BYTES and self.value(TAKES_KEYS))
+        self.click(300, 200)
+        self._type_and_see("echo hello there")
+        before = len(self.canvas())
+        self.type("\n")
+        self.wait_for(lambda: len(self.canvas()) > before + ANSWER_BYTES)
+        picture.write_bytes(self.screenshot())
+        self._type_and_see("poweroff -f")
+        self.type("\n")
+
+    def _type_and_see(self, text: str) -> None:
+        """As fast as the guest draws it: a PC's keyboard forgets keys that nobody fetches."""
+        for letter in text:
+            before = self.canvas()
+            self.type(letter)
+            self.wait_for(lambda before=before: self.canvas() != before)
 
     @staticmethod
     def wait_for(condition: Any, seconds: float = 30.0) -> None:

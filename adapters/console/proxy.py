@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from adapters.console import vencrypt
+from adapters.console import content_security, spice, vencrypt
 from adapters.console.requests import (
     MAX_HEAD,
     Request,
@@ -23,12 +23,13 @@ from adapters.console.requests import (
     read_request,
 )
 from adapters.console.websocket import CHUNK, NORMAL, POLICY, TRY_LATER, WebSocketStream
-from domain.console import PROTOCOL_OF, VNC
+from domain.console import PROTOCOL_OF, SPICE, VNC
 from domain.errors import LightcurveError, Refused, Unavailable
 from handlers.consoles import Doorkeeper, Session
 from handlers.context import current_request
 from handlers.messages import ConsoleAddress
 
+SPICE_PAGES = "/spice/"
 CONNECT_SECONDS = 5.0
 PING_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
@@ -45,9 +46,12 @@ class ProxySettings:
     """What the operator decides."""
 
     web_dir: Path
+    """noVNC's web client."""
+    spice_dir: Path | None = None
+    """SPICE's, which lies below SPICE_PAGES; None: there is none."""
     allowed_origins: tuple[str, ...] = ()
     max_connections: int = 2_000
-    vencrypt: ssl.SSLContext | None = None
+    tls: ssl.SSLContext | None = None
     """With it, screens are carried from their hosts by TLS or not at all."""
 
 
@@ -96,10 +100,14 @@ class ConsoleProxy:
             writer.transport.abort()
 
     async def _file(self, request: Request, writer: asyncio.StreamWriter, request_id: str) -> None:
-        path = "/vnc_lite.html" if request.path == "/" else request.path
-        file = await asyncio.to_thread(find_file, self._settings.web_dir, path)
+        root, path = self._settings.web_dir, "/vnc_lite.html" if request.path == "/" else request.path
+        if self._settings.spice_dir and path.startswith(SPICE_PAGES):
+            root, path = self._settings.spice_dir, path.removeprefix(SPICE_PAGES)
+        file = await asyncio.to_thread(find_file, root, path)
         content = await asyncio.to_thread(file.read_bytes)
-        writer.write(head(200, len(content), request_id, media_type_of(file)))
+        media_type = media_type_of(file)
+        rules = content_security.policy(content.decode(errors="replace")) if media_type == "text/html" else ""
+        writer.write(head(200, len(content), request_id, media_type, rules))
         if request.method == "GET":
             writer.write(content)
         async with asyncio.timeout(FILE_SECONDS):
@@ -113,27 +121,39 @@ class ConsoleProxy:
         async with self._doorkeeper.admitted(session) as admission:
             log.info("console session %s of server %s opened from %s", admission.session_id, admission.server_id,
                      address)  # fmt: skip
-            guest_reader, guest_writer = await _connect(admission.place)
-            tls = self._settings.vencrypt if PROTOCOL_OF[admission.console_type] == VNC else None
+            protocol, place, tls = PROTOCOL_OF[admission.console_type], admission.place, self._settings.tls
+            guest_reader, guest_writer = await _connect(place, tls if protocol == SPICE else None)
             self.sessions += 1
             try:
-                if tls:
-                    await vencrypt.secure(guest_reader, guest_writer, tls, admission.place.host)
+                if tls and protocol == VNC:
+                    await vencrypt.secure(guest_reader, guest_writer, tls, place.host)
                 viewer = WebSocketStream(reader, writer)
                 viewer.accept(request.headers)
-                if tls:
+                if tls and protocol == VNC:
                     guest_writer.write(await vencrypt.welcome(viewer))
-                await _carry(session, viewer, guest_reader, guest_writer)
+                await _carry(session, viewer, guest_reader, guest_writer, joins=admission.joins)
             finally:
                 self.sessions -= 1
                 guest_writer.transport.abort()
             log.info("console session %s ended: %s", admission.session_id, session.reason or "closed")
 
 
-async def _connect(place: ConsoleAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(
+    place: ConsoleAddress, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Call the host; by TLS from the first byte on, if ``tls`` says so."""
+    port, server_name = (place.tls_port, place.host) if tls else (place.port, None)
+    if not port:
+        raise Unavailable(
+            "The console's host does not encrypt, and this proxy must."
+            if tls
+            else "The console's host speaks TLS only, and this proxy has no certificate."
+        )
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(place.host, place.port, limit=CHUNK)
+            reader, writer = await asyncio.open_connection(
+                place.host, port, limit=CHUNK, ssl=tls, server_hostname=server_name
+            )
     except OSError as error:
         raise Unavailable(f"The console's host does not answer: {error}") from error
     writer.write(place.greeting.encode())
@@ -141,16 +161,19 @@ async def _connect(place: ConsoleAddress) -> tuple[asyncio.StreamReader, asyncio
 
 
 async def _carry(
-    session: Session, viewer: WebSocketStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
+    session: Session, viewer: WebSocketStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+    *, joins: bool,
+) -> None:  # fmt: skip
     """Carry bytes both ways, until either end goes or the grant dies."""
     ended = asyncio.Event()
 
     async def to_guest() -> None:
-        while (message := await viewer.receive()) is not None:
+        message = await spice.joining(viewer) if joins else await viewer.receive()
+        while message is not None:
             session.bytes_in += len(message)
             writer.write(message)
             await writer.drain()
+            message = await viewer.receive()
 
     async def to_viewer() -> None:
         while content := await reader.read(CHUNK):
@@ -172,12 +195,18 @@ async def _carry(
         outcomes = await asyncio.gather(*work, return_exceptions=True)
     failure = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
     if failure is not None and not session.reason:
-        session.reason = "lost" if isinstance(failure, OSError) else type(failure).__name__
+        session.reason = _reason(failure)
     if session.reason:
         code = POLICY if session.reason.startswith("console.") else TRY_LATER
         viewer.close(code, session.reason)
     else:
         viewer.close(NORMAL, "")
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, Refused):
+        return failure.code
+    return "lost" if isinstance(failure, OSError) else type(failure).__name__
 
 
 async def start(proxy: ConsoleProxy, listener: socket.socket, tls: ssl.SSLContext | None = None) -> asyncio.Server:

@@ -86,11 +86,14 @@ def find_file(root: Path, path: str) -> Path:
     return found
 
 
-def head(status: int, length: int, request_id: str, media_type: str = "text/plain; charset=utf-8") -> bytes:
-    """The head of an answer; the connection closes behind it."""
+def head(
+    status: int, length: int, request_id: str, media_type: str = "text/plain; charset=utf-8", policy: str = ""
+) -> bytes:
+    """The head of an answer; the connection closes behind it. ``policy`` is a page's Content-Security-Policy."""
+    restrained = f"Content-Security-Policy: {policy}\r\n" if policy else ""
     return (
         f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n{SAFETY}"
-        f"X-Openstack-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"
+        f"{restrained}X-Openstack-Request-Id: {request_id}\r\nConnection: close\r\n\r\n"
     ).encode()
 
 

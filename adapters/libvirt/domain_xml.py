@@ -6,7 +6,7 @@ Format: https://libvirt.org/formatdomain.html.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
 from domain.guest import GuestSpec, Nic
@@ -14,6 +14,8 @@ from domain.guest import GuestSpec, Nic
 INSTANCE_NAMESPACE = "urn:lightcurve:instance:1"
 INSTANCE_PREFIX = "lightcurve"
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+SpiceMode = Literal["any", "secure"]
+"""Whether a SPICE screen's channels may go in the clear; libvirt's ``defaultMode``."""
 HOTPLUG_PORTS = 8
 """A q35 machine has no free slot unless it is given some when it is made."""
 
@@ -27,11 +29,15 @@ class HostFacts:
     cpu: str
     vnc_listen: str
     disk: Path
+    rescue_disk: Path | None = None
+    """What the guest starts from instead, if it is being rescued."""
     console_log: Path
     bridges: dict[str, str]
     """The bridge of each network, by the network's id."""
     config_drive: Path | None = None
     config_drive_format: str = "iso9660"
+    spice: SpiceMode | None = None
+    """None: there is a VNC screen only."""
 
 
 class Identity(NamedTuple):
@@ -66,14 +72,16 @@ def domain_xml(spec: GuestSpec, host: HostFacts) -> str:
     _text(domain, "on_crash", "destroy")
     devices = ET.SubElement(domain, "devices")
     _controllers(devices)
-    _disk(devices, host.disk)
+    disks = (path for path in (host.rescue_disk, host.disk) if path)
+    for target, path in zip(("vda", "vdb"), disks, strict=False):
+        _disk(devices, path, target)
     if host.config_drive:
         _config_drive(devices, host.config_drive, host.config_drive_format)
     for nic in spec.nics:
         _interface(devices, nic, host.bridges[nic.network_id])
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=str(host.console_log), append="on")
-    _screen(devices, host.vnc_listen)
+    _screens(devices, host)
     rng = ET.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
     balloon = ET.SubElement(devices, "memballoon", model="virtio")
@@ -156,11 +164,11 @@ def _controllers(devices: ET.Element) -> None:
     ET.SubElement(devices, "controller", type="usb", index="0", model="none")
 
 
-def _disk(devices: ET.Element, path: Path) -> None:
+def _disk(devices: ET.Element, path: Path, target: str) -> None:
     disk = ET.SubElement(devices, "disk", type="file", device="disk")
     ET.SubElement(disk, "driver", name="qemu", type="qcow2", cache="writeback", discard="unmap")
     ET.SubElement(disk, "source", file=str(path))
-    ET.SubElement(disk, "target", dev="vda", bus="virtio")
+    ET.SubElement(disk, "target", dev=target, bus="virtio")
 
 
 def _config_drive(devices: ET.Element, path: Path, form: str) -> None:
@@ -185,12 +193,29 @@ def _interface(devices: ET.Element, nic: Nic, bridge: str) -> None:
     ET.SubElement(interface, "mtu", size=str(nic.mtu))
 
 
-def _screen(devices: ET.Element, listen: str) -> None:
+def _screens(devices: ET.Element, host: HostFacts) -> None:
+    """One picture; VNC always shows it, SPICE beside it where the operator wants so."""
     graphics = ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes")
-    ET.SubElement(graphics, "listen", type="address", address=listen)
+    ET.SubElement(graphics, "listen", type="address", address=host.vnc_listen)
+    if host.spice:
+        _spice(devices, host.vnc_listen, host.spice)
     video = ET.SubElement(devices, "video")
-    ET.SubElement(video, "model", type="vga")
+    # As Nova chooses. Without a driver of its own the guest takes QXL for a VGA, which it also is.
+    ET.SubElement(video, "model", type="qxl" if host.spice else "vga")
     ET.SubElement(devices, "input", type="tablet", bus="virtio")
+
+
+def _spice(devices: ET.Element, listen: str, mode: SpiceMode) -> None:
+    graphics = ET.SubElement(devices, "graphics", type="spice", autoport="yes", defaultMode=mode)
+    ET.SubElement(graphics, "listen", type="address", address=listen)
+    # Where the guest's spice-vdagent listens: the clipboard, and a screen as large as the viewer's window. It has a
+    # port of its own, so that the others keep their places, and a guest its names of them, when SPICE is turned on.
+    place = HOTPLUG_PORTS + 1
+    ET.SubElement(devices, "controller", type="pci", index=str(place), model="pcie-root-port")
+    carrier = ET.SubElement(devices, "controller", type="virtio-serial", index="0")
+    ET.SubElement(carrier, "address", type="pci", bus=str(place), slot="0")
+    agent = ET.SubElement(devices, "channel", type="spicevmc")
+    ET.SubElement(agent, "target", type="virtio", name="com.redhat.spice.0")
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:

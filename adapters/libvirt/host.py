@@ -7,13 +7,20 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from adapters.libvirt.settings import LibvirtSettings
+from domain.errors import HostFailed
 from domain.guest import HostDescription
 
 GIB = 1024**3
 
 
 def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
-    """The host's resources, as they are used for choosing a host. Blocks."""
+    """The host's resources, as they are used for choosing a host. Raises HostFailed if guests could not be made as
+    the settings want them. Blocks."""
+    if settings.spice and not _has_spice(conn.getDomainCapabilities(None, "x86_64", "q35", settings.virt_type)):
+        raise HostFailed(
+            "This QEMU has no SPICE: install its modules (qemu-system-modules-spice where the distribution has it "
+            "apart), or set spice = false under [compute]."
+        )
     settings.instances_dir.mkdir(parents=True, exist_ok=True)
     return HostDescription(
         name=settings.host_name,
@@ -25,6 +32,15 @@ def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
         cpu_info=_cpu_info(conn.getCapabilities()),
         host_ip=settings.host_ip,
     )
+
+
+def _has_spice(capabilities: str) -> bool:
+    offered = {
+        (device.tag, value.text)
+        for device in ET.fromstring(capabilities).iterfind("devices/*")  # noqa: S314 (from libvirtd)
+        for value in device.iterfind("enum/value")
+    }
+    return {("graphics", "spice"), ("video", "qxl")} <= offered
 
 
 def _memory_mb() -> int:

@@ -22,11 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def graphics_address(document: str, protocol: str) -> ConsoleAddress | None:
-    """The port of a running domain's VNC or SPICE server; None if it has none."""
+    """The ports of a running domain's VNC or SPICE server; None if it has none."""
     for graphics in ET.fromstring(document).iterfind(f"devices/graphics[@type='{protocol}']"):  # noqa: S314
-        port = int(graphics.get("port", "-1"))
-        if port > 0:
-            return ConsoleAddress(host=graphics.get("listen", "127.0.0.1"), port=port)
+        # libvirt says -1 for what a domain does not have, or does not have yet.
+        port, tls_port = (max(0, int(graphics.get(name, "0"))) for name in ("port", "tlsPort"))
+        if port or tls_port:
+            return ConsoleAddress(host=graphics.get("listen", "127.0.0.1"), port=port, tls_port=tls_port)
     return None
 
 

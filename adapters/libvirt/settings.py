@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapters.libvirt.config_drive import DriveFormat
+from adapters.libvirt.domain_xml import SpiceMode
 from adapters.libvirt.metadata_proxy import MetadataUpstream
 from domain.errors import Invalid
 
@@ -32,6 +33,8 @@ class LibvirtSettings:
     metadata: MetadataUpstream | None = None
     """Without it guests find no metadata service, and no config drive can be made."""
     config_drive_format: DriveFormat = "iso9660"
+    spice: SpiceMode | None = None
+    """Guests get a SPICE screen beside VNC; its channels in the clear as well, or by TLS only."""
 
     def __post_init__(self) -> None:
         if not self.state_dir.is_absolute() or "," in str(self.state_dir):

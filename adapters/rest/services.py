@@ -106,6 +106,8 @@ class Services:
     consoles: Consoles
     console_url: str
     """Where browsers reach the console proxies, without a slash at the end."""
+    spice_direct_url: str = ""
+    """Where viewers that speak SPICE themselves go with their token; empty: nowhere."""
     passwords: Passwords
     default_limits: Limits
     stamp: Stamp

@@ -32,6 +32,7 @@ PACKAGE_OF = {
     "genisoimage": "genisoimage",
     "ip": "iproute2",
     "libvirtd": "libvirt-daemon-system",
+    "nft": "nftables",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
     "unshare": "util-linux",
@@ -51,6 +52,16 @@ security_driver = "none"
 namespaces = []
 stdio_handler = "logd"
 """
+
+SCREEN_TLS_CONF = """\
+# Screens by TLS only; VNC's for those alone who have a certificate of the authority in ca-cert.pem.
+vnc_tls = 1
+vnc_tls_x509_cert_dir = "{directory}"
+vnc_tls_x509_verify = 1
+spice_tls = 1
+spice_tls_x509_cert_dir = "{directory}"
+"""
+SCREEN_TLS_FILES = ("ca-cert.pem", "server-cert.pem", "server-key.pem")
 
 LIBVIRTD_CONF = """\
 # There is no polkit where we start the daemon: the socket belongs to root alone.
@@ -83,14 +94,18 @@ class Program:
 
 
 class EmbeddedLibvirt:
-    """The two daemons, and what must be true before they can be started."""
+    """The two daemons, and what must be true before they can be started.
 
-    def __init__(self, state_dir: Path) -> None:
+    With ``screen_tls_dir`` guests' screens are shown by TLS only.
+    """
+
+    def __init__(self, state_dir: Path, screen_tls_dir: Path | None = None) -> None:
         self._dir = state_dir.absolute()
+        self._screen_tls_dir = screen_tls_dir.absolute() if screen_tls_dir else None
 
     def problems(self) -> list[str]:
         """What keeps guests from running here, each with its cure; empty if nothing does."""
-        return [*_problems(), *_unreachable(self._dir)]
+        return [*_problems(), *_unreachable(self._dir), *_unencrypted(self._screen_tls_dir)]
 
     def notices(self) -> list[str]:
         """What works, but not as well as it might."""
@@ -106,7 +121,8 @@ class EmbeddedLibvirt:
         if libvirtd_answers():
             return []
         (self._dir / "empty").mkdir(parents=True, exist_ok=True)
-        (self._dir / "qemu.conf").write_text(QEMU_CONF)
+        screens = SCREEN_TLS_CONF.format(directory=self._screen_tls_dir) if self._screen_tls_dir else ""
+        (self._dir / "qemu.conf").write_text(QEMU_CONF + screens)
         (self._dir / "libvirtd.conf").write_text(LIBVIRTD_CONF)
         # A file can only be laid over a file.
         (SYSTEM_CONFIG / "qemu.conf").touch()
@@ -152,6 +168,22 @@ def _unreachable(directory: Path) -> Iterator[str]:
         if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
             yield f"libvirt's guests cannot reach {directory}: chmod o+x {parent}, or keep the state elsewhere."
             return
+
+
+def _unencrypted(directory: Path | None) -> Iterator[str]:
+    """What keeps screens from being shown by TLS, if they shall be."""
+    if directory is None:
+        return
+    missing = [name for name in SCREEN_TLS_FILES if not (directory / name).is_file()]
+    if missing:
+        yield f"[compute] screen_tls_dir needs {' and '.join(missing)} in {directory}."
+    config = SYSTEM_CONFIG / "qemu.conf"
+    wanted = [line for line in SCREEN_TLS_CONF.format(directory=directory).splitlines() if line.endswith("= 1")]
+    if libvirtd_answers() and not set(wanted) <= (set(config.read_text().splitlines()) if config.exists() else set()):
+        yield (
+            f"libvirtd runs already, and shows screens without TLS: stop it, or put {', '.join(wanted)} and the "
+            f"directories into {config}, and start it anew."
+        )
 
 
 def _problems() -> Iterator[str]:

@@ -66,6 +66,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         console=Console(plane).log,
         consoles=consoles(plane),
         console_url=settings.console.public_url.rstrip("/"),
+        spice_direct_url=settings.console.spice_direct_url,
         passwords=Passwords(plane.store, plane.vault, stamp),
         default_limits=limits,
         stamp=stamp,

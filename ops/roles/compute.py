@@ -18,13 +18,14 @@ from handlers.context import Stamp
 from handlers.ports import Hypervisor
 from ops import notify
 from ops.roles.plane import open_connection
-from ops.settings import MetadataSettings, Settings
+from ops.settings import ComputeSettings, MetadataSettings, Settings
 
 log = logging.getLogger(__name__)
 
 EVICT_SECONDS = 3600.0
 
 if TYPE_CHECKING:
+    from adapters.libvirt.domain_xml import SpiceMode
     from adapters.libvirt.hypervisor import LibvirtHypervisor
     from adapters.libvirt.metadata_proxy import MetadataUpstream
 
@@ -49,6 +50,8 @@ async def run(settings: Settings, name: str) -> None:
             cpu_model=compute.cpu_model or None,
             metadata=_metadata(settings.metadata),
             config_drive_format=compute.config_drive_format,
+            vnc_listen=compute.console_address,
+            spice=_spice(compute),
         ),
         HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password),
     )
@@ -116,6 +119,12 @@ def _metadata(settings: MetadataSettings) -> "MetadataUpstream | None":
     if settings.shared_secret_file is None:
         return None
     return MetadataUpstream(settings.url, settings.shared_secret_file.read_bytes().strip())
+
+
+def _spice(settings: ComputeSettings) -> "SpiceMode | None":
+    if not settings.spice:
+        return None
+    return "secure" if settings.screen_tls_dir else "any"
 
 
 async def _virt_type(wanted: str, cache: Path) -> Literal["kvm", "qemu"]:

@@ -1,20 +1,24 @@
 """The console proxy's process."""
 
 import asyncio
+import logging
 import ssl
+from pathlib import Path
 
 from adapters.console.proxy import ConsoleProxy, ProxySettings, start
 from adapters.console.vencrypt import client_context
-from domain.errors import Invalid
+from domain.errors import Invalid, Unavailable
 from handlers.consoles import Doorkeeper, Entitled
 from handlers.liveness import keep_beating
 from ops import notify
 from ops.consoles import consoles
 from ops.listening import allow_many_files, listening_socket
-from ops.novnc import web_client
 from ops.roles.api import rest_settings
 from ops.roles.plane import open_plane
 from ops.settings import ConsoleSettings, Settings
+from ops.web_clients import NOVNC, SPICE, web_client
+
+log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, name: str) -> None:
@@ -23,12 +27,16 @@ async def run(settings: Settings, name: str) -> None:
     allow_many_files()
     web_dir = mine.web_dir
     if web_dir is None:
-        web_dir = await asyncio.to_thread(web_client, settings.cache)
+        web_dir = await asyncio.to_thread(web_client, NOVNC, settings.cache)
+    spice_dir = mine.spice_web_dir
+    if spice_dir is None:
+        spice_dir = await asyncio.to_thread(_spice_client, settings.cache)
     proxy_settings = ProxySettings(
         web_dir=web_dir,
+        spice_dir=spice_dir,
         allowed_origins=mine.allowed_origins,
         max_connections=mine.max_connections,
-        vencrypt=_vencrypt(mine),
+        tls=_vencrypt(mine),
     )
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         doorkeeper = Doorkeeper(plane.store, consoles(plane), plane.stamp, entitled(settings), name)
@@ -52,6 +60,15 @@ def entitled(settings: Settings) -> Entitled:
         return bool(user_id and project_id and roles.get(user_id, {}).get(project_id))
 
     return holds
+
+
+def _spice_client(cache: Path) -> Path | None:
+    """Most have no SPICE, and shall not miss their consoles for want of its client."""
+    try:
+        return web_client(SPICE, cache)
+    except Unavailable as error:
+        log.warning("there are no pages for SPICE consoles: %s", error)
+        return None
 
 
 def _tls(settings: ConsoleSettings) -> ssl.SSLContext | None:

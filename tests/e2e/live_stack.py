@@ -65,6 +65,16 @@ class LiveStack:
         done = self.lightcurve("up", *self.ports, check=False)
         assert done.returncode == 0, done.stdout + done.stderr + self.logs()
 
+    def restart(self, config: str) -> None:
+        """With another configuration; returns once it is up again."""
+        self.lightcurve("down")
+        self.config_file.write_text(config)
+        self.up()
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "lightcurve.toml"
+
     def down(self) -> None:
         self.lightcurve("down", "--erase", check=False)
 

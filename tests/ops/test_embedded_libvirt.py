@@ -49,6 +49,45 @@ def test_a_state_directory_that_guests_cannot_reach(tmp_path: Path, monkeypatch:
     assert embedded.problems() == []
 
 
+def test_screens_by_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = False
+    monkeypatch.setattr(libvirt, "SYSTEM_CONFIG", tmp_path)
+    monkeypatch.setattr(libvirt, "libvirtd_answers", lambda: answers)
+    monkeypatch.setattr(libvirt, "_problems", lambda: iter(()))
+    (tmp_path / "tls").mkdir()
+    embedded = EmbeddedLibvirt(tmp_path / "state", tmp_path / "tls")
+    for name in ("ca-cert.pem", "server-cert.pem", "server-key.pem"):
+        (missing,) = embedded.problems()
+        assert name in missing
+        (tmp_path / "tls" / name).touch()
+    assert embedded.problems() == []
+    embedded.programs()
+    told = (tmp_path / "state" / "qemu.conf").read_text()
+    assert told.startswith(libvirt.QEMU_CONF)
+    assert f'vnc_tls_x509_verify = 1\nspice_tls = 1\nspice_tls_x509_cert_dir = "{tmp_path}/tls"\n' in told
+    EmbeddedLibvirt(tmp_path / "state").programs()
+    assert (tmp_path / "state" / "qemu.conf").read_text() == libvirt.QEMU_CONF
+
+
+def test_a_libvirtd_that_is_not_ours_shows_screens_in_the_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libvirt, "SYSTEM_CONFIG", tmp_path)
+    monkeypatch.setattr(libvirt, "libvirtd_answers", lambda: True)
+    monkeypatch.setattr(libvirt, "_problems", lambda: iter(()))
+    for name in ("ca-cert.pem", "server-cert.pem", "server-key.pem"):
+        (tmp_path / name).touch()
+    config, embedded = tmp_path / "qemu.conf", EmbeddedLibvirt(tmp_path / "state", tmp_path)
+    for half in (None, "vnc_tls = 1\n", "vnc_tls = 1\n#vnc_tls_x509_verify = 1\nspice_tls = 1\n"):
+        if half:
+            config.write_text(half)
+        (problem,) = embedded.problems()
+        assert "vnc_tls = 1, vnc_tls_x509_verify = 1, spice_tls = 1" in problem
+        assert str(config) in problem
+    config.write_text("vnc_tls = 1\nvnc_tls_x509_verify = 1\nspice_tls = 1\n")
+    assert embedded.problems() == []
+
+
 @pytest.mark.libvirt
 def test_what_runs_is_not_started_again_and_no_file_is_changed(tmp_path: Path, libvirtd: Daemons) -> None:
     if libvirtd.ours:

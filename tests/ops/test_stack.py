@@ -8,7 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from ops.embedded.nats import free_port
+from ops.settings import load
 from ops.stack import Stack
+from ops.supervisor import Program
 
 
 class _Usage(NamedTuple):
@@ -55,3 +57,19 @@ def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
     stack = _stack(tmp_path)
     for name in ("lightcurve.toml", "openrc", "clouds.yaml", "secrets/admin.password", "secrets/token.key"):
         assert (stack.directory / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_a_configuration_older_than_the_metadata_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = _stack(tmp_path)
+    named = stack.settings().metadata.shared_secret_file
+    assert all(not program.environment for program in _of(stack, "metadata"))
+    lines = stack.config_file.read_text().splitlines()
+    stack.config_file.write_text("\n".join(line for line in lines if not line.startswith("shared_secret_file")))
+    for program in _of(stack, "metadata", "compute"):
+        for name, value in program.environment.items():
+            monkeypatch.setenv(name, value)
+        assert load(stack.config_file).metadata.shared_secret_file == named
+
+
+def _of(stack: Stack, *names: str) -> list[Program]:
+    return [program for program in stack.programs(stack.settings(), with_libvirt=True) if program.name in names]

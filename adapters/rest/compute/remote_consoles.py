@@ -18,7 +18,8 @@ operations = Operations()
 ACTION = "/servers/{server_id}/action"
 RULE = "os_compute_api:os-remote-consoles"
 TOKENS = "os_compute_api:os-console-auth-tokens"
-SCREEN_PAGE = "vnc_lite.html"
+PAGES = {"novnc": "vnc_lite.html", "spice-html5": "spice/spice_auto.html"}
+"""Of the web clients, on a console proxy."""
 
 TYPES = {
     "vnc": {"novnc": 6, "xvpvnc": 6},
@@ -28,8 +29,6 @@ TYPES = {
     "mks": {"webmks": 8},
 }
 """The types of each protocol, and the microversion from which each exists."""
-OFFERED = ("novnc", "serial")
-"""What our guests have: a VNC screen and a serial port."""
 
 
 class Wanted(Body):
@@ -61,13 +60,14 @@ async def create(call: Call) -> Any:
 
 async def _url(call: Call, console_type: str) -> str:
     server = await find(call)
-    if console_type not in OFFERED:
+    base, direct = call.services.console_url, call.services.spice_direct_url
+    bare = {"serial": f"{base.replace('http', 'ws', 1)}/"} | ({"spice-direct": direct} if direct else {})
+    if console_type not in bare and console_type not in PAGES:
         raise Refused("console.unavailable", f"Unavailable console type {console_type}.", status=400)
     token = await call.services.consoles.issue(call.context, server, console_type)
-    base = call.services.console_url
-    if console_type == "serial":
-        return f"{base.replace('http', 'ws', 1)}/?{urlencode({'token': token})}"
-    return f"{base}/{SCREEN_PAGE}?path={quote(f'?token={token}', safe='')}"
+    if console_type in bare:
+        return f"{bare[console_type]}?{urlencode({'token': token})}"
+    return f"{base}/{PAGES[console_type]}?path={quote(f'?token={token}', safe='')}"
 
 
 class VncArguments(Body):
@@ -148,11 +148,11 @@ async def token_leads_to(call: Call) -> Any:
     document: dict[str, Any] = {
         "instance_uuid": server.id,
         "host": place.host,
-        "port": place.port,
+        "port": place.port or None,
         "internal_access_path": place.greeting.strip() or None,
     }
     if call.minor >= 99:
-        document["tls_port"] = None
+        document["tls_port"] = place.tls_port or None
     return {"console": document}
 
 

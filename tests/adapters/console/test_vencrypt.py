@@ -77,7 +77,7 @@ async def test_a_screen_through_tls(tmp_path: Path) -> None:
     tls = client_context(authority.certificate, *authority.issue("client"))
     async with site(tmp_path) as here, qemu(hypervisor(authority, tmp_path / "tls")) as place:
         here.place = place
-        proxy = await here.proxy(vencrypt=tls)
+        proxy = await here.proxy(tls=tls)
         token = await here.token(await here.server())
         viewer = await Viewer.connect(proxy.port, token)
         assert await size_of_screen(viewer) > 0
@@ -94,7 +94,7 @@ async def test_who_is_not_trusted_sees_nothing(tmp_path: Path) -> None:
         token = await here.token(await here.server())
         for tls, where in ((forged, place), (wary, place), (good, plain)):
             here.place = where
-            proxy = await here.proxy(vencrypt=tls)
+            proxy = await here.proxy(tls=tls)
             with pytest.raises(Denied) as refusal:
                 await Viewer.connect(proxy.port, token)
             assert refusal.value.status == 503

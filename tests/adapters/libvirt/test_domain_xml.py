@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import libvirt
 import msgspec
@@ -77,3 +78,31 @@ def test_libvirt_takes_any_name(name: str, cpu: str) -> None:
     with pytest.raises(libvirt.libvirtError):
         conn.defineXMLFlags(document.replace("<devices>", "<devices><evil/>"), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
     conn.close()
+
+
+@pytest.mark.libvirt
+@pytest.mark.usefixtures("libvirtd")
+def test_spice_comes_beside_everything_else() -> None:
+    """A guest's network interface has its name by its place: turning SPICE on must not rename it."""
+    drive = dataclasses.replace(HOST, config_drive=Path("/srv/state/instances/x/config-drive.img"))
+    for host in (HOST, drive):
+        without = _places(domain_xml(SPEC, host))
+        for mode in ("any", "secure"):
+            beside = _places(domain_xml(SPEC, dataclasses.replace(host, spice=mode)))  # type: ignore[arg-type]
+            assert without.items() <= beside.items()
+            assert {device for device, _ in beside.keys() - without.keys()} == {"controller"}
+
+
+def _places(document: str) -> dict[tuple[str, str], str]:
+    """Where libvirt puts the devices of a machine that it has not seen before, by kind and name."""
+    conn = libvirt.open("qemu:///system")
+    domain = conn.defineXMLFlags(document, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    devices = ET.fromstring(domain.XMLDesc()).iterfind("devices/*")
+    domain.undefine()
+    conn.close()
+    slots = ((device, device.find("address[@type='pci']")) for device in devices)
+    return {(device.tag, _name(device)): str(slot.attrib) for device, slot in slots if slot is not None}
+
+
+def _name(device: ET.Element) -> str:
+    return f"{device.get('type')}{device.get('index')}{device.get('model')}"

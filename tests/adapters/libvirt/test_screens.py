@@ -114,3 +114,6 @@ def test_a_screens_address() -> None:
     assert graphics_address(screen, "vnc") == ConsoleAddress(host="10.0.0.1", port=5901)
     assert graphics_address(screen, "spice") is None
     assert graphics_address(screen.replace("5901", "-1"), "vnc") is None
+    secure = screen.replace("'vnc' port='5901'", "'spice' tlsPort='5902' autoport='yes'")
+    assert graphics_address(secure, "spice") == ConsoleAddress(host="10.0.0.1", port=0, tls_port=5902)
+    assert graphics_address(secure.replace("5902", "-1"), "spice") is None

@@ -1,17 +1,42 @@
 """Remote consoles, console tokens and posted passwords, as Nova's API has them."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from domain import console
 from handlers.context import Context
+from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, encode, question_decoder
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import World, new_server
 from tests.aio import asynchronous
 
 SERVERS = "/compute/v2.1/servers"
+SPICE = {"remote_console": {"protocol": "spice", "type": "spice-html5"}}
+OLD_SPICE = {"os-getSPICEConsole": {"type": "spice-html5"}}
 NOVNC = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+
+
+@asynccontextmanager
+async def hosts(here: World, place: ConsoleAddress | None) -> AsyncIterator[None]:
+    """Hosts whose guests' SPICE screens are at one place; None: they have none."""
+
+    async def answer(_host: str, question: bytes) -> bytes:
+        asked = question_decoder.decode(question)
+        assert isinstance(asked, ConsoleAddressQuestion)
+        assert asked.protocol == "spice"
+        return encode(place)
+
+    serving = asyncio.create_task(here.bus.serve_questions(["node1", "node2"], answer))
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 async def active(here: World) -> str:
@@ -53,7 +78,6 @@ async def test_a_screens_url(cloud: MakeWorld) -> None:
         ("2.6", "vnc", "nonsense", 400),
         ("2.6", "mks", "webmks", 400),
         ("2.8", "mks", "webmks", 400),
-        ("2.6", "spice", "spice-html5", 400),
         ("2.98", "spice", "spice-direct", 400),
         ("2.99", "spice", "spice-direct", 400),
         ("2.6", "rdp", "rdp-html5", 400),
@@ -71,6 +95,57 @@ async def test_consoles_that_are_not_to_be_had(
 
 
 @asynchronous
+async def test_spice_where_the_host_has_it(cloud: MakeWorld) -> None:
+    async with cloud() as here:
+        server = await active(here)
+        amy = await here.client("amy", "2.6")
+        async with hosts(here, ConsoleAddress(host="10.0.0.7", port=0, tls_port=5901)):
+            answer = await amy.post(f"{SERVERS}/{server}/remote-consoles", SPICE)
+            assert answer.status == 200
+            page, _, token = answer.body["remote_console"]["url"].partition("?path=%3Ftoken%3D")
+            assert page == "http://consoles.test:6080/spice/spice_auto.html"
+            old = await (await here.client("amy", "2.1")).post(f"{SERVERS}/{server}/action", OLD_SPICE)
+            assert old.body["console"]["url"].startswith(f"{page}?path=%3Ftoken%3D")
+            known = f"/compute/v2.1/os-console-auth-tokens/{token}"
+            root = await here.client("root", "2.99")
+            leads = {"instance_uuid": server, "host": "10.0.0.7", "internal_access_path": None}
+            assert (await root.get(known)).body["console"] == {**leads, "port": None, "tls_port": 5901}
+            assert (await root.at("2.98").get(known)).body["console"] == {**leads, "port": None}
+        assert (await amy.post(f"{SERVERS}/{server}/remote-consoles", SPICE)).status == 503
+
+
+@asynchronous
+async def test_no_token_is_given_out_for_a_screen_that_is_not_there(cloud: MakeWorld) -> None:
+    async with cloud() as here, hosts(here, None):
+        server = await active(here)
+        for microversion, path, body in (("2.6", "remote-consoles", SPICE), ("2.1", "action", OLD_SPICE)):
+            before = await here.store.last_position()
+            answer = await (await here.client("amy", microversion)).post(f"{SERVERS}/{server}/{path}", body)
+            assert answer.status == 400
+            assert answer.body["badRequest"]["message"] == "Unavailable console type spice-html5."
+            assert await here.store.last_position() == before
+        amy = await here.client("amy")
+        unplaced = (await amy.post(SERVERS, new_server())).body["server"]["id"]
+        assert (await amy.post(f"{SERVERS}/{unplaced}/remote-consoles", SPICE)).status == 409
+
+
+@asynchronous
+async def test_viewers_that_speak_spice_themselves(cloud: MakeWorld) -> None:
+    direct = {"remote_console": {"protocol": "spice", "type": "spice-direct"}}
+    async with cloud() as here, hosts(here, ConsoleAddress(host="10.0.0.7", port=5901)):
+        path = f"{SERVERS}/{await active(here)}/remote-consoles"
+        amy = await here.client("amy", "2.99")
+        assert (await amy.post(path, direct)).status == 400
+        object.__setattr__(here.services, "spice_direct_url", "https://spice.test/console.vv")
+        assert (await amy.at("2.98").post(path, direct)).status == 400
+        made = (await amy.post(path, direct)).body["remote_console"]
+        page, _, token = made["url"].partition("?token=")
+        assert (made["protocol"], made["type"], page) == ("spice", "spice-direct", "https://spice.test/console.vv")
+        found = await (await here.client("root", "2.99")).get(f"/compute/v2.1/os-console-auth-tokens/{token}")
+        assert (found.body["console"]["port"], found.body["console"]["tls_port"]) == (5901, None)
+
+
+@asynchronous
 async def test_the_old_actions(cloud: MakeWorld) -> None:
     async with cloud() as here:
         server = await active(here)
@@ -81,7 +156,7 @@ async def test_the_old_actions(cloud: MakeWorld) -> None:
         assert "vnc_lite.html?path=%3Ftoken%3D" in answer.body["console"]["url"]
         answer = await old.post(f"{SERVERS}/{server}/action", {"os-getSerialConsole": {"type": "serial"}})
         assert answer.body["console"]["url"].startswith("ws://")
-        answer = await old.post(f"{SERVERS}/{server}/action", {"os-getSPICEConsole": {"type": "spice-html5"}})
+        answer = await old.post(f"{SERVERS}/{server}/action", {"os-getRDPConsole": {"type": "rdp-html5"}})
         assert answer.status == 400
         new = await here.client("amy", "2.6")
         answer = await new.post(f"{SERVERS}/{server}/action", {"os-getVNCConsole": {"type": "novnc"}})

@@ -52,8 +52,8 @@ from projections.servers import decoder
 from tests.adapters.rest.client import Client
 from tests.clocks import InstantClock
 
-PASSWORDS = {"root": "admin-secret", "amy": "amy-secret", "rob": "rob-secret", "eve": "eve-secret"}
-"""root administers; amy is a member and rob a reader of blue; eve is a member of green."""
+PASSWORDS = {name: f"{name}-secret" for name in ("amy", "rob", "eve", "host")} | {"root": "admin-secret"}
+"""root administers; amy is a member and rob a reader of blue; eve is a member of green; host is a compute host's."""
 BLUE, GREEN, ADMIN = "b1" * 16, "c2" * 16, "a0" * 16
 HASHES = {name: hash_password(password) for name, password in PASSWORDS.items()}
 IMAGE, NETWORK, SUBNET = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
@@ -73,6 +73,7 @@ def identity_settings() -> IdentitySettings:
             user("amy", {BLUE: ("member",)}),
             user("rob", {BLUE: ("reader",)}),
             user("eve", {GREEN: ("member",)}),
+            user("host", {GREEN: ("service", "reader")}),
         ),
         projects=(Project(id=ADMIN, name="admin"), Project(id=BLUE, name="blue"), Project(id=GREEN, name="green")),
         token_keys=(b"k" * 32,),
@@ -171,6 +172,7 @@ class World:
         self.registry = Registry(api_store, self.stamp, kinds)
         self.host_registry = Registry(self.store, self.stamp, [host.KIND])
         self.vault = MemoryVault(broker, "cell1")
+        self.bus = MemoryCommandBus(broker, "cell1")
         self.ledger = Ledger()
         self.liveness = Pulse(self.clock)
         self.queries = MemoryQueries(self.store)
@@ -189,7 +191,7 @@ class World:
             ledger=lambda: self.ledger,
             settle=self._settle,
             console=self._console,
-            consoles=Consoles(self.store, MemoryCommandBus(broker, "cell1"), self.stamp),
+            consoles=Consoles(self.store, self.bus, self.stamp),
             console_url="http://consoles.test:6080",
             passwords=Passwords(self.store, self.vault, self.stamp),
             default_limits=limits,
@@ -278,6 +280,13 @@ class World:
                 await self.change(server.id, lambda s: decide.started(s, server.epoch, version))
             case Command(kind="reboot_soft" | "reboot_hard"):
                 await self.change(server.id, lambda s: decide.rebooted(s, server.epoch, version))
+            case Command(kind="rebuild"):
+                power = server.power_state
+                await self.change(server.id, lambda s: decide.rebuilt(s, server.epoch, version, power))
+            case Command(kind="rescue"):
+                await self.change(server.id, lambda s: decide.rescued(s, server.epoch, version))
+            case Command(kind="unrescue"):
+                await self.change(server.id, lambda s: decide.unrescued(s, server.epoch, version))
             case Command(kind="destroy") | FinishDelete():
                 await self._release(server)
                 await self.change(server.id, lambda s: decide.deleted(s, without_host=False))
@@ -326,7 +335,7 @@ class World:
 
 def login(name: str, project: str | None = None, password: str | None = None) -> dict[str, Any]:
     """A request for a token."""
-    home = {"root": "admin", "amy": "blue", "rob": "blue", "eve": "green"}
+    home = {"root": "admin", "amy": "blue", "rob": "blue", "eve": "green", "host": "green"}
     user = {"name": name, "domain": {"name": "Default"}, "password": password or PASSWORDS[name]}
     scope = {"project": {"name": project or home[name], "domain": {"id": "default"}}}
     return {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
