@@ -12,11 +12,13 @@ import msgspec
 from domain.errors import Refused
 from domain.kind import Kind
 from domain.record import AggregateId, Event, Metadata
-from domain.server.state import DELETED, DELETING, Server
+from domain.server.state import DELETED, DELETING, REBUILDING, Server
 
 VNC, SPICE, SERIAL = "vnc", "spice", "serial"
 PROTOCOL_OF = {"novnc": VNC, "xvpvnc": VNC, "spice-html5": SPICE, "spice-direct": SPICE, "serial": SERIAL}
 """The types of Nova's that have a protocol of ours; a host may have no such device."""
+OPTIONAL = frozenset({SPICE})
+"""Protocols that only some hosts give their guests: no token is given out before the host has been asked."""
 MAX_REFUSALS = 20
 """So many refusals of one grant are recorded: its holder cannot fill the log."""
 
@@ -85,8 +87,15 @@ class ConsoleGrant(msgspec.Struct, frozen=True, kw_only=True):
     launched_at: datetime | None
     single_use: bool
     opened: int = 0
+    first_session: str | None = None
+    """Which redeemed it; None: nobody has, or what did is over."""
     refused: int = 0
     revoked: bool = False
+
+    @property
+    def joins(self) -> bool:
+        """Whether the next one to show it can only join the session that has redeemed it."""
+        return self.single_use and self.opened > 0
 
 
 def token_id(token: str) -> str:
@@ -104,7 +113,8 @@ def grant(
     life: timedelta, single_use: bool,
 ) -> ConsoleGranted:  # fmt: skip
     """Let a user see a server that is on a host. Raises Refused (409) in Nova's words if it is on none yet."""
-    if server.host is None or server.vm_state == DELETED or server.launched_at is None:
+    absent = server.host is None or server.vm_state == DELETED or server.launched_at is None
+    if absent or server.task_state == REBUILDING:
         raise Refused("server.not_ready", f"Instance {server.id} is not ready")
     return ConsoleGranted(
         server_id=server.id,
@@ -126,7 +136,7 @@ def check(held: ConsoleGrant, server: Server | None) -> None:
         raise _refused("server_gone", "The server is gone.")
     if server.epoch != held.epoch or server.host is None:
         raise _refused("server_moved", "The server has moved; ask for its console anew.")
-    if server.launched_at != held.launched_at:
+    if server.launched_at != held.launched_at or server.task_state == REBUILDING:
         raise _refused("server_rebuilt", "The server was built anew; ask for its console again.")
 
 
@@ -137,7 +147,9 @@ def check_opening(held: ConsoleGrant | None, server: Server | None, now: datetim
     check(held, server)
     if now >= held.expires_at:
         raise _refused("expired", "This token has expired.")
-    if held.single_use and held.opened:
+    # A SPICE viewer opens a connection for each of its channels, all with one token.
+    joinable = held.first_session is not None and PROTOCOL_OF.get(held.console_type) == SPICE
+    if held.joins and not joinable:
         raise _refused("used", "This token has been used.")
     return held
 
@@ -175,7 +187,10 @@ def evolve(state: ConsoleGrant | None, event: Event, meta: Metadata) -> ConsoleG
     replace = msgspec.structs.replace
     match event:
         case ConsoleOpened():
-            return replace(state, opened=state.opened + 1)
+            first = state.first_session if state.opened else event.session_id
+            return replace(state, opened=state.opened + 1, first_session=first)
+        case ConsoleClosed() if event.session_id == state.first_session:
+            return replace(state, first_session=None)
         case ConsoleRefused():
             return replace(state, refused=state.refused + 1)
         case ConsoleRevoked():

@@ -69,6 +69,12 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     extra_specs: dict[str, str] = {}
     config_drive: bool = False
     """Whether the guest gets its metadata on a drive, too."""
+    generation: int = 0
+    """Counts the server's rebuilds: a disk of an older one is replaced when the guest is built."""
+    rescue_image: ImageSource | None = None
+    """With it the guest starts from a fresh disk of this image, and its own disk is the second."""
+    powered_on: bool = True
+    """Whether building ends with the guest running; rebuilding leaves one off that was off."""
 
     @property
     def instance_name(self) -> str:

@@ -40,6 +40,8 @@ RETRY_SECONDS = 2.0
 OBSERVE_SECONDS = 60.0
 """How often the power of all guests is reported, should an event have been lost."""
 MAX_AT_ONCE = 200
+ASK_FIRST = ("rebuild",)
+"""Commands that destroy what a user may still count on: certain is certain."""
 REMEMBERED = 100_000
 """Servers whose last command is remembered."""
 
@@ -117,7 +119,7 @@ class Agent:
         heart = asyncio.create_task(self._keep_working(delivery))
         try:
             async with lock:
-                await self._carry_out(command, again=delivery.attempt > 1 or command.repeated)
+                await self._carry_out(command, ask=delivery.attempt > 1 or self._is_doubtful(command))
             await delivery.done()
         except Unavailable as error:
             log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
@@ -130,19 +132,23 @@ class Agent:
             if not self._in_hand[command.server_id]:
                 del self._in_hand[command.server_id], self._locks[command.server_id]
 
+    def _is_doubtful(self, command: HostCommand) -> bool:
+        late = command.deadline is not None and self._stamp.clock.now() >= command.deadline
+        return command.repeated or late or command.kind in ASK_FIRST
+
     async def _keep_working(self, delivery: Delivery) -> None:
         while True:
             await self._stamp.clock.sleep(WORKING_SECONDS)
             with suppress(Unavailable):
                 await delivery.working()
 
-    async def _carry_out(self, command: HostCommand, *, again: bool) -> None:
+    async def _carry_out(self, command: HostCommand, *, ask: bool) -> None:
         server_id, host = command.server_id, command.host
         if command.version < self._newest.get(server_id, 0):
             return
         version, report = self._done.get(server_id, (0, None))
         if report is None or version != command.version:
-            if again and not await self._still_wanted(command):
+            if ask and not await self._still_wanted(command):
                 return
             self._newest[server_id] = command.version
             report = await self._try(command)
@@ -196,19 +202,22 @@ class Agent:
     async def _execute(self, hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
         server_id = command.server_id
         match command.kind:
-            case "build":
-                assert command.spec
-                return await hypervisor.build(command.spec)
-            case "start":
-                return await hypervisor.start(server_id)
             case "stop":
                 return await hypervisor.stop(server_id, command.timeout)
-            case "reboot_soft" | "reboot_hard":
-                hard = command.kind == "reboot_hard"
-                return await hypervisor.reboot(server_id, hard=hard, timeout=command.timeout)
             case "destroy":
                 await hypervisor.destroy(server_id)
                 return None
+        if command.spec is None:
+            raise HostFailed("The host was not told what the server shall be.", f"{command.kind} without a spec")
+        match command.kind:
+            case "build" | "rebuild":
+                return await hypervisor.build(command.spec)
+            case "start":
+                return await hypervisor.start(command.spec)
+            case "reboot_soft" | "rescue":
+                return await hypervisor.reboot(command.spec, hard=False, timeout=command.timeout)
+            case "reboot_hard" | "unrescue":
+                return await hypervisor.reboot(command.spec, hard=True, timeout=command.timeout)
         raise HostFailed(f"This host cannot {command.kind} a server.")
 
     async def _watch(self, host: str) -> None:

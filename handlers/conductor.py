@@ -34,6 +34,8 @@ RESEND_AFTER = timedelta(seconds=60)
 RETRY_SECONDS = 1.0
 MAX_AT_ONCE = 500
 """Servers being advanced at the same time."""
+WITHOUT_SPEC = ("stop", "destroy")
+"""Commands for which a host need not know what the guest shall be."""
 
 
 class Unfinished(Protocol):
@@ -250,7 +252,8 @@ class Conductor:
             version=action.version,
             request_id=action.request_id,
             global_request_id=action.global_request_id,
-            spec=guest_spec(server) if step.kind == "build" else None,
+            spec=guest_spec(server) if step.kind not in WITHOUT_SPEC else None,
+            deadline=action.deadline,
             repeated=times > 1,
         )
         await self._bus.send(step.host, name if times == 1 else f"{name}-{times}", encode(command))

@@ -88,5 +88,5 @@ class Holdings:
             self.release_addresses(context, server),
             self.release_quota(context, server.project_id, server.id),
         )
-        if server.secrets or server.sealed_password:
+        if server.has_key:
             await self._vault.destroy(server.id)

@@ -3,35 +3,13 @@
 import asyncio
 from contextlib import aclosing
 
-import msgspec
-
 from domain.server import decide
 from domain.server.state import DELETED, KIND, Server, aggregate
 from handlers.context import Context, Stamp
+from handlers.guest_secrets import Secrets, unseal
 from handlers.ports import EventStore, Vault
 from handlers.repository import Repository
 from handlers.server_states import ServerStates
-
-
-class File(msgspec.Struct, frozen=True):
-    """A file that the user wants in the guest (personality, before microversion 2.57)."""
-
-    path: str
-    contents: str
-    """In base64."""
-
-
-class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sealed when the server was requested."""
-
-    user_data: str | None = None
-    """In base64."""
-    admin_pass: str | None = None
-    personality: tuple[File, ...] = ()
-
-
-NO_SECRETS = Secrets()
-_secrets_decoder = msgspec.json.Decoder(Secrets)
 
 
 class ServerFacts:
@@ -58,13 +36,20 @@ class ServerFacts:
 
     async def server(self, server_id: str) -> Server | None:
         """A server that exists. Raises Unavailable."""
-        server = await self._states.get(server_id)
-        return None if server is None or server.vm_state == DELETED else server
+        return _existing(await self._states.get(server_id))
+
+    async def present(self, server_id: str) -> Server | None:
+        """A server that exists, with all that the log has of it at this moment. Raises Unavailable."""
+        self._states.forget(server_id)
+        return await self.server(server_id)
 
     async def secrets(self, server: Server) -> Secrets:
         """What was sealed for it; nothing once the key was destroyed. Raises Unavailable."""
-        opened = await self._vault.unseal(server.id, server.secrets) if server.secrets else None
-        return NO_SECRETS if opened is None else _secrets_decoder.decode(opened)
+        return await unseal(self._vault, server)
+
+
+def _existing(server: Server | None) -> Server | None:
+    return None if server is None or server.vm_state == DELETED else server
 
 
 class Passwords:

@@ -186,20 +186,22 @@ class Hypervisor(Protocol):
         ...
 
     async def build(self, spec: GuestSpec) -> GuestState:
-        """Make the guest and start it. A guest of the same epoch that is there already is completed and
-        started; a leftover of an older epoch is replaced."""
+        """Make the guest and start it, unless it shall be off. A guest of the same epoch that is there already is
+        completed and started; of an older generation, it gets a fresh disk, once everything for it is at hand. A
+        leftover of an older epoch is replaced."""
         ...
 
-    async def start(self, server_id: str) -> GuestState:
-        """Power on."""
+    async def start(self, spec: GuestSpec) -> GuestState:
+        """Power on, as ``spec`` now says; the disk stays what it is."""
         ...
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Ask the guest to shut down; after ``timeout`` seconds power it off."""
         ...
 
-    async def reboot(self, server_id: str, *, hard: bool, timeout: float) -> GuestState:
-        """Restart: hard by power cycle, soft by the guest itself, becoming hard after ``timeout`` seconds."""
+    async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
+        """Restart as ``spec`` now says, into or out of a rescue, too: hard by power cycle, soft by the guest
+        itself, becoming hard after ``timeout`` seconds."""
         ...
 
     async def destroy(self, server_id: str) -> None:

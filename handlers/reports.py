@@ -99,6 +99,12 @@ class Reports:
                 return decide.started(server, report.epoch, report.version)
             case "reboot_soft" | "reboot_hard":
                 return decide.rebooted(server, report.epoch, report.version)
+            case "rebuild":
+                return decide.rebuilt(server, report.epoch, report.version, report.power_state)
+            case "rescue":
+                return decide.rescued(server, report.epoch, report.version)
+            case "unrescue":
+                return decide.unrescued(server, report.epoch, report.version)
         return None
 
     async def _failure(self, host: str, report: Failure) -> Answer:

@@ -3,53 +3,34 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from domain import quota
-from domain.errors import Invalid
-from domain.flavor import Flavor
 from domain.guest import ImageSource
 from domain.record import Event
 from domain.server import decide
-from domain.server.events import NetworkRequest, ServerRequested
+from domain.server.events import ServerRebuildRequested, ServerRequested
 from domain.server.state import KIND, Server, aggregate
+from handlers import guest_secrets
 from handlers.context import Context, Stamp
+from handlers.guest_secrets import Secrets
 from handlers.ports import EventStore, Vault
 from handlers.registry import Registry
 from handlers.repository import NEVER_WAS, Repository
+from handlers.server_requests import Key, NewServer, Rebuild, check_image
 
 CREATE_DEADLINE = timedelta(minutes=10)
 STOP_DEADLINE = timedelta(minutes=3)
 START_DEADLINE = timedelta(minutes=3)
 REBOOT_DEADLINE = timedelta(minutes=4)
+REBUILD_DEADLINE = timedelta(minutes=10)
+RESCUE_DEADLINE = timedelta(minutes=10)
+UNRESCUE_DEADLINE = timedelta(minutes=4)
 DELETE_DEADLINE = timedelta(minutes=2)
 """How long each action may take before it ends as failed (deletion: before it is completed without the host)."""
-
-
-class NewServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for servers, checked and resolved by the face that took it."""
-
-    name: str
-    flavor: Flavor
-    image: ImageSource | None
-    min_ram_mb: int = 0
-    """The image's demand on the flavor."""
-    networks: tuple[NetworkRequest, ...] = ()
-    key_name: str | None = None
-    public_key: str | None = None
-    metadata: dict[str, str] = {}
-    security_groups: tuple[str, ...] = ()
-    availability_zone: str | None = None
-    host: str | None = None
-    config_drive: bool = False
-    description: str | None = None
-    tags: tuple[str, ...] = ()
-    hostname: str | None = None
-    secrets: bytes | None = None
-    """User data and the like, as JSON: sealed before it reaches the log."""
-    min_count: int = 1
-    max_count: int = 1
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -136,7 +117,7 @@ class Servers:
             description=new.description,
             tags=new.tags,
             hostname=new.hostname,
-            secrets=await self._vault.seal(server_id, new.secrets) if new.secrets else None,
+            secrets=await guest_secrets.seal(self._vault, server_id, new.secrets),
             reservation_id=reservation_id,
             launch_index=index,
         )
@@ -167,6 +148,46 @@ class Servers:
             lambda server, until: decide.reboot(server, server_id, until, hard=hard),
         )
 
+    async def rebuild(self, context: Context, server_id: str, wanted: Rebuild) -> tuple[Accepted, Secrets]:
+        """Give the server a fresh disk; returns what its guest will be told, too.
+
+        Raises Refused (404, 409), and Invalid for an image that does not fit the flavor.
+        """
+        held, tail = await self._repository.load(aggregate(server_id))
+        server = decide.existing(visible(context, held), server_id)
+        check_image(server.flavor, wanted.image, wanted.min_ram_mb)
+        secrets = wanted.secrets(server, await guest_secrets.unseal(self._vault, server))
+        sealed = await guest_secrets.seal(self._vault, server_id, secrets)
+        deadline = self._stamp.clock.now() + REBUILD_DEADLINE
+
+        def decide_on(present: Server | None) -> Event:
+            server = decide.existing(visible(context, present), server_id)
+            return decide.rebuild(server, server_id, _rebuild_requested(server, wanted, sealed, deadline))
+
+        _, recorded = await self._repository.execute(context, aggregate(server_id), decide_on, known=(held, tail))
+        assert recorded
+        return Accepted(server_id, recorded.position), secrets or guest_secrets.NO_SECRETS
+
+    async def rescue(self, context: Context, server_id: str, image: ImageSource | None, admin_pass: str) -> Accepted:
+        """Start the server from another image, or from a fresh copy of its own if that is None."""
+        secrets = Secrets(admin_pass=admin_pass)
+        # Sealed for a server that is there only: a key that nobody knows of would never be destroyed.
+        held, _ = await self._repository.load(aggregate(server_id))
+        decide.existing(visible(context, held), server_id)
+        sealed = await guest_secrets.seal(self._vault, server_id, secrets)
+        return await self._command(
+            context,
+            server_id,
+            RESCUE_DEADLINE,
+            lambda server, until: decide.rescue(server, server_id, until, image, sealed),
+        )
+
+    async def unrescue(self, context: Context, server_id: str) -> Accepted:
+        """Start a rescued server from its own disk again."""
+        return await self._command(
+            context, server_id, UNRESCUE_DEADLINE, lambda server, until: decide.unrescue(server, server_id, until)
+        )
+
     async def rename(self, context: Context, server_id: str, name: str) -> Accepted:
         """Change the display name."""
         return await self._command(
@@ -195,19 +216,30 @@ class Servers:
         return Accepted(server_id, recorded.position if recorded else 0)
 
 
+def _rebuild_requested(
+    server: Server, wanted: Rebuild, sealed: str | None, deadline: datetime
+) -> ServerRebuildRequested:
+    """What the server shall be, all of it."""
+
+    def chosen(asked: Any, present: Any) -> Any:
+        return present if asked is UNSET else asked
+
+    key = chosen(wanted.key, Key(server.key_name, server.public_key))
+    return ServerRebuildRequested(
+        deadline=deadline,
+        image=wanted.image,
+        name=chosen(wanted.name, server.name),
+        metadata=chosen(wanted.metadata, server.metadata),
+        description=chosen(wanted.description, server.description),
+        key_name=key.name,
+        public_key=key.public_key,
+        hostname=chosen(wanted.hostname, server.hostname),
+        secrets=sealed,
+    )
+
+
 def visible(context: Context, server: Server | None) -> Server | None:
     """The server if the caller may know of it: its own project's, or any for an administrator."""
     if server is None or context.is_admin or server.project_id == context.project_id:
         return server
     return None
-
-
-def check_image(flavor: Flavor, image: ImageSource | None, min_ram_mb: int) -> None:
-    """Refuse an image that the flavor is too small for, in Nova's words."""
-    if min_ram_mb > flavor.ram_mb:
-        raise Invalid("Flavor's memory is too small for requested image.")
-    if image and flavor.disk_gb and image.min_disk_gb > flavor.disk_gb:
-        raise Invalid(
-            f"Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is "
-            f"{flavor.disk_gb << 30} bytes, minimum size is {image.min_disk_gb << 30} bytes."
-        )

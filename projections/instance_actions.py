@@ -19,11 +19,23 @@ STARTS: dict[type, tuple[str, str]] = {
     e.ServerStopRequested: ("stop", "compute_stop_instance"),
     e.ServerStartRequested: ("start", "compute_start_instance"),
     e.ServerRebootRequested: ("reboot", "compute_reboot_instance"),
+    e.ServerRebuildRequested: ("rebuild", "compute_rebuild_instance"),
+    e.ServerRescueRequested: ("rescue", "compute_rescue_instance"),
+    e.ServerUnrescueRequested: ("unrescue", "compute_unrescue_instance"),
     e.ServerDeleteRequested: ("delete", "compute_terminate_instance"),
 }
 """The events that begin an action: its name, and its first step."""
 
-SUCCESSES = (e.ServerBuilt, e.ServerStopped, e.ServerStarted, e.ServerRebooted, e.ServerDeleted)
+SUCCESSES = (
+    e.ServerBuilt,
+    e.ServerStopped,
+    e.ServerStarted,
+    e.ServerRebooted,
+    e.ServerRebuilt,
+    e.ServerRescued,
+    e.ServerUnrescued,
+    e.ServerDeleted,
+)
 FAILURES = (e.ServerFailed, e.ServerActionFailed)
 SUPERSEDED = "Superseded by a later action."
 

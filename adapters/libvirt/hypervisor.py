@@ -6,6 +6,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from adapters.libvirt import host
 from adapters.libvirt.config_drive import ensure_config_drive
 from adapters.libvirt.connection import Connection
@@ -73,7 +75,8 @@ class LibvirtHypervisor:
     async def build(self, spec: GuestSpec) -> GuestState:
         """Make the guest and start it; see the port.
 
-        Refuses, with HostFailed, an epoch older than the one that is here. What fails leaves nothing behind.
+        Refuses, with HostFailed, an epoch older than the one that is here. What fails leaves nothing behind, unless
+        it was to build anew what is here.
         """
         async with self._turns.turn(spec.server_id):
             found = await self._find(spec.server_id)
@@ -84,7 +87,8 @@ class LibvirtHypervisor:
                     "The server was assigned to this host anew; the older assignment is void.",
                     f"epoch {spec.epoch}, here is {newest}",
                 )
-            if found and found.epoch == spec.epoch:
+            generation = known.generation if known else spec.generation
+            if found and found.epoch == spec.epoch and generation == spec.generation:
                 state = await self._on(spec.server_id, Domain.state)
                 if state.power_state is PowerState.RUNNING:
                     return self._turns.tell(state)
@@ -96,13 +100,16 @@ class LibvirtHypervisor:
                 # It will be tried again, and goes on from here.
                 raise
             except Exception:
-                await self._clean_up(spec.server_id)
+                if spec.generation == 0:
+                    await self._clean_up(spec.server_id)
                 raise
 
-    async def start(self, server_id: str) -> GuestState:
+    async def start(self, spec: GuestSpec) -> GuestState:
         """Power on; a paused guest goes on."""
-        async with self._turns.turn(server_id):
-            return self._turns.tell(await self._start(server_id))
+        async with self._turns.turn(spec.server_id):
+            spec = await self._on_its_disk(spec)
+            await asyncio.to_thread(self._instances.save, spec)
+            return self._turns.tell(await self._start(spec))
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Press the power button; after ``timeout`` seconds pull the plug."""
@@ -110,11 +117,22 @@ class LibvirtHypervisor:
             await self._power_off(server_id, timeout)
             return self._turns.tell(await self._on(server_id, Domain.state))
 
-    async def reboot(self, server_id: str, *, hard: bool, timeout: float) -> GuestState:
-        """Power cycle; a soft one gives the guest ``timeout`` seconds to shut down by itself."""
-        async with self._turns.turn(server_id):
-            await self._power_off(server_id, 0 if hard else timeout)
-            return self._turns.tell(await self._start(server_id))
+    async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
+        """Power cycle; a soft one gives the guest ``timeout`` seconds to shut down by itself.
+
+        The image of a rescue is at hand before the guest is powered off.
+        """
+        async with self._turns.turn(spec.server_id):
+            spec = await self._on_its_disk(spec)
+            rescue = await self._images.ensure(spec.rescue_image) if spec.rescue_image else None
+            await self._power_off(spec.server_id, 0 if hard else timeout)
+            await asyncio.to_thread(self._instances.save, spec)
+            if rescue:
+                size = disk_size(rescue, spec.disk_gb)
+                await ensure_disk(self._instances.rescue_disk(spec.server_id), rescue, size)
+            else:
+                await asyncio.to_thread(self._instances.discard_rescue, spec.server_id)
+            return self._turns.tell(await self._start(spec))
 
     async def destroy(self, server_id: str) -> None:
         """Remove the guest and everything of it on this host; harmless if it is not there."""
@@ -161,34 +179,51 @@ class LibvirtHypervisor:
 
     async def evict_images(self, unused_for: float = 86400.0) -> list[str]:
         """Remove cached images that no guest here has used for so many seconds; returns their ids."""
-        used = {spec.image.id for spec in await asyncio.to_thread(self._instances.all) if spec.image}
+        guests = await asyncio.to_thread(self._instances.all)
+        used = {image.id for spec in guests for image in (spec.image, spec.rescue_image) if image}
         return await asyncio.to_thread(self._images.evict, used, unused_for)
 
     async def _make(self, spec: GuestSpec) -> GuestState:
-        """Every step finds what an interrupted attempt of the same epoch has done."""
+        """Every step finds what an interrupted attempt of the same epoch and generation has done."""
         if spec.image is None:
             raise HostFailed("A server without an image cannot be built here.")
-        await asyncio.to_thread(self._instances.save, spec)
         base = await self._images.ensure(spec.image)
         size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
+        await self._discard_older(spec)
+        await asyncio.to_thread(self._instances.save, spec)
         await ensure_disk(self._instances.disk(spec.server_id), base, size)
-        return await self._start(spec.server_id)
+        return await self._start(spec, power=spec.powered_on)
 
-    async def _start(self, server_id: str) -> GuestState:
-        """Networks, a definition that is up to date, and power."""
-        spec = await asyncio.to_thread(self._instances.load, server_id)
-        if spec is None or not self._instances.disk(server_id).exists():
+    async def _discard_older(self, spec: GuestSpec) -> None:
+        """Remove the disks of an older generation."""
+        known = await asyncio.to_thread(self._instances.load, spec.server_id)
+        if known is None or known.generation == spec.generation:
+            return
+        domain = await self._find(spec.server_id)
+        if domain is not None:
+            await self._connection.call(lambda _: domain.power_off())
+        await asyncio.to_thread(self._instances.discard_disks, spec.server_id)
+
+    async def _on_its_disk(self, spec: GuestSpec) -> GuestSpec:
+        """What is now told of a guest that must be here, with what its disk is: that only a build changes."""
+        known = await asyncio.to_thread(self._instances.load, spec.server_id)
+        if known is None or known.epoch != spec.epoch or not self._instances.disk(spec.server_id).exists():
             raise HostFailed(GONE)
+        return msgspec.structs.replace(spec, image=known.image, generation=known.generation)
+
+    async def _start(self, spec: GuestSpec, *, power: bool = True) -> GuestState:
+        """Networks, a definition that is up to date, and power if it is wanted."""
         for network_id in dict.fromkeys(nic.network_id for nic in spec.nics):
             await self._networks.refresh(network_id)
         await self._ensure_config_drive(spec)
         xml = domain_xml(spec, self._facts(spec))
 
         def define_and_start(conn: Any) -> GuestState:
-            domain = find_domain(conn, self._settings.home, server_id)
+            domain = find_domain(conn, self._settings.home, spec.server_id)
             if domain is None or not domain.is_active():
                 domain = define_domain(conn, self._settings.home, xml)
-            domain.start()
+            if power:
+                domain.start()
             return domain.state()
 
         return await self._connection.call(define_and_start)
@@ -197,7 +232,7 @@ class LibvirtHypervisor:
         if spec.config_drive:
             if self._settings.metadata is None:
                 raise HostFailed("This host has no metadata service to make a config drive from.")
-            path = self._instances.config_drive(spec.server_id)
+            path = self._instances.config_drive(spec)
             form = self._settings.config_drive_format
             await ensure_config_drive(path, spec.server_id, self._settings.metadata, form)
 
@@ -254,9 +289,11 @@ class LibvirtHypervisor:
             virt_type=self._settings.virt_type,
             cpu=self._settings.cpu,
             vnc_listen=self._settings.vnc_listen,
+            spice=self._settings.spice,
             disk=self._instances.disk(spec.server_id),
+            rescue_disk=self._instances.rescue_disk(spec.server_id) if spec.rescue_image else None,
             console_log=self._instances.console_log(spec.server_id),
-            config_drive=self._instances.config_drive(spec.server_id) if spec.config_drive else None,
+            config_drive=self._instances.config_drive(spec) if spec.config_drive else None,
             config_drive_format=self._settings.config_drive_format,
             bridges={nic.network_id: self._networks.bridge(nic.network_id) for nic in spec.nics},
         )

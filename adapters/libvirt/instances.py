@@ -15,6 +15,7 @@ from domain.errors import HostFailed
 from domain.guest import GuestSpec
 
 GUEST_FILE = "guest.json"
+RESCUE_CONFIG_DRIVE = "config-drive.rescue.img"
 
 
 class Instances:
@@ -34,9 +35,14 @@ class Instances:
         """The guest's root disk."""
         return self.directory(server_id) / "disk.qcow2"
 
-    def config_drive(self, server_id: str) -> Path:
-        """Its metadata as a disk, if it asked for one."""
-        return self.directory(server_id) / "config-drive.img"
+    def rescue_disk(self, server_id: str) -> Path:
+        """What it starts from while it is being rescued."""
+        return self.directory(server_id) / "rescue.qcow2"
+
+    def config_drive(self, spec: GuestSpec) -> Path:
+        """Its metadata as a disk, if it asked for one; the rescue system has one of its own."""
+        name = RESCUE_CONFIG_DRIVE if spec.rescue_image else "config-drive.img"
+        return self.directory(spec.server_id) / name
 
     def console_log(self, server_id: str) -> Path:
         """What the guest's serial console printed; virtlogd writes and rotates it."""
@@ -59,6 +65,20 @@ class Instances:
         """Every guest of which there is a directory, in the order of their ids."""
         found = (_read(path) for path in sorted(self._dir.glob(f"*/{GUEST_FILE}")))
         return [spec for spec in found if spec is not None]
+
+    def discard_disks(self, server_id: str) -> None:
+        """Remove the guest's disks and all that was made of its metadata; what we were told stays."""
+        directory = self.directory(server_id)
+        with file_failures("The host could not remove the guest's disk."):
+            for path in (self.disk(server_id), *directory.glob("config-drive*.img")):
+                path.unlink(missing_ok=True)
+        self.discard_rescue(server_id)
+
+    def discard_rescue(self, server_id: str) -> None:
+        """Remove the rescue system; harmless if there is none."""
+        with file_failures("The host could not remove the rescue disk."):
+            self.rescue_disk(server_id).unlink(missing_ok=True)
+            (self.directory(server_id) / RESCUE_CONFIG_DRIVE).unlink(missing_ok=True)
 
     def remove(self, server_id: str) -> None:
         """Remove the guest's files; harmless if there are none."""

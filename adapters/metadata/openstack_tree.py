@@ -15,7 +15,7 @@ from adapters.libvirt.domain_xml import tap_name
 from domain.guest import Nic
 from domain.server.hostname import hostname
 from domain.server.state import Server
-from handlers.metadata import Secrets
+from handlers.guest_secrets import Secrets
 
 Json = dict[str, Any]
 

@@ -97,7 +97,8 @@ class MetadataService:
         signed = signing.CONFIG_DRIVE + server_id
         if not signing.is_signed(self._secret, signed, headers.get(signing.SIGNATURE, "")):
             raise NOTHING
-        server = await self._facts.server(server_id)
+        # A drive is made once: it must tell what the request that it is made for has changed.
+        server = await self._facts.present(server_id)
         if server is None:
             raise NOTHING
         files = await self._pages.config_drive(server)

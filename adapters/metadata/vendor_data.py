@@ -18,7 +18,7 @@ from domain.errors import Invalid, Unavailable
 from domain.server.hostname import hostname
 from domain.server.state import Server
 from handlers.context import current_request
-from handlers.metadata import Secrets
+from handlers.guest_secrets import Secrets
 
 Json = dict[str, Any]
 MAX_ANSWER = 1 << 20

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+import msgspec
+
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
@@ -40,6 +42,10 @@ class _Guest:
     power_state: PowerState = PowerState.NOSTATE
     """NOSTATE until its build has come to its end."""
     boots: int = 0
+
+    def become(self, spec: GuestSpec) -> None:
+        """What is now told of the guest; its disk stays of the generation that it is."""
+        self.spec = msgspec.structs.replace(spec, generation=self.spec.generation, image=self.spec.image)
 
 
 class SimulatedHypervisor:
@@ -111,20 +117,24 @@ class SimulatedHypervisor:
                 )
             if guest is None or guest.spec.epoch < spec.epoch:
                 guest = self._guests[spec.server_id] = _Guest(spec)
-            if guest.power_state is PowerState.RUNNING:
+            if guest.spec.generation == spec.generation and guest.power_state is PowerState.RUNNING:
                 return self._turns.tell(_state(guest))
             try:
                 await self._work("build")
             except HostFailed:
-                del self._guests[spec.server_id]
+                if spec.generation == 0:
+                    del self._guests[spec.server_id]
                 raise
-            return self._power_on(guest)
+            guest.spec = spec
+            guest.power_state = PowerState.SHUTDOWN
+            return self._power_on(guest) if spec.powered_on else self._turns.tell(_state(guest))
 
-    async def start(self, server_id: str) -> GuestState:
+    async def start(self, spec: GuestSpec) -> GuestState:
         """Power on; a paused guest goes on."""
-        async with self._turns.turn(server_id):
-            guest = self._find(server_id)
+        async with self._turns.turn(spec.server_id):
+            guest = self._find(spec.server_id)
             await self._work("start")
+            guest.become(spec)
             return self._power_on(guest)
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:
@@ -135,11 +145,12 @@ class SimulatedHypervisor:
             guest.power_state = PowerState.SHUTDOWN
             return self._turns.tell(_state(guest))
 
-    async def reboot(self, server_id: str, *, hard: bool, timeout: float) -> GuestState:
+    async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
         """Restart; a soft one as a hard one, there is nobody in the guest to ask."""
-        async with self._turns.turn(server_id):
-            guest = self._find(server_id)
+        async with self._turns.turn(spec.server_id):
+            guest = self._find(spec.server_id)
             await self._work("reboot")
+            guest.become(spec)
             guest.power_state = PowerState.SHUTDOWN
             return self._power_on(guest)
 

@@ -7,7 +7,7 @@ the event, or None where nothing is left to do; it raises Refused where a rule f
 from datetime import datetime
 
 from domain.errors import Refused, not_found
-from domain.guest import PowerState
+from domain.guest import ImageSource, PowerState
 from domain.server import events as e
 from domain.server.state import (
     ACTIVE,
@@ -19,14 +19,22 @@ from domain.server.state import (
     POWERING_ON,
     REBOOTING,
     REBOOTING_HARD,
+    REBUILDING,
+    RESCUED,
+    RESCUING,
     SPAWNING,
     STOPPED,
     SUSPENDED,
+    UNRESCUING,
     Server,
 )
 
 MAX_ATTEMPTS = 3
 """On how many hosts a creation is tried."""
+HOST_TASKS = (
+    SPAWNING, POWERING_OFF, POWERING_ON, REBOOTING, REBOOTING_HARD, REBUILDING, RESCUING, UNRESCUING,
+)  # fmt: skip
+"""What a host can fail at. Deletion is not among it."""
 
 
 def existing(server: Server | None, server_id: str) -> Server:
@@ -83,6 +91,30 @@ def reboot(server: Server | None, server_id: str, deadline: datetime, *, hard: b
     else:
         _check(server, "reboot", (ACTIVE,))
     return e.ServerRebootRequested(deadline=deadline, hard=hard, supersedes=_under_way(server))
+
+
+def rebuild(server: Server | None, server_id: str, event: e.ServerRebuildRequested) -> e.ServerRebuildRequested:
+    """Give a server a fresh disk; it keeps its host, its claim and its addresses."""
+    _check(existing(server, server_id), "rebuild", (ACTIVE, STOPPED, ERROR))
+    return event
+
+
+def rescue(
+    server: Server | None, server_id: str, deadline: datetime, image: ImageSource | None, secrets: str | None
+) -> e.ServerRescueRequested:
+    """Start a server from ``image``, or from its own image if that is None, with its disk beside it."""
+    server = existing(server, server_id)
+    _check(server, "rescue", (ACTIVE, STOPPED, ERROR))
+    image = image or server.image
+    if image is None:
+        raise Refused("server.not_rescuable", f"Instance {server_id} cannot be rescued: it has no image", status=400)
+    return e.ServerRescueRequested(deadline=deadline, image=image, secrets=secrets)
+
+
+def unrescue(server: Server | None, server_id: str, deadline: datetime) -> e.ServerUnrescueRequested:
+    """Start a rescued server from its own disk again."""
+    _check(existing(server, server_id), "unrescue", (RESCUED,))
+    return e.ServerUnrescueRequested(deadline=deadline)
 
 
 def rename(server: Server | None, server_id: str, name: str) -> e.ServerRenamed | None:
@@ -152,12 +184,12 @@ def failed(
     server: Server | None, epoch: int, version: int, fault: e.Fault
 ) -> e.ServerBuildFailed | e.ServerActionFailed | None:
     """The host could not do what the action accepted at ``version`` wanted. Deletion cannot fail."""
-    acting = _acting(server, epoch, version, SPAWNING, POWERING_OFF, POWERING_ON, REBOOTING, REBOOTING_HARD)
+    acting = _acting(server, epoch, version, *HOST_TASKS)
     if acting is None or acting.action is None:
         return None
     if is_creating(acting):
         return e.ServerBuildFailed(epoch=epoch, fault=fault)
-    return e.ServerActionFailed(fault=fault, to_error=acting.action.name == "reboot")
+    return e.ServerActionFailed(fault=fault, to_error=acting.task_state not in (POWERING_OFF, POWERING_ON))
 
 
 def stopped(server: Server | None, epoch: int, version: int) -> e.ServerStopped | None:
@@ -174,6 +206,22 @@ def rebooted(server: Server | None, epoch: int, version: int) -> e.ServerReboote
     """The host has rebooted the guest, for the request accepted at ``version``."""
     acting = _acting(server, epoch, version, REBOOTING, REBOOTING_HARD)
     return e.ServerRebooted(epoch=epoch) if acting else None
+
+
+def rebuilt(server: Server | None, epoch: int, version: int, power_state: PowerState) -> e.ServerRebuilt | None:
+    """The host has built the guest anew, for the request accepted at ``version``."""
+    acting = _acting(server, epoch, version, REBUILDING)
+    return e.ServerRebuilt(epoch=epoch, power_state=power_state) if acting else None
+
+
+def rescued(server: Server | None, epoch: int, version: int) -> e.ServerRescued | None:
+    """The host has started the rescue system, for the request accepted at ``version``."""
+    return e.ServerRescued(epoch=epoch) if _acting(server, epoch, version, RESCUING) else None
+
+
+def unrescued(server: Server | None, epoch: int, version: int) -> e.ServerUnrescued | None:
+    """The host has started the guest from its own disk, for the request accepted at ``version``."""
+    return e.ServerUnrescued(epoch=epoch) if _acting(server, epoch, version, UNRESCUING) else None
 
 
 def power_observed(server: Server | None, epoch: int, power_state: PowerState) -> e.ServerPowerChanged | None:

@@ -130,6 +130,56 @@ class ServerRebooted(Event, tag="server.rebooted", frozen=True, kw_only=True):
     epoch: int
 
 
+class ServerRebuildRequested(Event, tag="server.rebuild_requested", frozen=True, kw_only=True):
+    """A rebuild was accepted: a fresh disk from ``image``. The fields are the server's from now on, all of them,
+    also those that stay as they were."""
+
+    deadline: datetime
+    image: ImageSource
+    name: str
+    metadata: dict[str, str]
+    description: str | None
+    key_name: str | None
+    public_key: str | None
+    hostname: str | None
+    secrets: str | None
+    """User data, password and personality, sealed."""
+
+
+class ServerRebuilt(Event, tag="server.rebuilt", frozen=True, kw_only=True):
+    """The guest has its fresh disk; it runs, or is off as it was before."""
+
+    epoch: int
+    power_state: PowerState
+
+
+class ServerRescueRequested(Event, tag="server.rescue_requested", frozen=True, kw_only=True):
+    """A rescue was accepted: the guest shall start from a fresh disk of ``image``, its own disk beside it."""
+
+    deadline: datetime
+    image: ImageSource
+    secrets: str | None = None
+    """The password of the rescue system, sealed."""
+
+
+class ServerRescued(Event, tag="server.rescued", frozen=True, kw_only=True):
+    """The rescue system runs."""
+
+    epoch: int
+
+
+class ServerUnrescueRequested(Event, tag="server.unrescue_requested", frozen=True, kw_only=True):
+    """The end of a rescue was accepted: the guest shall start from its own disk again."""
+
+    deadline: datetime
+
+
+class ServerUnrescued(Event, tag="server.unrescued", frozen=True, kw_only=True):
+    """The guest runs from its own disk again."""
+
+    epoch: int
+
+
 class ServerActionFailed(Event, tag="server.action_failed", frozen=True, kw_only=True):
     """The action in progress has ended without success. ``to_error`` tells whether its state is now in doubt."""
 
@@ -188,6 +238,12 @@ EVENTS: tuple[type[Event], ...] = (
     ServerStarted,
     ServerRebootRequested,
     ServerRebooted,
+    ServerRebuildRequested,
+    ServerRebuilt,
+    ServerRescueRequested,
+    ServerRescued,
+    ServerUnrescueRequested,
+    ServerUnrescued,
     ServerActionFailed,
     ServerPowerChanged,
     ServerRenamed,

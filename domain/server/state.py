@@ -13,11 +13,12 @@ from domain.record import AggregateId, Event, Metadata
 from domain.server import events as e
 
 BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", "paused", "suspended"
-ERROR, DELETED = "error", "deleted"
+RESCUED, ERROR, DELETED = "rescued", "error", "deleted"
 """vm_state: the stable state."""
 
 SCHEDULING, SPAWNING, POWERING_OFF, POWERING_ON = "scheduling", "spawning", "powering-off", "powering-on"
-REBOOTING, REBOOTING_HARD, DELETING = "rebooting", "rebooting_hard", "deleting"
+REBOOTING, REBOOTING_HARD, REBUILDING = "rebooting", "rebooting_hard", "rebuilding"
+RESCUING, UNRESCUING, DELETING = "rescuing", "unrescuing", "deleting"
 """task_state: what is being done; None if nothing is."""
 
 VM_STATE_OF_POWER = {
@@ -28,13 +29,15 @@ VM_STATE_OF_POWER = {
     PowerState.SUSPENDED: SUSPENDED,
 }
 """Where a guest's own change of power puts its server."""
+FOLLOWS_POWER = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
+"""From elsewhere it leads nowhere: a server in error is in doubt about more than its power."""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An accepted action that has not ended, and whose it is."""
 
     name: str
-    """As in Nova's instance actions: create, stop, start, reboot, delete."""
+    """As in Nova's instance actions: create, stop, start, reboot, rebuild, rescue, unrescue, delete."""
     request_id: str
     started_at: datetime
     deadline: datetime
@@ -43,6 +46,14 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_id: str | None = None
     project_id: str | None = None
     global_request_id: str | None = None
+
+
+class Rescue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a server that is being rescued starts from."""
+
+    image: ImageSource
+    secrets: str | None = None
+    """The password of the rescue system, sealed."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,6 +92,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     host_id: str | None = None
     availability_zone: str | None = None
     epoch: int = 0
+    generation: int = 0
+    """Counts the rebuilds that were accepted."""
+    rescue: Rescue | None = None
     nics: tuple[Nic, ...] = ()
     failed_hosts: tuple[str, ...] = ()
     """Hosts that could not build it, in the order tried."""
@@ -89,6 +103,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     launched_at: datetime | None = None
     terminated_at: datetime | None = None
     locked: bool = False
+    has_key: bool = False
+    """Whether anything was ever sealed for it: then there is a key that has to be destroyed with it."""
     sealed_password: str | None = None
     """What the guest posted as its administrator's password, sealed."""
     abandoned: bool = False
@@ -119,6 +135,7 @@ def _requested(event: e.ServerRequested, meta: Metadata) -> Server:
         tags=event.tags,
         hostname=event.hostname,
         secrets=event.secrets,
+        has_key=event.secrets is not None,
         reservation_id=event.reservation_id,
         launch_index=event.launch_index,
         created_at=meta.time,
@@ -207,13 +224,53 @@ def _reboot_requested(server: Server, event: e.ServerRebootRequested, meta: Meta
     return _begin("reboot", REBOOTING_HARD if event.hard else REBOOTING)(server, event, meta)
 
 
+def _rebuild_requested(server: Server, event: e.ServerRebuildRequested, meta: Metadata) -> Fields:
+    return _begin("rebuild", REBUILDING)(server, event, meta) | {
+        "generation": server.generation + 1,
+        "image": event.image,
+        "name": event.name,
+        "metadata": event.metadata,
+        "description": event.description,
+        "key_name": event.key_name,
+        "public_key": event.public_key,
+        "hostname": event.hostname,
+        "secrets": event.secrets,
+        "has_key": server.has_key or event.secrets is not None,
+        # What the old system posted opens nothing in the new one, which may post its own.
+        "sealed_password": None,
+    }
+
+
+def _rebuilt(_server: Server, event: e.ServerRebuilt, meta: Metadata) -> Fields:
+    vm_state = VM_STATE_OF_POWER.get(event.power_state, ACTIVE)
+    return IDLE | {"vm_state": vm_state, "power_state": event.power_state, "launched_at": meta.time}
+
+
+def _rescue_requested(server: Server, event: e.ServerRescueRequested, meta: Metadata) -> Fields:
+    rescue = Rescue(image=event.image, secrets=event.secrets)
+    return _begin("rescue", RESCUING)(server, event, meta) | {
+        "rescue": rescue,
+        "has_key": server.has_key or event.secrets is not None,
+    }
+
+
+def _rescued(_server: Server, _event: e.ServerRescued, _meta: Metadata) -> Fields:
+    return IDLE | {"vm_state": RESCUED, "power_state": PowerState.RUNNING}
+
+
+def _unrescue_requested(server: Server, event: e.ServerUnrescueRequested, meta: Metadata) -> Fields:
+    return _begin("unrescue", UNRESCUING)(server, event, meta) | {"rescue": None}
+
+
 def _action_failed(server: Server, event: e.ServerActionFailed, meta: Metadata) -> Fields:
     vm_state = ERROR if event.to_error else server.vm_state
-    return IDLE | {"fault": event.fault, "fault_at": meta.time, "vm_state": vm_state}
+    # A rescue ends with its failure: what the server is started with next is its own disk.
+    return IDLE | {"fault": event.fault, "fault_at": meta.time, "vm_state": vm_state, "rescue": None}
 
 
 def _power_changed(server: Server, event: e.ServerPowerChanged, _meta: Metadata) -> Fields:
-    vm_state = VM_STATE_OF_POWER.get(event.power_state, server.vm_state)
+    follows = server.vm_state in FOLLOWS_POWER
+    vm_state = VM_STATE_OF_POWER.get(event.power_state, server.vm_state) if follows else server.vm_state
     return {"power_state": event.power_state, "vm_state": vm_state}
 
 
@@ -229,11 +286,12 @@ def _deleted(_server: Server, _event: e.ServerDeleted, meta: Metadata) -> Fields
         "nics": (),
         "secrets": None,
         "sealed_password": None,
+        "rescue": None,
     }
 
 
 def _password_set(_server: Server, event: e.ServerPasswordSet, _meta: Metadata) -> Fields:
-    return {"sealed_password": event.password}
+    return {"sealed_password": event.password, "has_key": True}
 
 
 def _password_cleared(_server: Server, _event: e.ServerPasswordCleared, _meta: Metadata) -> Fields:
@@ -251,6 +309,12 @@ CHANGES: dict[type[Event], Callable[[Server, Any, Metadata], Fields]] = {
     e.ServerStarted: _running,
     e.ServerRebootRequested: _reboot_requested,
     e.ServerRebooted: _running,
+    e.ServerRebuildRequested: _rebuild_requested,
+    e.ServerRebuilt: _rebuilt,
+    e.ServerRescueRequested: _rescue_requested,
+    e.ServerRescued: _rescued,
+    e.ServerUnrescueRequested: _unrescue_requested,
+    e.ServerUnrescued: _running,
     e.ServerActionFailed: _action_failed,
     e.ServerPowerChanged: _power_changed,
     e.ServerRenamed: _renamed,

@@ -7,7 +7,7 @@ import msgspec
 from domain.guest import GuestSpec
 from domain.scheduling import Wanted
 from domain.server.decide import MAX_ATTEMPTS
-from domain.server.state import DELETED, Server
+from domain.server.state import DELETED, STOPPED, Server
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class GiveUp(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """Tell the host to do ``kind``: build, stop, start, reboot_soft, reboot_hard or destroy."""
+    """Tell the host to do ``kind``: one of those in COMMAND_OF_TASK."""
 
     host: str
     kind: str
@@ -47,6 +47,9 @@ COMMAND_OF_TASK = {
     "powering-on": "start",
     "rebooting": "reboot_soft",
     "rebooting_hard": "reboot_hard",
+    "rebuilding": "rebuild",
+    "rescuing": "rescue",
+    "unrescuing": "unrescue",
     "deleting": "destroy",
 }
 
@@ -91,7 +94,7 @@ def wanted(server: Server) -> Wanted:
 
 
 def guest_spec(server: Server) -> GuestSpec:
-    """What its host is told to build."""
+    """What its host is told to make of the guest."""
     return GuestSpec(
         server_id=server.id,
         epoch=server.epoch,
@@ -108,4 +111,7 @@ def guest_spec(server: Server) -> GuestSpec:
         metadata=server.metadata,
         extra_specs=server.flavor.extra_specs,
         config_drive=server.config_drive,
+        generation=server.generation,
+        rescue_image=server.rescue.image if server.rescue else None,
+        powered_on=server.vm_state != STOPPED,
     )

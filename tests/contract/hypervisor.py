@@ -7,8 +7,10 @@ from random import Random
 from typing import Protocol
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from adapters.simulated import SimulatedHypervisor
-from domain.guest import GuestSpec, PowerState
+from domain.guest import GuestSpec, ImageSource, PowerState
 from handlers.ports import Hypervisor
 from tests.clocks import InstantClock
 from tests.real_libvirt import LocalImages, blank_disk, guest_spec, hypervisor, nic, traces, virsh
@@ -27,6 +29,18 @@ class Host(Protocol):
 
     def broken_spec(self) -> GuestSpec:
         """A guest whose build fails."""
+        ...
+
+    def rebuilt_spec(self, spec: GuestSpec) -> GuestSpec:
+        """The guest with a fresh disk."""
+        ...
+
+    def without_its_image(self, spec: GuestSpec) -> GuestSpec:
+        """The guest, of whose image nothing can be had: the next build fails."""
+        ...
+
+    def rescue_spec(self, spec: GuestSpec) -> GuestSpec:
+        """The guest with a rescue system before it."""
         ...
 
     def power_off_from_within(self, spec: GuestSpec) -> None:
@@ -59,6 +73,16 @@ class SimulatedHost:
         self._hypervisor.behaviour["build"].fail_next = 1
         return guest_spec(None)
 
+    def rebuilt_spec(self, spec: GuestSpec) -> GuestSpec:
+        return replace(spec, generation=spec.generation + 1)
+
+    def without_its_image(self, spec: GuestSpec) -> GuestSpec:
+        self._hypervisor.behaviour["build"].fail_next = 1
+        return spec
+
+    def rescue_spec(self, spec: GuestSpec) -> GuestSpec:
+        return replace(spec, rescue_image=ImageSource(id="any", disk_format="qcow2", checksum="00"))
+
     def power_off_from_within(self, spec: GuestSpec) -> None:
         self._hypervisor.happen(spec.server_id, PowerState.SHUTDOWN)
 
@@ -87,6 +111,16 @@ class LibvirtHost:
     def broken_spec(self) -> GuestSpec:
         # Refused at the very last step, when everything else has been made.
         return guest_spec(self._image, nic(self._network, mac_address="not an address"))
+
+    def rebuilt_spec(self, spec: GuestSpec) -> GuestSpec:
+        return replace(spec, generation=spec.generation + 1, image=self._images.add(blank_disk(self._dir)))
+
+    def without_its_image(self, spec: GuestSpec) -> GuestSpec:
+        missing = replace(self._image, id=str(uuid4()))
+        return replace(spec, image=missing)
+
+    def rescue_spec(self, spec: GuestSpec) -> GuestSpec:
+        return replace(spec, rescue_image=self._image)
 
     def power_off_from_within(self, spec: GuestSpec) -> None:
         virsh("destroy", spec.instance_name)

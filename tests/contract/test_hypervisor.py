@@ -36,14 +36,14 @@ async def test_a_life(host: Host) -> None:
         assert await agent.build(spec) == running
         assert await agent.guests() == [running]
         await agent.build(other)
-        assert await agent.start(spec.server_id) == running
+        assert await agent.start(spec) == running
         assert await agent.stop(spec.server_id, 0) == off
         assert await agent.stop(spec.server_id, 0) == off
         assert off in await agent.guests()
-        assert await agent.reboot(spec.server_id, hard=True, timeout=0) == running
-        assert await agent.reboot(spec.server_id, hard=False, timeout=0) == running
+        assert await agent.reboot(spec, hard=True, timeout=0) == running
+        assert await agent.reboot(spec, hard=False, timeout=0) == running
         assert await agent.stop(spec.server_id, 0) == off
-        assert await agent.start(spec.server_id) == running
+        assert await agent.start(spec) == running
         assert isinstance(await agent.console_log(spec.server_id, 1), str)
         await agent.destroy(spec.server_id)
         await agent.destroy(spec.server_id)
@@ -53,17 +53,58 @@ async def test_a_life(host: Host) -> None:
 @asynchronous
 async def test_a_guest_that_is_not_here(host: Host) -> None:
     async with cleared(host) as agent:
-        absent = host.spec().server_id
+        spec = host.spec()
+        absent = spec.server_id
         for attempt in (
-            agent.start(absent),
+            agent.start(spec),
             agent.stop(absent, 0),
             agent.console(absent, "vnc"),
-            agent.reboot(absent, hard=True, timeout=0),
+            agent.reboot(spec, hard=True, timeout=0),
             agent.console_log(absent, None),
         ):
             with pytest.raises(HostFailed):
                 await attempt
         await agent.destroy(absent)
+
+
+@asynchronous
+async def test_a_rebuild(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        again = host.rebuilt_spec(spec)
+        assert await agent.build(again) == state(spec, PowerState.RUNNING)
+        assert await host.agent().build(again) == state(spec, PowerState.RUNNING)
+        # One that was off is off afterwards, until it is started.
+        await agent.stop(spec.server_id, 0)
+        off = msgspec.structs.replace(host.rebuilt_spec(again), powered_on=False)
+        assert await agent.build(off) == state(spec, PowerState.SHUTDOWN)
+        assert await agent.guests() == [state(spec, PowerState.SHUTDOWN)]
+        assert await agent.start(off) == state(spec, PowerState.RUNNING)
+
+
+@asynchronous
+async def test_a_rebuild_for_which_something_is_missing_leaves_the_guest_as_it_was(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        with pytest.raises(HostFailed):
+            await agent.build(host.without_its_image(host.rebuilt_spec(spec)))
+        assert await agent.guests() == [state(spec, PowerState.RUNNING)]
+        assert await agent.reboot(spec, hard=True, timeout=0) == state(spec, PowerState.RUNNING)
+        assert await agent.build(host.rebuilt_spec(spec)) == state(spec, PowerState.RUNNING)
+
+
+@asynchronous
+async def test_a_rescue(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        await agent.stop(spec.server_id, 0)
+        rescue = host.rescue_spec(spec)
+        for hand in (agent, host.agent()):
+            assert await hand.reboot(rescue, hard=False, timeout=0) == state(spec, PowerState.RUNNING)
+        assert await agent.reboot(spec, hard=True, timeout=0) == state(spec, PowerState.RUNNING)
 
 
 @asynchronous
@@ -117,7 +158,7 @@ async def test_the_next_agent_goes_on(host: Host) -> None:
         assert await successor.guests() == [state(spec, PowerState.RUNNING)]
         assert await successor.build(spec) == state(spec, PowerState.RUNNING)
         assert await successor.stop(spec.server_id, 0) == state(spec, PowerState.SHUTDOWN)
-        assert await successor.start(spec.server_id) == state(spec, PowerState.RUNNING)
+        assert await successor.start(spec) == state(spec, PowerState.RUNNING)
 
 
 @asynchronous
@@ -134,14 +175,14 @@ async def test_only_what_nobody_asked_for_is_news(host: Host) -> None:
         await agent.build(spec)
         listening = asyncio.create_task(listen())
         await agent.stop(spec.server_id, 0)
-        await agent.start(spec.server_id)
-        await agent.reboot(spec.server_id, hard=True, timeout=0)
+        await agent.start(spec)
+        await agent.reboot(spec, hard=True, timeout=0)
         for _ in range(2):
             host.power_off_from_within(spec)
             await until(lambda: news and news[-1].power_state is PowerState.SHUTDOWN)
             assert news == [state(spec, PowerState.SHUTDOWN)]
             news.clear()
-            await agent.start(spec.server_id)
+            await agent.start(spec)
         await agent.destroy(spec.server_id)
         assert news == []
         listening.cancel()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from domain.flavor import Flavor
-from domain.guest import PowerState
+from domain.guest import ImageSource, PowerState
 from domain.record import Event, Metadata
 from domain.server import events as e
 from domain.server.state import Server, evolve
@@ -25,6 +25,22 @@ STOP = e.ServerStopRequested(deadline=LATER)
 STOPPED = e.ServerStopped(epoch=1)
 START = e.ServerStartRequested(deadline=LATER)
 SOFT_REBOOT = e.ServerRebootRequested(deadline=LATER, hard=False)
+IMAGE = ImageSource(id="22222222-2222-4222-8222-222222222222", disk_format="qcow2", checksum="00")
+REBUILD = e.ServerRebuildRequested(
+    deadline=LATER,
+    image=IMAGE,
+    name="web2",
+    metadata={"new": "yes"},
+    description="new",
+    key_name="k",
+    public_key="ssh-ed25519 AAAA",
+    hostname=None,
+    secrets="sealed",
+)
+REBUILT = e.ServerRebuilt(epoch=1, power_state=PowerState.RUNNING)
+RESCUE = e.ServerRescueRequested(deadline=LATER, image=IMAGE, secrets="sealed")
+RESCUED = e.ServerRescued(epoch=1)
+UNRESCUE = e.ServerUnrescueRequested(deadline=LATER)
 DELETE = e.ServerDeleteRequested(deadline=LATER)
 DELETED = e.ServerDeleted()
 
@@ -42,6 +58,13 @@ GIVEN: dict[str, list[Event]] = {
     "starting": [REQUESTED, PLACED, BUILT, STOP, STOPPED, START],
     "rebooting": [REQUESTED, PLACED, BUILT, SOFT_REBOOT],
     "reboot failed": [REQUESTED, PLACED, BUILT, SOFT_REBOOT, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "rebuilding": [REQUESTED, PLACED, BUILT, REBUILD],
+    "rebuilding stopped": [REQUESTED, PLACED, BUILT, STOP, STOPPED, REBUILD],
+    "rebuild failed": [REQUESTED, PLACED, BUILT, REBUILD, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "rescuing": [REQUESTED, PLACED, BUILT, RESCUE],
+    "rescued": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED],
+    "rescue failed": [REQUESTED, PLACED, BUILT, RESCUE, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "unrescuing": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED, UNRESCUE],
     "deleting": [REQUESTED, PLACED, BUILT, DELETE],
     "deleting unplaced": [REQUESTED, DELETE],
     "deleted": [REQUESTED, PLACED, BUILT, DELETE, DELETED],

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from domain import console
-from domain.console import ConsoleGrant, ConsoleOpened, ConsoleRefused, ConsoleRevoked
+from domain.console import ConsoleClosed, ConsoleGrant, ConsoleOpened, ConsoleRefused, ConsoleRevoked
 from domain.errors import Refused
 from domain.record import Event
 from domain.server.state import Server
@@ -21,9 +21,9 @@ def server(name: str = "active") -> Server:
     return found
 
 
-def held(*events: Event, single_use: bool = False) -> ConsoleGrant:
+def held(*events: Event, single_use: bool = False, console_type: str = "novnc") -> ConsoleGrant:
     event: Event = console.grant(
-        server(), "novnc", user_id="u", project_id="p", now=NOW, life=LIFE, single_use=single_use
+        server(), console_type, user_id="u", project_id="p", now=NOW, life=LIFE, single_use=single_use
     )
     state: ConsoleGrant | None = None
     for each in (event, *events):
@@ -58,11 +58,32 @@ def test_what_does_not() -> None:
     assert code(held(REVOKED), server()) == "console.revoked"
     assert code(held(OPENED, single_use=True), server()) == "console.used"
     assert code(held(), None) == "console.server_gone"
+    assert code(held(), server("rebuilding")) == "console.server_rebuilt"
     assert code(held(), server("deleting")) == "console.server_gone"
     assert code(held(), server("deleted")) == "console.server_gone"
     assert code(held(), replace(server(), epoch=2)) == "console.server_moved"
     assert code(held(), replace(server(), host=None)) == "console.server_moved"
     assert code(held(), replace(server(), launched_at=NOW + LIFE)) == "console.server_rebuilt"
+
+
+def closed(session_id: str) -> ConsoleClosed:
+    return ConsoleClosed(server_id="s", session_id=session_id, seconds=1.0, bytes_in=0, bytes_out=0)
+
+
+def test_a_spice_session_has_many_channels_and_is_one() -> None:
+    second = msgspec.structs.replace(OPENED, session_id="2")
+
+    def spice(*events: Event) -> ConsoleGrant:
+        return held(*events, single_use=True, console_type="spice-html5")
+
+    assert not spice().joins
+    assert not held(OPENED, console_type="spice-html5").joins
+    for story in ((OPENED,), (OPENED, second), (OPENED, second, closed("2"))):
+        assert spice(*story).joins
+        assert code(spice(*story), server()) is None
+    for over in ((OPENED, closed("1")), (OPENED, second, closed("1")), (OPENED, second, closed("1"), closed("2"))):
+        assert code(spice(*over), server()) == "console.used"
+    assert code(held(OPENED, single_use=True, console_type="serial"), server()) == "console.used"
 
 
 @pytest.mark.parametrize("name", ["requested", "spawning", "failed", "deleted"])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from domain.errors import Refused
@@ -11,7 +12,8 @@ from domain.record import Event
 from domain.server import decide
 from domain.server import events as e
 from domain.server.state import Server, evolve
-from tests.domain.servers import FAULT, GIVEN, LATER, NOW, SERVER_ID, given, meta
+from domain.server.steps import guest_spec
+from tests.domain.servers import FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given, meta
 
 Ask = Callable[[Server | None], Event | None]
 
@@ -20,11 +22,17 @@ ASKED: dict[str, Ask] = {
     "start": lambda server: decide.start(server, SERVER_ID, LATER),
     "reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=False),
     "hard reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=True),
+    "rebuild": lambda server: decide.rebuild(server, SERVER_ID, REBUILD),
+    "rescue": lambda server: decide.rescue(server, SERVER_ID, LATER, IMAGE, None),
+    "unrescue": lambda server: decide.unrescue(server, SERVER_ID, LATER),
     "delete": lambda server: decide.delete(server, SERVER_ID, LATER),
     "built": lambda server: decide.built(server, 1, 1, PowerState.RUNNING),
     "stopped": lambda server: decide.stopped(server, 1, 4),
     "started": lambda server: decide.started(server, 1, 6),
     "rebooted": lambda server: decide.rebooted(server, 1, 4),
+    "rebuilt": lambda server: decide.rebuilt(server, 1, 4, PowerState.RUNNING),
+    "rescued": lambda server: decide.rescued(server, 1, 4),
+    "unrescued": lambda server: decide.unrescued(server, 1, 6),
     "observed off": lambda server: decide.power_observed(server, 1, PowerState.SHUTDOWN),
     "late": lambda server: decide.expired(
         server, LATER, server.action.request_id if server and server.action else ""
@@ -34,15 +42,24 @@ ASKED: dict[str, Ask] = {
     "gone": lambda server: decide.deleted(server, without_host=False),
 }
 
+BY_USERS = ("stop", "start", "reboot", "hard reboot", "rebuild", "rescue", "unrescue", "delete")
 NOTHING = None
 NOT_FOUND, CONFLICT = 404, 409
+
+IN_ERROR: dict[str, object] = {
+    "stop": e.ServerStopRequested,
+    "hard reboot": e.ServerRebootRequested,
+    "rebuild": e.ServerRebuildRequested,
+    "rescue": e.ServerRescueRequested,
+    "delete": e.ServerDeleteRequested,
+    "observed off": e.ServerPowerChanged,
+}
 
 # For each state, what each question leads to: an event, a refusal's status, or nothing. Questions left out lead to
 # a conflict if a user asks them, and to nothing if they are reports.
 THEN: dict[str, dict[str, object]] = {
-    "nothing": dict.fromkeys(("stop", "start", "reboot", "hard reboot", "delete"), NOT_FOUND)
-    | {"abandon": e.ServerAbandoned},
-    "abandoned": dict.fromkeys(("stop", "start", "reboot", "hard reboot", "delete"), NOT_FOUND),
+    "nothing": dict.fromkeys(BY_USERS, NOT_FOUND) | {"abandon": e.ServerAbandoned},
+    "abandoned": dict.fromkeys(BY_USERS, NOT_FOUND),
     "requested": {"delete": e.ServerDeleteRequested, "late": e.ServerFailed, "give up": e.ServerFailed},
     "spawning": {"delete": e.ServerDeleteRequested, "built": e.ServerBuilt, "late": e.ServerFailed},
     "build failed": {"delete": e.ServerDeleteRequested, "late": e.ServerFailed, "give up": e.ServerFailed},
@@ -52,6 +69,8 @@ THEN: dict[str, dict[str, object]] = {
         "stop": e.ServerStopRequested,
         "reboot": e.ServerRebootRequested,
         "hard reboot": e.ServerRebootRequested,
+        "rebuild": e.ServerRebuildRequested,
+        "rescue": e.ServerRescueRequested,
         "delete": e.ServerDeleteRequested,
         "observed off": e.ServerPowerChanged,
     },
@@ -59,6 +78,8 @@ THEN: dict[str, dict[str, object]] = {
     "stopped": {
         "start": e.ServerStartRequested,
         "hard reboot": e.ServerRebootRequested,
+        "rebuild": e.ServerRebuildRequested,
+        "rescue": e.ServerRescueRequested,
         "delete": e.ServerDeleteRequested,
     },
     "starting": {"delete": e.ServerDeleteRequested, "started": e.ServerStarted, "late": e.ServerActionFailed},
@@ -68,17 +89,22 @@ THEN: dict[str, dict[str, object]] = {
         "delete": e.ServerDeleteRequested,
         "late": e.ServerActionFailed,
     },
-    "reboot failed": {
-        "stop": e.ServerStopRequested,
-        "hard reboot": e.ServerRebootRequested,
+    "reboot failed": IN_ERROR,
+    "rebuilding": {"delete": e.ServerDeleteRequested, "rebuilt": e.ServerRebuilt, "late": e.ServerActionFailed},
+    "rebuilding stopped": {"delete": e.ServerDeleteRequested, "late": e.ServerActionFailed},
+    "rebuild failed": IN_ERROR,
+    "rescuing": {"delete": e.ServerDeleteRequested, "rescued": e.ServerRescued, "late": e.ServerActionFailed},
+    "rescued": {
+        "unrescue": e.ServerUnrescueRequested,
         "delete": e.ServerDeleteRequested,
         "observed off": e.ServerPowerChanged,
     },
+    "rescue failed": IN_ERROR,
+    "unrescuing": {"delete": e.ServerDeleteRequested, "unrescued": e.ServerUnrescued, "late": e.ServerActionFailed},
     "deleting": {"delete": NOTHING, "gone": e.ServerDeleted},
     "deleting unplaced": {"delete": NOTHING, "gone": e.ServerDeleted},
-    "deleted": dict.fromkeys(("stop", "start", "reboot", "hard reboot", "delete"), NOT_FOUND),
+    "deleted": dict.fromkeys(BY_USERS, NOT_FOUND),
 }
-BY_USERS = ("stop", "start", "reboot", "hard reboot", "delete")
 
 
 def test_the_table_is_complete() -> None:
@@ -100,8 +126,6 @@ def test_decision(state: str, asked: str) -> None:
 
 @pytest.mark.parametrize("asked", BY_USERS)
 def test_a_locked_server_refuses_everything(asked: str) -> None:
-    import msgspec
-
     server = given("active")
     assert server
     with pytest.raises(Refused, match="is locked"):
@@ -175,6 +199,12 @@ def test_a_delete_names_the_action_that_it_supersedes() -> None:
         ("starting", ("stopped", "powering-on", PowerState.SHUTDOWN)),
         ("rebooting", ("active", "rebooting", PowerState.RUNNING)),
         ("reboot failed", ("error", None, PowerState.RUNNING)),
+        ("rebuilding", ("active", "rebuilding", PowerState.RUNNING)),
+        ("rebuilding stopped", ("stopped", "rebuilding", PowerState.SHUTDOWN)),
+        ("rebuild failed", ("error", None, PowerState.RUNNING)),
+        ("rescuing", ("active", "rescuing", PowerState.RUNNING)),
+        ("rescued", ("rescued", None, PowerState.RUNNING)),
+        ("unrescuing", ("rescued", "unrescuing", PowerState.RUNNING)),
         ("deleting", ("active", "deleting", PowerState.RUNNING)),
         ("deleted", ("deleted", None, PowerState.NOSTATE)),
     ],
@@ -190,3 +220,57 @@ def test_a_guest_that_powers_itself_off_and_on() -> None:
     assert (off.vm_state, off.power_state) == ("stopped", PowerState.SHUTDOWN)
     on = evolve(off, e.ServerPowerChanged(epoch=1, power_state=PowerState.RUNNING), meta(10))
     assert (on.vm_state, on.power_state, on.updated_at) == ("active", PowerState.RUNNING, NOW)
+
+
+def test_a_rebuilt_server_is_what_the_request_says_and_launched_anew() -> None:
+    posted = evolve(given("active"), e.ServerPasswordSet(password="old"), meta(9))
+    server = evolve(posted, REBUILD, meta(10))
+    assert (server.name, server.metadata, server.image, server.key_name) == ("web2", {"new": "yes"}, IMAGE, "k")
+    assert (server.generation, server.sealed_password, server.secrets) == (1, None, "sealed")
+    later = msgspec.structs.replace(meta(11), time=LATER)
+    done = evolve(server, e.ServerRebuilt(epoch=1, power_state=PowerState.RUNNING), later)
+    assert (done.vm_state, done.task_state, done.launched_at) == ("active", None, LATER)
+
+
+def test_a_stopped_server_is_rebuilt_stopped() -> None:
+    server = given("rebuilding stopped")
+    assert server
+    assert not guest_spec(server).powered_on
+    done = evolve(server, e.ServerRebuilt(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
+    assert (done.vm_state, done.power_state) == ("stopped", PowerState.SHUTDOWN)
+
+
+def test_a_rescued_server_starts_from_the_rescue_image_until_it_is_unrescued() -> None:
+    images = {state: guest_spec(server).rescue_image for state in GIVEN if (server := given(state))}
+    assert {state for state, image in images.items() if image == IMAGE} == {"rescuing", "rescued"}
+
+
+def test_without_an_image_named_a_rescue_starts_from_the_servers_own() -> None:
+    with pytest.raises(Refused) as refusal:
+        decide.rescue(given("active"), SERVER_ID, LATER, None, None)
+    assert refusal.value.status == 400
+    server = given("active")
+    assert server
+    own = msgspec.structs.replace(server, image=IMAGE)
+    assert decide.rescue(own, SERVER_ID, LATER, None, None).image == IMAGE
+
+
+def test_a_rescue_system_that_powers_off_is_still_a_rescue() -> None:
+    off = evolve(given("rescued"), e.ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
+    assert (off.vm_state, off.power_state) == ("rescued", PowerState.SHUTDOWN)
+
+
+@pytest.mark.parametrize("state", ["rebuilding", "rescuing", "unrescuing", "rebooting"])
+def test_what_changed_the_guest_and_failed_leaves_its_state_in_doubt(state: str) -> None:
+    server = given(state)
+    assert server
+    assert server.action
+    failed = decide.failed(server, 1, server.action.version, FAULT)
+    assert failed == e.ServerActionFailed(fault=FAULT, to_error=True)
+
+
+def test_the_key_of_whatever_was_sealed_is_known_to_exist() -> None:
+    keys = {state for state in GIVEN if (server := given(state)) and server.has_key}
+    assert keys == {state for state in GIVEN if "rebuil" in state or "rescu" in state}
+    posted = evolve(given("active"), e.ServerPasswordSet(password="sealed"), meta(9))
+    assert evolve(posted, e.ServerPasswordCleared(), meta(10)).has_key

@@ -7,11 +7,14 @@ from domain.guest import PowerState
 from domain.kinds import KINDS
 from domain.ledger import imbalances
 from domain.record import AggregateId, Recorded
-from domain.server.events import ServerActionFailed, ServerBuilt, ServerRebooted, ServerStarted, ServerStopped
-from domain.server.state import ACTIVE, DELETED, ERROR, STOPPED, Server
+from domain.server import events as e
+from domain.server.state import ACTIVE, DELETED, ERROR, RESCUED, STOPPED, Server
 from projections import event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
 from tests.sim.world import API, CELL, NETWORK, PROJECT, World
+
+SETTLED = (ACTIVE, STOPPED, RESCUED)
+POWERED_ON = (e.ServerBuilt, e.ServerStarted, e.ServerRebooted, e.ServerRescued, e.ServerUnrescued)
 
 
 async def violations(world: World) -> list[str]:
@@ -32,6 +35,7 @@ async def violations(world: World) -> list[str]:
     found += _claims(all_servers, states)
     found += _held(all_servers, states)
     found += _guests(world, all_servers)
+    found += _intended_disk(world, history, all_servers)
     found += _intended_power(world, history, all_servers)
     found += _projections(world, history)
     return found
@@ -76,10 +80,14 @@ def _guests(world: World, all_servers: list[Server]) -> Iterator[str]:
             server = by_id.get(server_id)
             if server is None or not _placed(server) or server.host != host:
                 yield f"guest {server_id} on {host} should not be there ({server and server.vm_state})"
-            elif server.vm_state in (ACTIVE, STOPPED) and server.power_state != guest.power_state:
+            elif server.vm_state in SETTLED and server.power_state != guest.power_state:
                 yield f"guest {server_id} is {guest.power_state!r}, its server says {server.power_state!r}"
+            elif server.vm_state in (ACTIVE, RESCUED):
+                rescued = guest.spec.rescue_image is not None
+                if rescued != (server.vm_state == RESCUED):
+                    yield f"guest {server_id} is {'' if rescued else 'not '}rescued, its server is {server.vm_state}"
     for server in all_servers:
-        if server.vm_state in (ACTIVE, STOPPED):
+        if server.vm_state in SETTLED:
             assert server.host
             if server.id not in world.hypervisors[server.host]._guests:
                 yield f"server {server.id} is {server.vm_state} without a guest"
@@ -87,19 +95,36 @@ def _guests(world: World, all_servers: list[Server]) -> Iterator[str]:
                 yield f"server {server.id} is active but {server.power_state!r}"
 
 
+def _intended_disk(world: World, history: list[Recorded], all_servers: list[Server]) -> Iterator[str]:
+    """A guest whose last rebuild succeeded has the disk of that."""
+    certain: set[str] = set()
+    for recorded in history:
+        if isinstance(recorded.event, e.ServerBuilt | e.ServerRebuilt):
+            certain.add(recorded.aggregate.id)
+        elif isinstance(recorded.event, e.ServerRebuildRequested):
+            certain.discard(recorded.aggregate.id)
+    for server in all_servers:
+        if server.id in certain and server.vm_state in SETTLED and server.host:
+            guest = world.hypervisors[server.host]._guests.get(server.id)
+            if guest and guest.spec.generation != server.generation:
+                yield f"guest {server.id} has disk {guest.spec.generation}, and should have {server.generation}"
+
+
 def _intended_power(world: World, history: list[Recorded], all_servers: list[Server]) -> Iterator[str]:
     """A guest that never changed by itself is as the last action that succeeded has left it."""
     intended: dict[str, PowerState] = {}
     for recorded in history:
-        if isinstance(recorded.event, ServerBuilt | ServerStarted | ServerRebooted):
+        if isinstance(recorded.event, POWERED_ON):
             intended[recorded.aggregate.id] = PowerState.RUNNING
-        elif isinstance(recorded.event, ServerStopped):
+        elif isinstance(recorded.event, e.ServerRebuilt):
+            intended[recorded.aggregate.id] = recorded.event.power_state
+        elif isinstance(recorded.event, e.ServerStopped):
             intended[recorded.aggregate.id] = PowerState.SHUTDOWN
-        elif isinstance(recorded.event, ServerActionFailed):
+        elif isinstance(recorded.event, e.ServerActionFailed):
             # It may have been done all the same: nobody can say.
             intended.pop(recorded.aggregate.id, None)
     for server in all_servers:
-        if server.vm_state not in (ACTIVE, STOPPED) or server.id in world.changed_by_itself:
+        if server.vm_state not in SETTLED or server.id in world.changed_by_itself:
             continue
         if server.power_state != intended.get(server.id, server.power_state):
             yield f"server {server.id} is {server.power_state!r}, and should be {intended[server.id]!r}"

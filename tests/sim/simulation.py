@@ -5,11 +5,13 @@ import asyncio
 from domain.errors import LightcurveError
 from domain.guest import PowerState
 from domain.server.events import NetworkRequest
-from handlers.servers import NewServer
+from domain.server.state import RESCUED
+from handlers.guest_secrets import Secrets
+from handlers.server_requests import NewServer, Rebuild
 from projections.servers import TABLE
 from tests.sim.checks import violations
 from tests.sim.virtual_time import run
-from tests.sim.world import FLAVOR, NETWORK, World
+from tests.sim.world import FLAVOR, IMAGE, NETWORK, World
 
 STORM_ACTIONS = 25
 REST_SECONDS = 2400.0
@@ -20,29 +22,36 @@ async def _act(world: World) -> None:
     """One random request of a user, or one guest that changes by itself."""
     random = world.random
     servers = await world.api()
-    ids = [row.id for row in world.rows.all(TABLE) if not row.deleted][-world.focus :]
+    rows = [row for row in world.rows.all(TABLE) if not row.deleted][-world.focus :]
     choice = random.random()
-    if not ids or choice < (0.4 if world.focus > 3 else 0.1):
+    if not rows or choice < (0.4 if world.focus > 3 else 0.1):
         count = random.choice((1, 1, 1, 3))
         new = NewServer(
             name="vm",
             flavor=FLAVOR,
             image=None,
             networks=(NetworkRequest(network_id=NETWORK),) if random.random() < 0.7 else (),
-            secrets=b"secret" if random.random() < 0.2 else None,
+            secrets=Secrets(admin_pass="secret") if random.random() < 0.2 else None,
             max_count=count,
         )
         await servers.create(world.context(), new)
         return
-    server_id = random.choice(ids)
-    if choice < (0.6 if world.focus > 3 else 0.15):
+    row = random.choice(rows)
+    server_id = row.id
+    if row.vm_state == RESCUED and random.random() < 0.5:
+        await servers.unrescue(world.context(), server_id)
+    elif choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
-    elif choice < 0.72:
+    elif choice < 0.70:
         await servers.stop(world.context(), server_id)
-    elif choice < 0.86:
+    elif choice < 0.82:
         await servers.start(world.context(), server_id)
-    elif choice < 0.94:
+    elif choice < 0.88:
         await servers.reboot(world.context(), server_id, hard=random.random() < 0.5)
+    elif choice < 0.92:
+        await servers.rebuild(world.context(), server_id, Rebuild(image=IMAGE, admin_pass="new"))
+    elif choice < 0.96:
+        await servers.rescue(world.context(), server_id, IMAGE, "rescue")
     else:
         for hypervisor in world.hypervisors.values():
             if server_id in hypervisor._guests:

@@ -15,6 +15,7 @@ from adapters.simulated.hypervisor import OPERATIONS, Behaviour, SimulatedHyperv
 from domain import network, quota
 from domain.errors import LightcurveError
 from domain.flavor import Flavor
+from domain.guest import ImageSource
 from domain.kinds import EVENTS
 from domain.network import NetworkCreated
 from domain.quota import Limits
@@ -36,6 +37,7 @@ CELL, API = "cell1", "api"
 PROJECT = "project"
 NETWORK = "00000000-0000-4000-8000-0000000000aa"
 FLAVOR = Flavor(id="1", name="small", vcpus=1, ram_mb=1024, disk_gb=1)
+IMAGE = ImageSource(id="00000000-0000-4000-8000-0000000000bb", disk_format="raw", checksum="00")
 LIMITS = Limits(instances=12, cores=12, ram_mb=-1)
 
 

@@ -1,29 +1,38 @@
-"""What a new server is made of: its image, networks, zone and host, as the request names them."""
+"""What a new server is made of: its image, key, networks, zone and host, as the request names them."""
 
 import base64
 import binascii
+import secrets
+import string
 from ipaddress import IPv4Address
 from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from adapters.rest.compute.create_body import NetworkRef, NewServerBody
+from adapters.rest.compute.create_body import File, NetworkRef, NewServerBody
+from adapters.rest.compute.rebuild_body import RebuildArguments
 from adapters.rest.errors import not_implemented
 from adapters.rest.image.access import may_use
 from adapters.rest.network.access import visible_networks
 from adapters.rest.operation import Call
-from adapters.rest.validation import identifier
+from adapters.rest.validation import address, identifier
 from domain import image as images
+from domain import keypair as keypairs
 from domain import network as domain_network
 from domain.errors import Invalid, Refused
 from domain.guest import ImageSource
 from domain.network import Network
 from domain.server.events import NetworkRequest
+from handlers import guest_secrets
+from handlers.server_requests import Key
 
 MAX_COUNT = 1000
 """Servers that one request may ask for."""
 
 MAX_NICS = 16
+
+PASSWORD_LENGTH = 12
+_ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
 
 
 def image(call: Call, reference: str | UnsetType) -> tuple[ImageSource, int]:
@@ -138,10 +147,46 @@ def _only_admin(call: Call, what: str) -> None:
         raise Refused("forbidden", f"Policy doesn't allow {rule} to be performed.", status=403)
 
 
-def check_base64(name: str, text: str) -> None:
-    """Raise Invalid unless it is base64."""
+def key(call: Call, name: str | None) -> Key:
+    """A key of the caller's."""
+    if name is None:
+        return Key(None, None)
+    assert call.context.user_id
+    known: keypairs.Keypairs | None = call.services.registry.get(keypairs.aggregate(call.context.user_id))
+    if known is None or name not in known.by_name:
+        raise Invalid("Invalid key_name provided.")
+    return Key(name, known.by_name[name].public_key)
+
+
+def password(asked: str | UnsetType) -> str:
+    """The administrator's password asked for, or a new one."""
+    return asked if asked is not UNSET else "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
+
+
+def files(asked: list[File] | UnsetType) -> tuple[guest_secrets.File, ...]:
+    """The files for the guest."""
+    given = asked if asked is not UNSET else []
+    return tuple(guest_secrets.File(file.path, check_base64("contents", file.contents)) for file in given)
+
+
+def refuse_unsupported(asked: NewServerBody | RebuildArguments) -> None:
+    """Refuse what this cloud cannot do yet, for new servers and for rebuilt ones."""
+    if asked.trusted_image_certificates not in (UNSET, None, []):
+        raise not_implemented("Validating image certificates")
+    for name in ("accessIPv4", "accessIPv6"):
+        given = getattr(asked, name)
+        if given is not UNSET:
+            address(name, given)
+            raise not_implemented(f"Setting {name}")
+    if asked.disk_config is not UNSET and asked.disk_config == "AUTO":
+        raise Refused("disk_config", "Automatic disk configuration is not supported by this cloud.", status=400)
+
+
+def check_base64(name: str, text: str) -> str:
+    """The text, which is base64. Raises Invalid."""
     try:
         base64.b64decode("".join(text.split()), validate=True)
+        return text
     except (ValueError, binascii.Error):
         raise Invalid(
             f"Invalid input for field/attribute {name}. Value: {text[:64]}. {text[:64]!r} is not a 'base64'"

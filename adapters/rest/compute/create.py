@@ -1,26 +1,18 @@
 """Creating servers: from Nova's request to ours, everything looked up and checked before it is accepted."""
 
-import secrets
-import string
-from typing import Any
-
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from adapters.rest.compute import choices, links
 from adapters.rest.compute.create_body import CreateBody, NewServerBody, Volume
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, Reply
-from adapters.rest.validation import address, boolean, hostname, integer
+from adapters.rest.validation import boolean, hostname, integer
 from domain import flavor as flavors
-from domain import keypair as keypairs
-from domain.errors import Invalid, Refused
-from handlers.servers import NewServer
+from domain.errors import Invalid
+from handlers.guest_secrets import Secrets
+from handlers.server_requests import NewServer
 
 operations = Operations()
-
-PASSWORD_LENGTH = 12
-_ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
 
 
 @operations("POST", "/servers", Access.MEMBER, "os_compute_api:servers:create", body=CreateBody, status=202)
@@ -38,17 +30,18 @@ async def create(call: Call) -> Reply:
     _refuse_unsupported(asked)
     _check_hints(body)
     min_count, max_count = _counts(asked)
-    password = asked.adminPass if asked.adminPass is not UNSET else _new_password()
+    password = choices.password(asked.adminPass)
     zone, host = await choices.zone_and_host(call, asked)
     image, min_ram_mb = choices.image(call, asked.imageRef)
+    key = choices.key(call, None if asked.key_name is UNSET else asked.key_name)
     new = NewServer(
         name=asked.name,
         flavor=_flavor(call, str(asked.flavorRef)),
         image=image,
         min_ram_mb=min_ram_mb,
         networks=choices.networks(call, asked.networks),
-        key_name=_or_none(asked.key_name),
-        public_key=_public_key(call, asked.key_name),
+        key_name=key.name,
+        public_key=key.public_key,
         metadata=asked.metadata if asked.metadata is not UNSET else {},
         security_groups=_security_groups(asked),
         availability_zone=zone,
@@ -95,20 +88,6 @@ def _flavor(call: Call, reference: str) -> flavors.Flavor:
     return flavor
 
 
-def _public_key(call: Call, name: str | UnsetType) -> str | None:
-    if name is UNSET:
-        return None
-    assert call.context.user_id
-    known: keypairs.Keypairs | None = call.services.registry.get(keypairs.aggregate(call.context.user_id))
-    if known is None or name not in known.by_name:
-        raise Invalid("Invalid key_name provided.")
-    return known.by_name[name].public_key
-
-
-def _or_none(value: str | UnsetType) -> str | None:
-    return None if value is UNSET else value
-
-
 def _counts(asked: NewServerBody) -> tuple[int, int]:
     min_count = integer("min_count", asked.min_count, least=1) if asked.min_count is not UNSET else 1
     max_count = integer("max_count", asked.max_count, least=1) if asked.max_count is not UNSET else min_count
@@ -150,25 +129,13 @@ def _security_groups(asked: NewServerBody) -> tuple[str, ...]:
     return names
 
 
-def _secrets(asked: NewServerBody, password: str) -> bytes | None:
+def _secrets(asked: NewServerBody, password: str) -> Secrets | None:
     """What must not be readable in the log, if the guest is to get anything of it."""
-    files = asked.personality if asked.personality is not UNSET else []
+    files = choices.files(asked.personality)
     if asked.user_data is UNSET and not files and not _config_drive(asked):
         return None
-    if asked.user_data is not UNSET:
-        choices.check_base64("user_data", asked.user_data)
-    for file in files:
-        choices.check_base64("contents", file.contents)
-    kept: dict[str, Any] = {"admin_pass": password}
-    if asked.user_data is not UNSET:
-        kept["user_data"] = asked.user_data
-    if files:
-        kept["personality"] = [{"path": file.path, "contents": file.contents} for file in files]
-    return msgspec.json.encode(kept)
-
-
-def _new_password() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
+    user_data = None if asked.user_data is UNSET else choices.check_base64("user_data", asked.user_data)
+    return Secrets(user_data=user_data, admin_pass=password, personality=files)
 
 
 def _check_hints(body: CreateBody) -> None:
@@ -185,15 +152,7 @@ def _refuse_unsupported(asked: NewServerBody) -> None:
     volumes = asked.block_device_mapping_v2
     if volumes is not UNSET and not all(_is_root_disk(volume, asked) for volume in volumes):
         raise not_implemented("Attaching volumes or further disks")
-    if asked.trusted_image_certificates not in (UNSET, None, []):
-        raise not_implemented("Validating image certificates")
-    for name in ("accessIPv4", "accessIPv6"):
-        given = getattr(asked, name)
-        if given is not UNSET:
-            address(name, given)
-            raise not_implemented(f"Setting {name}")
-    if asked.disk_config is not UNSET and asked.disk_config == "AUTO":
-        raise Refused("disk_config", "Automatic disk configuration is not supported by this cloud.", status=400)
+    choices.refuse_unsupported(asked)
 
 
 def _is_root_disk(volume: Volume, asked: NewServerBody) -> bool:

@@ -109,8 +109,8 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 NOT_YET = words(
     "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo lock migrate "
-    "os-migrateLive os-resetState pause rebuild removeSecurityGroup rescue resize restore resume revertResize shelve "
-    "shelveOffload suspend trigger_crash_dump unlock unpause unrescue unshelve"
+    "os-migrateLive os-resetState pause removeSecurityGroup resize restore resume revertResize shelve "
+    "shelveOffload suspend trigger_crash_dump unlock unpause unshelve"
 )
 """Nova's other actions."""
 

@@ -7,12 +7,13 @@ from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute.create_body import HostName
 from adapters.rest.compute.server_access import find, host_of
-from adapters.rest.compute.server_view import detailed, plain_addresses
+from adapters.rest.compute.server_view import Document, detailed, plain_addresses
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body, Description, Name, Versions
 from adapters.rest.words import words
 from domain.server.hostname import hostname
+from domain.server.state import Server
 
 operations = Operations()
 
@@ -62,19 +63,23 @@ async def update(call: Call) -> Any:
         accepted = await call.services.servers.rename(call.context, server.id, changes.name)
         await call.services.settle(accepted.position, call.services.settings.cell)
         server = await find(call)
+    return {"server": await after_change(call, server)}
+
+
+async def after_change(call: Call, server: Server) -> Document:
+    """The server in the answer to a change: before 2.75 it had no extended attributes."""
     document = detailed(call, server, await host_of(call, server))
     if call.minor < 75:
-        document = {name: value for name, value in document.items() if name in _SHORT_UPDATE}
+        document = {name: value for name, value in document.items() if name in _SHORT_ANSWER}
         document["addresses"] = plain_addresses(server.nics)
-    return {"server": document}
+    return document
 
 
-_SHORT_UPDATE = words(
+_SHORT_ANSWER = words(
     "id name status tenant_id user_id metadata hostId image flavor created updated addresses accessIPv4 accessIPv6 "
     "links OS-DCF:diskConfig progress fault locked description tags trusted_image_certificates server_groups "
     "locked_reason"
 )
-"""Before 2.75 the answer to a change had no extended attributes."""
 
 
 @operations("DELETE", "/servers/{server_id}", Access.MEMBER, "os_compute_api:servers:delete", status=204)

@@ -4,11 +4,17 @@ from domain.server import state as s
 
 STATUSES: dict[str, dict[str | None, str]] = {
     s.BUILDING: {None: "BUILD"},
-    s.ACTIVE: {None: "ACTIVE", s.REBOOTING: "REBOOT", s.REBOOTING_HARD: "HARD_REBOOT"},
-    s.STOPPED: {None: "SHUTOFF"},
+    s.ACTIVE: {
+        None: "ACTIVE",
+        s.REBOOTING: "REBOOT",
+        s.REBOOTING_HARD: "HARD_REBOOT",
+        s.REBUILDING: "REBUILD",
+    },
+    s.STOPPED: {None: "SHUTOFF", s.REBUILDING: "REBUILD"},
     s.PAUSED: {None: "PAUSED"},
     s.SUSPENDED: {None: "SUSPENDED"},
-    s.ERROR: {None: "ERROR"},
+    s.RESCUED: {None: "RESCUE"},
+    s.ERROR: {None: "ERROR", s.REBUILDING: "REBUILD"},
     s.DELETED: {None: "DELETED"},
 }
 """By vm_state, then by task_state; None is any other task."""

@@ -108,7 +108,7 @@ async def test_a_libvirtd_that_dies(scene: Scene, libvirtd: Daemons) -> None:
         await stopping
     for attempt in (
         agent.guests(),
-        agent.start(scene.spec.server_id),
+        agent.start(scene.spec),
         agent.build(scene.spec),
         agent.destroy(scene.spec.server_id),
     ):
@@ -122,7 +122,7 @@ async def test_a_libvirtd_that_dies(scene: Scene, libvirtd: Daemons) -> None:
     virsh("destroy", scene.spec.instance_name)
     async with aclosing(agent.watch()) as events:
         assert (await asyncio.wait_for(anext(events), 10)).state == scene.state(PowerState.SHUTDOWN)
-        await agent.start(scene.spec.server_id)
+        await agent.start(scene.spec)
         virsh("destroy", scene.spec.instance_name)
         assert (await asyncio.wait_for(anext(events), 10)).state == scene.state(PowerState.SHUTDOWN)
     await agent.destroy(scene.spec.server_id)

@@ -91,13 +91,13 @@ async def test_from_the_first_boot_to_the_end(tmp_path: Path) -> None:
         # The power button, long before the time is up; what it wrote to its disk is there afterwards.
         assert await asyncio.wait_for(agent.stop(spec.server_id, 60), 30) == states[PowerState.SHUTDOWN]
         assert "power button pressed" in await agent.console_log(spec.server_id, None)
-        assert await agent.start(spec.server_id) == states[PowerState.RUNNING]
+        assert await agent.start(spec) == states[PowerState.RUNNING]
         assert "boots=2" in (await boot_lines(agent, spec, 2))[-1]
 
         # A soft reboot asks, a hard one does not.
-        await agent.reboot(spec.server_id, hard=False, timeout=60)
+        await agent.reboot(spec, hard=False, timeout=60)
         assert (await agent.console_log(spec.server_id, None)).count("power button pressed") == 2
-        await agent.reboot(spec.server_id, hard=True, timeout=0)
+        await agent.reboot(spec, hard=True, timeout=0)
         await boot_lines(agent, spec, 3)
         assert (await agent.console_log(spec.server_id, None)).count("power button pressed") == 2
 

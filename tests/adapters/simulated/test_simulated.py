@@ -32,7 +32,7 @@ async def test_operations_take_their_time() -> None:
     assert (clock.now() - begun).total_seconds() == 60
     begun = clock.now()
     await slow.build(guest_spec(None, epoch=2))
-    await slow.start(spec.server_id)
+    await slow.start(spec)
     assert (clock.now() - begun).total_seconds() <= 3.0
 
 
@@ -99,7 +99,7 @@ async def test_the_console_counts_boots() -> None:
     plain = host()
     spec = guest_spec(None)
     await plain.build(spec)
-    await plain.reboot(spec.server_id, hard=True, timeout=0)
-    await plain.start(spec.server_id)
+    await plain.reboot(spec, hard=True, timeout=0)
+    await plain.start(spec)
     assert await plain.console_log(spec.server_id, 1) == "BOOT-COMPLETE hostname=web1 boots=2\n"
     assert len((await plain.console_log(spec.server_id, None)).splitlines()) == 2

@@ -1,0 +1,57 @@
+"""Rebuilding a server: a fresh disk, on the same host and with the same addresses."""
+
+from msgspec import UNSET
+
+from adapters.rest.compute import choices
+from adapters.rest.compute.rebuild_body import RebuildArguments, RebuildBody
+from adapters.rest.compute.server_access import find
+from adapters.rest.compute.server_actions import PATH
+from adapters.rest.compute.servers import after_change
+from adapters.rest.errors import not_implemented
+from adapters.rest.operation import Access, Call, Operations, Reply
+from adapters.rest.validation import boolean, hostname
+from handlers.server_requests import Rebuild
+
+operations = Operations()
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:rebuild", action="rebuild", body=RebuildBody,
+            status=202)  # fmt: skip
+async def rebuild(call: Call) -> Reply:
+    """Accept a rebuild; the answer shows the server as it will be."""
+    asked: RebuildArguments = call.body.rebuild
+    await find(call)
+    choices.refuse_unsupported(asked)
+    if asked.preserve_ephemeral is not UNSET and boolean("preserve_ephemeral", asked.preserve_ephemeral):
+        raise not_implemented("Preserving ephemeral disks")
+    wanted = _wanted(call, asked)
+    accepted, secrets = await call.services.servers.rebuild(call.context, call.params["server_id"], wanted)
+    await call.services.settle(accepted.position, call.services.settings.cell)
+    server = await find(call)
+    document = await after_change(call, server)
+    if call.minor >= 54:
+        document["key_name"] = server.key_name
+    if call.minor >= 57:
+        document["user_data"] = secrets.user_data
+    document["adminPass"] = wanted.admin_pass
+    location = next(link["href"] for link in document["links"] if link["rel"] == "self")
+    return Reply({"server": document}, headers={"Location": location})
+
+
+def _wanted(call: Call, asked: RebuildArguments) -> Rebuild:
+    image, min_ram_mb = choices.image(call, asked.imageRef)
+    user_data = asked.user_data
+    if isinstance(user_data, str):
+        choices.check_base64("user_data", user_data)
+    return Rebuild(
+        image=image,
+        min_ram_mb=min_ram_mb,
+        admin_pass=choices.password(asked.adminPass),
+        name=asked.name,
+        metadata=asked.metadata,
+        description=asked.description,
+        key=UNSET if asked.key_name is UNSET else choices.key(call, asked.key_name),
+        hostname=UNSET if asked.hostname is UNSET else hostname(asked.hostname, call.minor),
+        user_data=user_data,
+        personality=choices.files(asked.personality),
+    )

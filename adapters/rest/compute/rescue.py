@@ -1,0 +1,59 @@
+"""Rescuing a server: it starts from another image, with its own disk beside it, until it is unrescued.
+
+https://docs.openstack.org/api-ref/compute/#rescue-server-rescue-action
+"""
+
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from adapters.rest.compute import choices
+from adapters.rest.compute.server_access import find
+from adapters.rest.compute.server_actions import PATH
+from adapters.rest.operation import Access, Call, Operations
+from adapters.rest.validation import Body
+from handlers.server_requests import check_image
+
+operations = Operations()
+
+
+class RescueArguments(Body):
+    """From what, and with which password."""
+
+    adminPass: str | UnsetType = UNSET  # noqa: N815 - Nova's name
+    rescue_image_ref: str | UnsetType = UNSET
+
+
+class RescueBody(Body):
+    """``{"rescue": null}`` or ``{"rescue": {"rescue_image_ref": …}}``."""
+
+    rescue: RescueArguments | None
+
+
+class UnrescueBody(Body):
+    """``{"unrescue": null}``."""
+
+    unrescue: Any
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-rescue", action="rescue", body=RescueBody)
+async def rescue(call: Call) -> dict[str, str]:
+    """Begin a rescue. The answer holds the password that the rescue system is told on its config drive."""
+    asked: RescueArguments = call.body.rescue or RescueArguments()
+    server = await find(call)
+    image = None
+    if asked.rescue_image_ref is not UNSET:
+        image, min_ram_mb = choices.image(call, asked.rescue_image_ref)
+        check_image(server.flavor, image, min_ram_mb)
+    password = choices.password(asked.adminPass)
+    accepted = await call.services.servers.rescue(call.context, server.id, image, password)
+    await call.services.settle(accepted.position, call.services.settings.cell)
+    return {"adminPass": password}
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-unrescue", action="unrescue", body=UnrescueBody,
+            status=202)  # fmt: skip
+async def unrescue(call: Call) -> None:
+    """End a rescue."""
+    accepted = await call.services.servers.unrescue(call.context, call.params["server_id"])
+    await call.services.settle(accepted.position, call.services.settings.cell)

@@ -1,0 +1,100 @@
+"""Commands that come late: a host asks before it does what may not be wanted any more."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from random import Random
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from adapters.memory.broker import Broker
+from adapters.memory.commands import MemoryCommandBus
+from adapters.memory.signs import MemoryLiveness
+from adapters.simulated import SimulatedHypervisor
+from adapters.system import SystemClock, SystemIds
+from domain.guest import PowerState
+from handlers.agent import Agent
+from handlers.context import Stamp
+from handlers.messages import Answer, AnyReport, HostCommand, Outcome, Wanted, encode, report_decoder
+from tests.aio import asynchronous
+from tests.real_libvirt import guest_spec
+from tests.waiting import until
+
+HOST = "node1"
+SPEC = guest_spec(None)
+CLOCK = SystemClock()
+HOUR = timedelta(hours=1)
+
+
+class Cell:
+    """A host with its agent, and a conductor that wants nothing any more."""
+
+    def __init__(self) -> None:
+        broker = Broker(CLOCK)
+        self.bus = MemoryCommandBus(broker, "cell1")
+        self.hypervisor = SimulatedHypervisor(HOST, CLOCK, Random(1))
+        liveness = MemoryLiveness(broker, "cell1")
+        self.agent = Agent({HOST: self.hypervisor}, {HOST: "h1"}, self.bus, liveness, Stamp(CLOCK, SystemIds()))
+        self.reports: list[AnyReport] = []
+
+    async def answer(self, _host: str, body: bytes) -> bytes:
+        report = report_decoder.decode(body)
+        self.reports.append(report)
+        return encode(Answer(wanted=not isinstance(report, Wanted)))
+
+    async def carried_out(self, command: HostCommand) -> bool:
+        """Whether the command is carried out, and not asked about first."""
+        await self.bus.send(HOST, str(uuid4()), encode(command))
+
+        def settled() -> list[AnyReport]:
+            return [report for report in self.reports if isinstance(report, Wanted | Outcome)]
+
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(self.agent.run()), group.create_task(self.bus.serve_reports(self.answer))]
+            await until(settled)
+            for task in work:
+                task.cancel()
+        return isinstance(settled()[0], Outcome)
+
+
+def command(kind: str, **changes: object) -> HostCommand:
+    usual = HostCommand(
+        host=HOST, kind=kind, server_id=SPEC.server_id, epoch=1, version=5, request_id="req-1", spec=SPEC,
+        deadline=CLOCK.now() + HOUR,
+    )  # fmt: skip
+    return replace(usual, **changes)
+
+
+def cases() -> Iterator[tuple[HostCommand, bool]]:
+    late = CLOCK.now() - HOUR
+    yield command("reboot_hard"), True
+    yield command("reboot_hard", deadline=None), True
+    yield command("reboot_hard", deadline=late), False
+    yield command("reboot_hard", repeated=True), False
+    # It would take a disk away.
+    yield command("rebuild", spec=replace(SPEC, generation=1)), False
+
+
+@pytest.mark.parametrize(("given", "carried_out"), list(cases()))
+@asynchronous
+async def test_whether_a_command_is_asked_about_first(given: HostCommand, carried_out: bool) -> None:
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    boots = await cell.hypervisor.console_log(SPEC.server_id, None)
+    assert await cell.carried_out(given) is carried_out
+    assert (await cell.hypervisor.console_log(SPEC.server_id, None) != boots) is carried_out
+    assert [guest.power_state for guest in await cell.hypervisor.guests()] == [PowerState.RUNNING]
+
+
+@asynchronous
+async def test_a_command_that_does_not_say_what_the_guest_shall_be_fails() -> None:
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    await cell.bus.send(HOST, "1", encode(command("start", spec=None)))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: any(getattr(report, "message", None) for report in cell.reports))
+        for task in work:
+            task.cancel()
