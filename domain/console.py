@@ -19,6 +19,8 @@ PROTOCOL_OF = {"novnc": VNC, "xvpvnc": VNC, "spice-html5": SPICE, "spice-direct"
 """The types of Nova's that have a protocol of ours; a host may have no such device."""
 OPTIONAL = frozenset({SPICE})
 """Protocols that only some hosts give their guests: no token is given out before the host has been asked."""
+PROXY_LOST, PROXY_STOPPED = "proxy_lost", "proxy_stopped"
+"""Why a session ended for which nobody is to blame but its proxy."""
 MAX_REFUSALS = 20
 """So many refusals of one grant are recorded: its holder cannot fill the log."""
 
@@ -47,10 +49,12 @@ class ConsoleOpened(Event, tag="console.opened", frozen=True, kw_only=True):
     address: str
     """Where from."""
     proxy: str = ""
+    """Which one carries it: the process's name, and what tells this start of it from others."""
 
 
 class ConsoleClosed(Event, tag="console.closed", frozen=True, kw_only=True):
-    """A session has ended."""
+    """A session has ended. With the reason ``proxy_lost`` its proxy is gone and cannot say how: ``seconds`` last
+    until its last sign of life (0, if that was before), and the bytes, which nobody knows, are 0."""
 
     server_id: str
     session_id: str
@@ -59,6 +63,7 @@ class ConsoleClosed(Event, tag="console.closed", frozen=True, kw_only=True):
     """From the viewer to the guest."""
     bytes_out: int
     reason: str = ""
+    """Why it ended, where it did not just end: the code of an error, PROXY_LOST, PROXY_STOPPED, …"""
 
 
 class ConsoleRefused(Event, tag="console.refused", frozen=True, kw_only=True):
@@ -88,9 +93,11 @@ class ConsoleGrant(msgspec.Struct, frozen=True, kw_only=True):
     single_use: bool
     opened: int = 0
     first_session: str | None = None
-    """Which redeemed it; None: nobody has, or what did is over."""
+    """Which redeemed it; None: nobody has."""
     refused: int = 0
     revoked: bool = False
+    sessions: dict[str, datetime] = {}
+    """Those open now, and since when."""
 
     @property
     def joins(self) -> bool:
@@ -148,7 +155,7 @@ def check_opening(held: ConsoleGrant | None, server: Server | None, now: datetim
     if now >= held.expires_at:
         raise _refused("expired", "This token has expired.")
     # A SPICE viewer opens a connection for each of its channels, all with one token.
-    joinable = held.first_session is not None and PROTOCOL_OF.get(held.console_type) == SPICE
+    joinable = held.first_session in held.sessions and PROTOCOL_OF.get(held.console_type) == SPICE
     if held.joins and not joinable:
         raise _refused("used", "This token has been used.")
     return held
@@ -159,6 +166,31 @@ def refuse(held: ConsoleGrant | None, code: str, address: str) -> ConsoleRefused
     if held is None or held.refused >= MAX_REFUSALS:
         return None
     return ConsoleRefused(server_id=held.server_id, code=code, address=address)
+
+
+def close(held: ConsoleGrant | None, closed: ConsoleClosed) -> ConsoleClosed | None:
+    """End a session; None if it is not open: it was closed already, by whoever was quicker."""
+    return closed if held and closed.session_id in held.sessions else None
+
+
+def lose(held: ConsoleGrant | None, session_id: str, last_sign: datetime | None) -> ConsoleClosed | None:
+    """End a session whose proxy is gone, and was heard last at ``last_sign`` (None: never).
+
+    Returns None if the session is not open.
+    """
+    if held is None or session_id not in held.sessions:
+        return None
+    began = held.sessions[session_id]
+    # Two clocks told these times.
+    seconds = max(0.0, ((last_sign or began) - began).total_seconds())
+    return ConsoleClosed(
+        server_id=held.server_id,
+        session_id=session_id,
+        seconds=round(seconds, 3),
+        bytes_in=0,
+        bytes_out=0,
+        reason=PROXY_LOST,
+    )
 
 
 def revoke(held: ConsoleGrant | None) -> ConsoleRevoked | None:
@@ -187,10 +219,12 @@ def evolve(state: ConsoleGrant | None, event: Event, meta: Metadata) -> ConsoleG
     replace = msgspec.structs.replace
     match event:
         case ConsoleOpened():
-            first = state.first_session if state.opened else event.session_id
-            return replace(state, opened=state.opened + 1, first_session=first)
-        case ConsoleClosed() if event.session_id == state.first_session:
-            return replace(state, first_session=None)
+            first = state.first_session or event.session_id
+            sessions = state.sessions | {event.session_id: meta.time}
+            return replace(state, opened=state.opened + 1, first_session=first, sessions=sessions)
+        case ConsoleClosed():
+            sessions = {each: since for each, since in state.sessions.items() if each != event.session_id}
+            return replace(state, sessions=sessions)
         case ConsoleRefused():
             return replace(state, refused=state.refused + 1)
         case ConsoleRevoked():

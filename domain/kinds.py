@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from domain import console, flavor, host, image, keypair, ledger, network, quota
+from domain import console, flavor, host, image, keypair, ledger, network, quota, token
 from domain.kind import Kind
 from domain.record import Event
 from domain.server import state as server
@@ -19,6 +19,7 @@ KINDS: dict[str, Kind[Any]] = {
         quota.KIND,
         network.KIND,
         image.KIND,
+        token.KIND,
     )
 }
 

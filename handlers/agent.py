@@ -204,6 +204,10 @@ class Agent:
         match command.kind:
             case "stop":
                 return await hypervisor.stop(server_id, command.timeout)
+            case "pause":
+                return await hypervisor.pause(server_id)
+            case "suspend":
+                return await hypervisor.suspend(server_id)
             case "destroy":
                 await hypervisor.destroy(server_id)
                 return None
@@ -212,7 +216,7 @@ class Agent:
         match command.kind:
             case "build" | "rebuild":
                 return await hypervisor.build(command.spec)
-            case "start":
+            case "start" | "unpause" | "resume":
                 return await hypervisor.start(command.spec)
             case "reboot_soft" | "rescue":
                 return await hypervisor.reboot(command.spec, hard=False, timeout=command.timeout)

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 from domain import host, network, quota
 from handlers.conductor import Conductor, Unfinished
+from handlers.consoles import Consoles
 from handlers.context import Stamp
 from handlers.holdings import Holdings
 from handlers.hosts import Hosts
 from handlers.ledger_feed import LedgerFeed
 from handlers.leftovers import Leftovers
 from handlers.liveness import LifeSigns, keep_beating
+from handlers.lost_proxies import LostProxies, OpenConsoles
 from handlers.ports import CommandBus, EventStore, Liveness, Vault
 from handlers.registry import Registry
 from handlers.reports import Reports
@@ -18,7 +20,7 @@ from handlers.server_states import ServerStates
 
 
 class Conducting:
-    """Follows the cell, answers its hosts' reports, sees to leftovers. Several may run."""
+    """Follows the cell, answers its hosts' reports, sees to leftovers and to lost proxies. Several may run."""
 
     def __init__(
         self,
@@ -30,10 +32,13 @@ class Conducting:
         vault: Vault,
         stamp: Stamp,
         unfinished: Unfinished,
+        open_consoles: OpenConsoles,
     ) -> None:
         self._bus = bus
         self._liveness = liveness
-        self._clock = stamp.clock
+        self._stamp = stamp
+        self._open_consoles = open_consoles
+        self._grants = Consoles(store, bus, stamp)
         self._registry = Registry(api_store, stamp, [quota.KIND, network.KIND])
         self._host_registry = Registry(store, stamp, [host.KIND])
         self._feed = LedgerFeed(store, stamp, saves_snapshots=True)
@@ -49,6 +54,8 @@ class Conducting:
 
     async def run(self, name: str, on_ready: Callable[[], None]) -> None:
         """Work until cancelled. ``name`` is that of the process, for its signs of life."""
+        own = f"conductor/{name}"
+        lost_proxies = LostProxies(self._open_consoles, self._grants, self._life, self._stamp, own)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._registry.run())
             group.create_task(self._host_registry.run())
@@ -58,5 +65,6 @@ class Conducting:
             group.create_task(self._conductor.run())
             group.create_task(self._leftovers.run())
             group.create_task(self._bus.serve_reports(self._reports.handle))
-            group.create_task(keep_beating(self._liveness, self._clock, f"conductor/{name}", {}))
+            group.create_task(lost_proxies.run())
+            group.create_task(keep_beating(self._liveness, self._stamp.clock, own, {}))
             on_ready()

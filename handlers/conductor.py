@@ -34,7 +34,7 @@ RESEND_AFTER = timedelta(seconds=60)
 RETRY_SECONDS = 1.0
 MAX_AT_ONCE = 500
 """Servers being advanced at the same time."""
-WITHOUT_SPEC = ("stop", "destroy")
+WITHOUT_SPEC = ("stop", "pause", "suspend", "destroy")
 """Commands for which a host need not know what the guest shall be."""
 
 

@@ -8,7 +8,7 @@ from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
 
 
 class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Do ``kind`` with a server: build, stop, start, reboot_soft, reboot_hard, rebuild, rescue, unrescue, destroy."""
+    """Do ``kind`` with a server: one of those in ``domain.server.steps.COMMAND_OF_TASK``."""
 
     host: str
     kind: str

@@ -192,7 +192,16 @@ class Hypervisor(Protocol):
         ...
 
     async def start(self, spec: GuestSpec) -> GuestState:
-        """Power on, as ``spec`` now says; the disk stays what it is."""
+        """Have it running, as ``spec`` now says; the disk stays what it is. A paused guest goes on, a suspended one
+        with the memory that was kept."""
+        ...
+
+    async def pause(self, server_id: str) -> GuestState:
+        """Have a running guest stand still, in memory."""
+        ...
+
+    async def suspend(self, server_id: str) -> GuestState:
+        """Put a running guest's memory on disk, and free the host's."""
         ...
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:
@@ -201,7 +210,7 @@ class Hypervisor(Protocol):
 
     async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
         """Restart as ``spec`` now says, into or out of a rescue, too: hard by power cycle, soft by the guest
-        itself, becoming hard after ``timeout`` seconds."""
+        itself, becoming hard after ``timeout`` seconds. Memory that was kept is forgotten."""
         ...
 
     async def destroy(self, server_id: str) -> None:

@@ -1,6 +1,7 @@
 """What hosts report, turned into events. A host cannot write the log: it can only ask us to."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from domain.errors import Refused
@@ -27,6 +28,25 @@ from handlers.messages import (
 from handlers.server_states import ServerStates
 
 log = logging.getLogger(__name__)
+
+DONE: dict[str, Callable[[Server | None, int, int], Event | None]] = {
+    "stop": decide.stopped,
+    "start": decide.started,
+    "reboot_soft": decide.rebooted,
+    "reboot_hard": decide.rebooted,
+    "pause": decide.paused,
+    "unpause": decide.unpaused,
+    "resume": decide.resumed,
+    "rescue": decide.rescued,
+    "unrescue": decide.unrescued,
+}
+"""What a command that was carried out comes to."""
+DONE_WITH_POWER: dict[str, Callable[[Server | None, int, int, PowerState], Event | None]] = {
+    "build": decide.built,
+    "rebuild": decide.rebuilt,
+    "suspend": decide.suspended,
+}
+"""The same, where the guest's power afterwards matters."""
 
 
 class Reports:
@@ -90,21 +110,10 @@ class Reports:
     def _decide(self, server: Server | None, host: str, report: Outcome) -> Event | None:
         if not _belongs(server, host, report.epoch):
             return None
-        match report.kind:
-            case "build":
-                return decide.built(server, report.epoch, report.version, report.power_state)
-            case "stop":
-                return decide.stopped(server, report.epoch, report.version)
-            case "start":
-                return decide.started(server, report.epoch, report.version)
-            case "reboot_soft" | "reboot_hard":
-                return decide.rebooted(server, report.epoch, report.version)
-            case "rebuild":
-                return decide.rebuilt(server, report.epoch, report.version, report.power_state)
-            case "rescue":
-                return decide.rescued(server, report.epoch, report.version)
-            case "unrescue":
-                return decide.unrescued(server, report.epoch, report.version)
+        if report.kind in DONE:
+            return DONE[report.kind](server, report.epoch, report.version)
+        if report.kind in DONE_WITH_POWER:
+            return DONE_WITH_POWER[report.kind](server, report.epoch, report.version, report.power_state)
         return None
 
     async def _failure(self, host: str, report: Failure) -> Answer:

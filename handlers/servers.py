@@ -1,4 +1,4 @@
-"""What a user may ask about servers: each call becomes one command on one aggregate."""
+"""What a user may have done with servers: each call becomes one command on one aggregate."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from msgspec import UNSET
 from domain import quota
 from domain.guest import ImageSource
 from domain.record import Event
-from domain.server import decide
+from domain.server import decide, details
 from domain.server.events import ServerRebuildRequested, ServerRequested
 from domain.server.state import KIND, Server, aggregate
 from handlers import guest_secrets
@@ -26,6 +26,8 @@ CREATE_DEADLINE = timedelta(minutes=10)
 STOP_DEADLINE = timedelta(minutes=3)
 START_DEADLINE = timedelta(minutes=3)
 REBOOT_DEADLINE = timedelta(minutes=4)
+PAUSE_DEADLINE = timedelta(minutes=1)
+SUSPEND_DEADLINE = timedelta(minutes=10)
 REBUILD_DEADLINE = timedelta(minutes=10)
 RESCUE_DEADLINE = timedelta(minutes=10)
 UNRESCUE_DEADLINE = timedelta(minutes=4)
@@ -148,6 +150,30 @@ class Servers:
             lambda server, until: decide.reboot(server, server_id, until, hard=hard),
         )
 
+    async def pause(self, context: Context, server_id: str) -> Accepted:
+        """Have it stand still, in memory."""
+        return await self._command(
+            context, server_id, PAUSE_DEADLINE, lambda server, until: decide.pause(server, server_id, until)
+        )
+
+    async def unpause(self, context: Context, server_id: str) -> Accepted:
+        """Have it go on."""
+        return await self._command(
+            context, server_id, PAUSE_DEADLINE, lambda server, until: decide.unpause(server, server_id, until)
+        )
+
+    async def suspend(self, context: Context, server_id: str) -> Accepted:
+        """Put its memory on disk."""
+        return await self._command(
+            context, server_id, SUSPEND_DEADLINE, lambda server, until: decide.suspend(server, server_id, until)
+        )
+
+    async def resume(self, context: Context, server_id: str) -> Accepted:
+        """Have it go on with that memory."""
+        return await self._command(
+            context, server_id, SUSPEND_DEADLINE, lambda server, until: decide.resume(server, server_id, until)
+        )
+
     async def rebuild(self, context: Context, server_id: str, wanted: Rebuild) -> tuple[Accepted, Secrets]:
         """Give the server a fresh disk; returns what its guest will be told, too.
 
@@ -161,7 +187,7 @@ class Servers:
         deadline = self._stamp.clock.now() + REBUILD_DEADLINE
 
         def decide_on(present: Server | None) -> Event:
-            server = decide.existing(visible(context, present), server_id)
+            server = decide.existing(_unlocked(context, present), server_id)
             return decide.rebuild(server, server_id, _rebuild_requested(server, wanted, sealed, deadline))
 
         _, recorded = await self._repository.execute(context, aggregate(server_id), decide_on, known=(held, tail))
@@ -188,12 +214,6 @@ class Servers:
             context, server_id, UNRESCUE_DEADLINE, lambda server, until: decide.unrescue(server, server_id, until)
         )
 
-    async def rename(self, context: Context, server_id: str, name: str) -> Accepted:
-        """Change the display name."""
-        return await self._command(
-            context, server_id, timedelta(), lambda server, _: decide.rename(server, server_id, name)
-        )
-
     async def delete(self, context: Context, server_id: str) -> Accepted:
         """Delete."""
         return await self._command(
@@ -210,7 +230,7 @@ class Servers:
         deadline = self._stamp.clock.now() + allowed
 
         def decide_visible(server: Server | None) -> Event | None:
-            return decision(visible(context, server), deadline)
+            return decision(_unlocked(context, server), deadline)
 
         _, recorded = await self._repository.execute(context, aggregate(server_id), decide_visible)
         return Accepted(server_id, recorded.position if recorded else 0)
@@ -236,6 +256,13 @@ def _rebuild_requested(
         hostname=chosen(wanted.hostname, server.hostname),
         secrets=sealed,
     )
+
+
+def _unlocked(context: Context, server: Server | None) -> Server | None:
+    """The server if the caller may know of it. Raises Refused (409) if a lock keeps the caller from changing it."""
+    server = visible(context, server)
+    details.check_lock(server, is_admin=context.is_admin)
+    return server
 
 
 def visible(context: Context, server: Server | None) -> Server | None:

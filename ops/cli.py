@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     check = checks.add_parser("check", help="prove the ledger's promises on the live system")
     check.set_defaults(command=_placement_check)
 
+    consoles = commands.add_parser("consoles", help="who sees which server's console, from where, since when")
+    consoles.add_argument("--all", action="store_true", help="also the sessions that have ended")
+    consoles.add_argument("--limit", type=int, default=1000)
+    consoles.set_defaults(command=_consoles)
+
     revoke = commands.add_parser("revoke-consoles", help="make a server's console tokens void, and end its sessions")
     revoke.add_argument("server", help="name or id")
     revoke.set_defaults(command=_revoke_consoles)
@@ -175,7 +180,7 @@ def _seed(stack: Any, settings: Settings) -> None:
     """A new cloud starts with flavors, a network and an image."""
     from ops import seed
     from ops.guest_image.build import build_tiny
-    from ops.roles.api import project_id
+    from ops.identity import project_id
 
     asyncio.run(seed.seed(settings, project_id("admin")))
     image, disk_format = settings.cache / "simulated-image", "raw"
@@ -288,6 +293,13 @@ def _placement_check(arguments: argparse.Namespace) -> None:
     from ops.placement_check import check
 
     asyncio.run(check(load(arguments.state_dir / "lightcurve.toml")))
+
+
+def _consoles(arguments: argparse.Namespace) -> None:
+    from ops.show_consoles import show
+
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    asyncio.run(show(settings, ended=arguments.all, limit=arguments.limit))
 
 
 def _revoke_consoles(arguments: argparse.Namespace) -> None:

@@ -56,15 +56,21 @@ class PlacementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class UserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user of the embedded identity. ``roles`` by project name."""
+    """A user of the embedded identity."""
 
     name: str
     password_hash: str
+    enabled: bool = True
+    """False: no token of the user is good for anything, and no console is shown."""
     roles: dict[str, tuple[str, ...]] = {}
+    """By project name; in a project that is not, or no longer, among ``projects`` they count for nothing."""
 
 
 class IdentityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The embedded identity. Ids are derived from names, so a file is all there is."""
+    """The embedded identity. Ids are derived from names, so a file is all there is.
+
+    Users and projects are live: a process that judges by them takes what the file says within a second.
+    """
 
     projects: tuple[str, ...] = ("admin", "demo", "service")
     users: tuple[UserSettings, ...] = ()
@@ -165,6 +171,9 @@ class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a process is told."""
 
+    file: Path | None = None
+    """Where it was read from; not for the file to say."""
+
     state_dir: Path = Path("var")
     cache_dir: Path | None = None
     """What was built and can be built again; None: ``cache`` in the state directory."""
@@ -203,7 +212,7 @@ def load(file: Path) -> Settings:
         if name.startswith("LIGHTCURVE_"):
             _override(table, name.removeprefix("LIGHTCURVE_").lower(), value)
     try:
-        return msgspec.convert(table, Settings, strict=False, dec_hook=_decode)
+        return msgspec.convert(table | {"file": str(file)}, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise Invalid(f"{file}: {error}") from None
 

@@ -26,10 +26,10 @@ async def show(stack: Stack) -> None:
     print(f"stack {state['phase']}, under {stack.directory}")
     programs = state["programs"]
     assert isinstance(programs, dict)
-    _table(
+    table(
         ("PROCESS", "PID", "STATE", "UPTIME", "RESTARTS"),
         [
-            (name, str(facts["pid"]), _process_state(facts), _ago(time.time() - facts["started"]), facts["restarts"])
+            (name, str(facts["pid"]), _process_state(facts), ago(time.time() - facts["started"]), facts["restarts"])
             for name, facts in programs.items()
         ],
     )
@@ -56,7 +56,7 @@ async def _projections(plane: Plane, queries: Queries) -> None:
     except LightcurveError as error:
         print(f"\n{error.message}")
         return
-    _table(
+    table(
         ("PROJECTION", "BUILD", "CELL", "POSITION", "LAG", ""),
         [
             (name, build, cell, position, max(0, ends.get(cell, 0) - position), "" if in_force else "being built")
@@ -78,12 +78,12 @@ async def _hosts(plane: Plane, queries: Queries) -> None:
                 row.cell,
                 "up" if seen is not None and seen < DOWN_AFTER else "down",
                 "enabled" if state.enabled else f"disabled ({state.disabled_reason or 'no reason given'})",
-                _ago(seen.total_seconds()) if seen else "never",
+                ago(seen.total_seconds()) if seen else "never",
                 f"{state.description.vcpus} vcpus, {state.description.memory_mb} MiB, {state.description.disk_gb} GB",
                 state.description.hypervisor_type,
             )
         )
-    _table(("HOST", "CELL", "STATE", "STATUS", "HEARD", "OFFERS", "TYPE"), rows)
+    table(("HOST", "CELL", "STATE", "STATUS", "HEARD", "OFFERS", "TYPE"), rows)
 
 
 async def _beats(plane: Plane) -> dict[str, Beat]:
@@ -105,13 +105,15 @@ def _process_state(facts: dict[str, object]) -> str:
     return "ready" if facts.get("ready") else "starting"
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """A length of time, as exact as it is of use."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+def table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    """Print a table, after an empty line."""
     cells = [head, *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     print()

@@ -19,6 +19,10 @@ STARTS: dict[type, tuple[str, str]] = {
     e.ServerStopRequested: ("stop", "compute_stop_instance"),
     e.ServerStartRequested: ("start", "compute_start_instance"),
     e.ServerRebootRequested: ("reboot", "compute_reboot_instance"),
+    e.ServerPauseRequested: ("pause", "compute_pause_instance"),
+    e.ServerUnpauseRequested: ("unpause", "compute_unpause_instance"),
+    e.ServerSuspendRequested: ("suspend", "compute_suspend_instance"),
+    e.ServerResumeRequested: ("resume", "compute_resume_instance"),
     e.ServerRebuildRequested: ("rebuild", "compute_rebuild_instance"),
     e.ServerRescueRequested: ("rescue", "compute_rescue_instance"),
     e.ServerUnrescueRequested: ("unrescue", "compute_unrescue_instance"),
@@ -26,11 +30,18 @@ STARTS: dict[type, tuple[str, str]] = {
 }
 """The events that begin an action: its name, and its first step."""
 
+AT_ONCE: dict[type, str] = {e.ServerLocked: "lock", e.ServerUnlocked: "unlock"}
+"""Actions that are over when they are accepted, and have no steps."""
+
 SUCCESSES = (
     e.ServerBuilt,
     e.ServerStopped,
     e.ServerStarted,
     e.ServerRebooted,
+    e.ServerPaused,
+    e.ServerUnpaused,
+    e.ServerSuspended,
+    e.ServerResumed,
     e.ServerRebuilt,
     e.ServerRescued,
     e.ServerUnrescued,
@@ -120,6 +131,9 @@ class InstanceActions:
                 rows.put(TABLE, _end(superseded, meta.time, "Error", SUPERSEDED))
             rows.put(TABLE, _begin(recorded, *start))
             return
+        if type(event) in AT_ONCE:
+            rows.put(TABLE, replace(_begin(recorded, AT_ONCE[type(event)]), finish_time=meta.time))
+            return
         action = _open(rows, recorded, meta.request_id)
         if action is None:
             return
@@ -141,7 +155,7 @@ def _open(rows: Rows, recorded: Recorded, request_id: str | None) -> ActionRow |
     return row if row and row.finish_time is None else None
 
 
-def _begin(recorded: Recorded, name: str, step: str) -> ActionRow:
+def _begin(recorded: Recorded, name: str, *steps: str) -> ActionRow:
     meta = recorded.meta
     return ActionRow(
         server_id=recorded.aggregate.id,
@@ -152,7 +166,7 @@ def _begin(recorded: Recorded, name: str, step: str) -> ActionRow:
         project_id=meta.project_id,
         start_time=meta.time,
         updated_at=meta.time,
-        events=(ActionEvent(event=step, start_time=meta.time),),
+        events=tuple(ActionEvent(event=step, start_time=meta.time) for step in steps),
     )
 
 

@@ -1,6 +1,5 @@
 """The questions, asked of PostgreSQL. Every list is one indexed query."""
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from domain.server.state import Server
 from projections.event_log import LogRow
 from projections.hosts import HostRow
 from projections.instance_actions import ActionRow
+from projections.server_conditions import conditions
 from projections.server_filter import ServerFilter
 
 MAX_CONNECTIONS = 8
@@ -41,19 +41,6 @@ SORT_COLUMNS = {
 }
 
 NEVER_EMPTY = ("created_at", "id", "name", "updated_at", "vm_state", "project_id", "user_id", "flavor_id")
-
-EQUALITIES = {
-    "project_id": "project_id",
-    "user_id": "user_id",
-    "host": "host",
-    "availability_zone": "availability_zone",
-    "flavor_id": "flavor_id",
-    "image_id": "image_id",
-    "key_name": "state->>'key_name'",
-    "reservation_id": "state->>'reservation_id'",
-    "power_state": "power_state",
-}
-"""Fields of a ServerFilter that must equal a column."""
 
 server_decoder = msgspec.json.Decoder(Server)
 action_decoder = msgspec.json.Decoder(ActionRow)
@@ -91,7 +78,7 @@ class Queries:
 
     async def servers(self, wanted: ServerFilter) -> list[Server]:
         """One page of servers. Raises Invalid for an unknown marker or a malformed regular expression."""
-        clauses, values = _conditions(wanted)
+        clauses, values = conditions(wanted)
         order = [(SORT_COLUMNS[key], direction) for key, direction in wanted.sort]
         if ("id", "asc") not in order and ("id", "desc") not in order:
             order.append(("id", order[-1][1] if order else "desc"))
@@ -109,7 +96,7 @@ class Queries:
         try:
             rows = await self._rows(text, *values)
         except psycopg.errors.InvalidRegularExpression as error:
-            raise Invalid(f"Invalid regular expression in the name filter: {error.diag.message_primary}") from None
+            raise Invalid(f"Invalid regular expression in a filter: {error.diag.message_primary}") from None
         return [server_decoder.decode(row[0]) for row in rows]
 
     async def actions(self, server_id: str) -> list[ActionRow]:
@@ -222,37 +209,3 @@ class Queries:
 def _ordered(column: str, direction: str) -> str:
     """Empty values come last; said only where there may be some, since an index serves the plain order."""
     return f"{column} {direction}" + ("" if column in NEVER_EMPTY else " NULLS LAST")
-
-
-def _conditions(wanted: ServerFilter) -> tuple[list[str], list[Any]]:
-    clauses: list[str] = []
-    values: list[Any] = []
-
-    def add(clause: str, *more: Any) -> None:
-        clauses.append(clause)
-        values.extend(more)
-
-    for field, column in EQUALITIES.items():
-        value = getattr(wanted, field)
-        if value is not None:
-            add(f"{column} = %s", value)
-    if wanted.deleted is not None:
-        # Written out, not passed: only so does the planner see that the partial indexes serve.
-        add("deleted" if wanted.deleted else "NOT deleted")
-    if wanted.name is not None:
-        # A plain word is by far the commonest, and needs no regular expression.
-        plain = re.fullmatch(r"[\w-]+", wanted.name)
-        add("position(%s in name) > 0" if plain else "name ~ %s", wanted.name)
-    if wanted.ids:
-        add("id = ANY(%s)", list(wanted.ids))
-    if wanted.vm_states:
-        add("vm_state = ANY(%s)", list(wanted.vm_states))
-    if wanted.task_states:
-        named = [state for state in wanted.task_states if state is not None]
-        nothing = " OR task_state IS NULL" if None in wanted.task_states else ""
-        add(f"(task_state = ANY(%s){nothing})", named)
-    if wanted.changes_since:
-        add("updated_at >= %s", wanted.changes_since)
-    if wanted.changes_before:
-        add("updated_at <= %s", wanted.changes_before)
-    return clauses, values

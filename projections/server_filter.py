@@ -46,6 +46,17 @@ class ServerFilter(msgspec.Struct, frozen=True, kw_only=True):
     image_id: str | None = None
     key_name: str | None = None
     reservation_id: str | None = None
+    description: str | None = None
+    hostname: str | None = None
+    ip: str | None = None
+    """Regular expressions; ``ip`` is found in any of the addresses."""
+    locked: bool | None = None
+    config_drive: bool | None = None
+    tags: tuple[str, ...] = ()
+    tags_any: tuple[str, ...] = ()
+    not_tags: tuple[str, ...] = ()
+    not_tags_any: tuple[str, ...] = ()
+    """All of these tags, any of them; and not all of them, none of them."""
     deleted: bool | None = False
     """Only the living, only the deleted, or (None) both."""
     changes_since: datetime | None = None

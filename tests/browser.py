@@ -3,13 +3,16 @@
 import base64
 import itertools
 import json
+import os
 import shutil
 import subprocess
-import time
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
 import websocket
+
+from tests.waiting import wait_until
 
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
@@ -34,6 +37,7 @@ class Browser:
 
     def __init__(self, directory: Path) -> None:
         self._dir = directory / "chromium"
+        self._scratch = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
@@ -43,7 +47,17 @@ class Browser:
             [program, *SWITCHES, f"--user-data-dir={self._dir}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # It leaves files there, and a socket, whose path must be short.
+            env={**os.environ, "TMPDIR": self._scratch.name},
         )
+        try:
+            self._attach()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def _attach(self) -> None:
         port_file = self._dir / "DevToolsActivePort"
         self.wait_for(lambda: port_file.exists() and len(port_file.read_text().split()) == 2, START_SECONDS)
         port, path = port_file.read_text().split()
@@ -52,12 +66,15 @@ class Browser:
         pages = self.call("Target.getTargets")["targetInfos"]
         target = next(page["targetId"] for page in pages if page["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+        self._scratch.cleanup()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -125,7 +142,4 @@ class Browser:
 
     @staticmethod
     def wait_for(condition: Any, seconds: float = 30.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-            time.sleep(0.1)
+        wait_until(condition, seconds)

@@ -25,7 +25,7 @@ from adapters.console.requests import (
 from adapters.console.websocket import CHUNK, NORMAL, POLICY, TRY_LATER, WebSocketStream
 from domain.console import PROTOCOL_OF, SPICE, VNC
 from domain.errors import LightcurveError, Refused, Unavailable
-from handlers.consoles import Doorkeeper, Session
+from handlers.console_sessions import Doorkeeper, Session
 from handlers.context import current_request
 from handlers.messages import ConsoleAddress
 
@@ -89,6 +89,7 @@ class ConsoleProxy:
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             log.info("console connection from %s: %s", address, error or type(error).__name__)
         except Exception:
+            # Nobody awaits this task: asyncio would tell of a bug that one viewer meets without its request's id.
             log.exception("console connection from %s", address)
         finally:
             self._connections.discard(writer)

@@ -60,6 +60,16 @@ class Domain:
         elif not self._domain.isActive():
             self._domain.create()
 
+    def pause(self) -> None:
+        """Stop its processors; harmless if they stand."""
+        if self._domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+            self._domain.suspend()
+
+    def save(self) -> None:
+        """Have libvirt keep its memory on disk, and go on with that at the next start; harmless if it has done so."""
+        if not self._domain.hasManagedSaveImage():
+            self._domain.managedSave()
+
     def press_power_button(self) -> None:
         """Ask the guest to power off; it may not listen. Harmless if it has just done so."""
         try:
@@ -73,12 +83,14 @@ class Domain:
         return bool(self._domain.state()[0] in {libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED})
 
     def power_off(self) -> None:
-        """Pull the plug."""
+        """Pull the plug, and forget memory that was kept."""
         try:
             self._domain.destroy()
         except libvirt.libvirtError:
             if self._domain.isActive():
                 raise
+        if self._domain.isPersistent() and self._domain.hasManagedSaveImage():
+            self._domain.managedSaveRemove()
 
     def remove(self) -> None:
         """Pull the plug and forget it, with all that libvirt keeps for it."""

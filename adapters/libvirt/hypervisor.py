@@ -111,6 +111,18 @@ class LibvirtHypervisor:
             await asyncio.to_thread(self._instances.save, spec)
             return self._turns.tell(await self._start(spec))
 
+    async def pause(self, server_id: str) -> GuestState:
+        """Stop its processors."""
+        async with self._turns.turn(server_id):
+            await self._on(server_id, Domain.pause)
+            return self._turns.tell(await self._on(server_id, Domain.state))
+
+    async def suspend(self, server_id: str) -> GuestState:
+        """Save its memory, by libvirt's managed save, and end its QEMU."""
+        async with self._turns.turn(server_id):
+            await self._on(server_id, Domain.save)
+            return self._turns.tell(await self._on(server_id, Domain.state))
+
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Press the power button; after ``timeout`` seconds pull the plug."""
         async with self._turns.turn(server_id):

@@ -48,11 +48,11 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-def create_faces(services: Services) -> Faces:
-    """The faces, without the middleware around them."""
+def create_faces(services: Services, directory: Directory | None = None) -> Faces:
+    """The faces, without the middleware around them. Without a ``directory`` its users stay those of the settings."""
     settings = services.settings
-    directory = Directory(settings.identity)
-    tokens = Tokens(settings.identity, directory, services.clock)
+    directory = directory or Directory(settings.identity)
+    tokens = Tokens(settings.identity, directory, services.clock, services.revocations.revoked)
     identity_operations = [
         *browsing.discovery(settings),
         *auth.operations(settings, directory, tokens),
@@ -74,6 +74,6 @@ def create_faces(services: Services) -> Faces:
     )
 
 
-def create_app(services: Services) -> ASGIApp:
+def create_app(services: Services, directory: Directory | None = None) -> ASGIApp:
     """The ASGI application: all faces of the REST API."""
-    return RequestIds(create_faces(services), services.ids)
+    return RequestIds(create_faces(services, directory), services.ids)

@@ -14,6 +14,8 @@ from handlers.context import Context, Stamp
 from handlers.metadata import Passwords
 from handlers.ports import Clock, Ids
 from handlers.registry import Registry
+from handlers.revocations import Revocations
+from handlers.server_details import ServerDetails
 from handlers.servers import Servers
 from projections.hosts import HostRow
 from projections.instance_actions import ActionRow
@@ -94,6 +96,7 @@ class Services:
     registry: Registry
     """Of the API cell."""
     servers: Servers
+    details: ServerDetails
     hosts: Hosts
     queries: Queries
     liveness: Pulse
@@ -109,6 +112,7 @@ class Services:
     spice_direct_url: str = ""
     """Where viewers that speak SPICE themselves go with their token; empty: nowhere."""
     passwords: Passwords
+    revocations: Revocations
     default_limits: Limits
     stamp: Stamp
     clock: Clock

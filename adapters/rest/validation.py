@@ -124,6 +124,19 @@ def explain(error: msgspec.ValidationError, raw: bytes) -> Invalid:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Invalid(MALFORMED)  # further behind it is not even JSON
     value, name = _find(document, path.rstrip("`"))
+    return _complain(name, value, complaint)
+
+
+def check(name: str, value: str, kind: Any) -> str:
+    """A value of the path as a type of msgspec's wants it; raises Invalid."""
+    try:
+        checked: str = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise _complain(name, value, str(error)) from None
+    return checked
+
+
+def _complain(name: str, value: Any, complaint: str) -> Invalid:
     for pattern, words in _WORDS:
         match = re.match(pattern, complaint)
         if match:

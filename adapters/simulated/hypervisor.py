@@ -18,8 +18,9 @@ from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
 from handlers.messages import ConsoleAddress
 from handlers.ports import Clock, GuestEvent
 
-Operation = Literal["build", "start", "stop", "reboot", "destroy"]
-OPERATIONS: tuple[Operation, ...] = ("build", "start", "stop", "reboot", "destroy")
+Operation = Literal["build", "start", "stop", "pause", "suspend", "reboot", "destroy"]
+OPERATIONS: tuple[Operation, ...] = ("build", "start", "stop", "pause", "suspend", "reboot", "destroy")
+NOT_RUNNING = "The server does not run."
 GONE = "The server is not on the host where it should be."
 
 
@@ -42,6 +43,12 @@ class _Guest:
     power_state: PowerState = PowerState.NOSTATE
     """NOSTATE until its build has come to its end."""
     boots: int = 0
+    memory_kept: bool = False
+    """It was suspended: its next start is no boot."""
+
+    def power_off(self) -> None:
+        """Pull the plug; memory that was kept is forgotten."""
+        self.power_state, self.memory_kept = PowerState.SHUTDOWN, False
 
     def become(self, spec: GuestSpec) -> None:
         """What is now told of the guest; its disk stays of the generation that it is."""
@@ -126,7 +133,7 @@ class SimulatedHypervisor:
                     del self._guests[spec.server_id]
                 raise
             guest.spec = spec
-            guest.power_state = PowerState.SHUTDOWN
+            guest.power_off()
             return self._power_on(guest) if spec.powered_on else self._turns.tell(_state(guest))
 
     async def start(self, spec: GuestSpec) -> GuestState:
@@ -137,12 +144,32 @@ class SimulatedHypervisor:
             guest.become(spec)
             return self._power_on(guest)
 
+    async def pause(self, server_id: str) -> GuestState:
+        """Have it stand still."""
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            await self._work("pause")
+            if guest.power_state not in {PowerState.RUNNING, PowerState.PAUSED}:
+                raise HostFailed(NOT_RUNNING)
+            guest.power_state = PowerState.PAUSED
+            return self._turns.tell(_state(guest))
+
+    async def suspend(self, server_id: str) -> GuestState:
+        """Keep its memory."""
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            await self._work("suspend")
+            if guest.power_state not in {PowerState.RUNNING, PowerState.PAUSED} and not guest.memory_kept:
+                raise HostFailed(NOT_RUNNING)
+            guest.power_state, guest.memory_kept = PowerState.SHUTDOWN, True
+            return self._turns.tell(_state(guest))
+
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Power off. It takes what the behaviour says, and no longer than ``timeout`` seconds."""
         async with self._turns.turn(server_id):
             guest = self._find(server_id)
             await self._work("stop", timeout)
-            guest.power_state = PowerState.SHUTDOWN
+            guest.power_off()
             return self._turns.tell(_state(guest))
 
     async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
@@ -151,7 +178,7 @@ class SimulatedHypervisor:
             guest = self._find(spec.server_id)
             await self._work("reboot")
             guest.become(spec)
-            guest.power_state = PowerState.SHUTDOWN
+            guest.power_off()
             return self._power_on(guest)
 
     async def destroy(self, server_id: str) -> None:
@@ -200,7 +227,8 @@ class SimulatedHypervisor:
 
     def _power_on(self, guest: _Guest) -> GuestState:
         if guest.power_state in {PowerState.NOSTATE, PowerState.SHUTDOWN, PowerState.CRASHED}:
-            guest.boots += 1
+            guest.boots += not guest.memory_kept
+            guest.memory_kept = False
         guest.power_state = PowerState.RUNNING
         return self._turns.tell(_state(guest))
 

@@ -15,6 +15,7 @@ from domain.server.state import (
     DELETING,
     ERROR,
     PAUSED,
+    PAUSING,
     POWERING_OFF,
     POWERING_ON,
     REBOOTING,
@@ -22,9 +23,12 @@ from domain.server.state import (
     REBUILDING,
     RESCUED,
     RESCUING,
+    RESUMING,
     SPAWNING,
     STOPPED,
     SUSPENDED,
+    SUSPENDING,
+    UNPAUSING,
     UNRESCUING,
     Server,
 )
@@ -32,9 +36,12 @@ from domain.server.state import (
 MAX_ATTEMPTS = 3
 """On how many hosts a creation is tried."""
 HOST_TASKS = (
-    SPAWNING, POWERING_OFF, POWERING_ON, REBOOTING, REBOOTING_HARD, REBUILDING, RESCUING, UNRESCUING,
+    SPAWNING, POWERING_OFF, POWERING_ON, REBOOTING, REBOOTING_HARD, PAUSING, UNPAUSING, SUSPENDING, RESUMING,
+    REBUILDING, RESCUING, UNRESCUING,
 )  # fmt: skip
 """What a host can fail at. Deletion is not among it."""
+TO_ERROR = (REBOOTING, REBOOTING_HARD, REBUILDING, RESCUING, UNRESCUING)
+"""Where a failure leaves in doubt what the guest is; after the others it is as it was, or its power tells."""
 
 
 def existing(server: Server | None, server_id: str) -> Server:
@@ -59,8 +66,6 @@ def abandon(server: Server | None, server_id: str) -> e.ServerAbandoned | None:
 def _check(
     server: Server, action: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = (None,)
 ) -> None:
-    if server.locked:
-        raise Refused("server.locked", f"Instance {server.id} is locked")
     cannot = f"Cannot '{action}' instance {server.id} while it is in"
     if server.vm_state not in vm_states:
         raise Refused("server.state", f"{cannot} vm_state {server.vm_state}")
@@ -93,6 +98,30 @@ def reboot(server: Server | None, server_id: str, deadline: datetime, *, hard: b
     return e.ServerRebootRequested(deadline=deadline, hard=hard, supersedes=_under_way(server))
 
 
+def pause(server: Server | None, server_id: str, deadline: datetime) -> e.ServerPauseRequested:
+    """Have an active server stand still."""
+    _check(existing(server, server_id), "pause", (ACTIVE,))
+    return e.ServerPauseRequested(deadline=deadline)
+
+
+def unpause(server: Server | None, server_id: str, deadline: datetime) -> e.ServerUnpauseRequested:
+    """Have a paused server go on."""
+    _check(existing(server, server_id), "unpause", (PAUSED,))
+    return e.ServerUnpauseRequested(deadline=deadline)
+
+
+def suspend(server: Server | None, server_id: str, deadline: datetime) -> e.ServerSuspendRequested:
+    """Put an active server's memory on disk."""
+    _check(existing(server, server_id), "suspend", (ACTIVE,))
+    return e.ServerSuspendRequested(deadline=deadline)
+
+
+def resume(server: Server | None, server_id: str, deadline: datetime) -> e.ServerResumeRequested:
+    """Have a suspended server go on."""
+    _check(existing(server, server_id), "resume", (SUSPENDED,))
+    return e.ServerResumeRequested(deadline=deadline)
+
+
 def rebuild(server: Server | None, server_id: str, event: e.ServerRebuildRequested) -> e.ServerRebuildRequested:
     """Give a server a fresh disk; it keeps its host, its claim and its addresses."""
     _check(existing(server, server_id), "rebuild", (ACTIVE, STOPPED, ERROR))
@@ -117,11 +146,6 @@ def unrescue(server: Server | None, server_id: str, deadline: datetime) -> e.Ser
     return e.ServerUnrescueRequested(deadline=deadline)
 
 
-def rename(server: Server | None, server_id: str, name: str) -> e.ServerRenamed | None:
-    """Change the display name."""
-    return None if existing(server, server_id).name == name else e.ServerRenamed(name=name)
-
-
 def set_password(server: Server | None, server_id: str, sealed: str) -> e.ServerPasswordSet:
     """Keep what the guest posted as its password; once, until the owner clears it."""
     if existing(server, server_id).sealed_password is not None:
@@ -137,8 +161,6 @@ def clear_password(server: Server | None, server_id: str) -> e.ServerPasswordCle
 def delete(server: Server | None, server_id: str, deadline: datetime) -> e.ServerDeleteRequested | None:
     """Delete in any state; None if that is under way already."""
     server = existing(server, server_id)
-    if server.locked:
-        raise Refused("server.locked", f"Instance {server_id} is locked")
     if server.task_state == DELETING:
         return None
     return e.ServerDeleteRequested(deadline=deadline, supersedes=_under_way(server))
@@ -189,7 +211,7 @@ def failed(
         return None
     if is_creating(acting):
         return e.ServerBuildFailed(epoch=epoch, fault=fault)
-    return e.ServerActionFailed(fault=fault, to_error=acting.task_state not in (POWERING_OFF, POWERING_ON))
+    return e.ServerActionFailed(fault=fault, to_error=acting.task_state in TO_ERROR)
 
 
 def stopped(server: Server | None, epoch: int, version: int) -> e.ServerStopped | None:
@@ -206,6 +228,27 @@ def rebooted(server: Server | None, epoch: int, version: int) -> e.ServerReboote
     """The host has rebooted the guest, for the request accepted at ``version``."""
     acting = _acting(server, epoch, version, REBOOTING, REBOOTING_HARD)
     return e.ServerRebooted(epoch=epoch) if acting else None
+
+
+def paused(server: Server | None, epoch: int, version: int) -> e.ServerPaused | None:
+    """The host has the guest stand still, for the request accepted at ``version``."""
+    return e.ServerPaused(epoch=epoch) if _acting(server, epoch, version, PAUSING) else None
+
+
+def unpaused(server: Server | None, epoch: int, version: int) -> e.ServerUnpaused | None:
+    """The host has the guest going on, for the request accepted at ``version``."""
+    return e.ServerUnpaused(epoch=epoch) if _acting(server, epoch, version, UNPAUSING) else None
+
+
+def suspended(server: Server | None, epoch: int, version: int, power_state: PowerState) -> e.ServerSuspended | None:
+    """The host has the guest's memory on disk, for the request accepted at ``version``."""
+    acting = _acting(server, epoch, version, SUSPENDING)
+    return e.ServerSuspended(epoch=epoch, power_state=power_state) if acting else None
+
+
+def resumed(server: Server | None, epoch: int, version: int) -> e.ServerResumed | None:
+    """The host has the guest going on, for the request accepted at ``version``."""
+    return e.ServerResumed(epoch=epoch) if _acting(server, epoch, version, RESUMING) else None
 
 
 def rebuilt(server: Server | None, epoch: int, version: int, power_state: PowerState) -> e.ServerRebuilt | None:

@@ -130,6 +130,55 @@ class ServerRebooted(Event, tag="server.rebooted", frozen=True, kw_only=True):
     epoch: int
 
 
+class ServerPauseRequested(Event, tag="server.pause_requested", frozen=True, kw_only=True):
+    """A pause was accepted: the guest shall stand still, in memory."""
+
+    deadline: datetime
+
+
+class ServerPaused(Event, tag="server.paused", frozen=True, kw_only=True):
+    """The guest stands still, as was asked."""
+
+    epoch: int
+
+
+class ServerUnpauseRequested(Event, tag="server.unpause_requested", frozen=True, kw_only=True):
+    """The end of a pause was accepted."""
+
+    deadline: datetime
+
+
+class ServerUnpaused(Event, tag="server.unpaused", frozen=True, kw_only=True):
+    """The guest goes on after its pause, as was asked."""
+
+    epoch: int
+
+
+class ServerSuspendRequested(Event, tag="server.suspend_requested", frozen=True, kw_only=True):
+    """A suspension was accepted: the guest's memory shall be kept on disk, and its host's be free."""
+
+    deadline: datetime
+
+
+class ServerSuspended(Event, tag="server.suspended", frozen=True, kw_only=True):
+    """The guest's memory is on disk, as was asked."""
+
+    epoch: int
+    power_state: PowerState
+
+
+class ServerResumeRequested(Event, tag="server.resume_requested", frozen=True, kw_only=True):
+    """The end of a suspension was accepted."""
+
+    deadline: datetime
+
+
+class ServerResumed(Event, tag="server.resumed", frozen=True, kw_only=True):
+    """The guest goes on after its suspension, as was asked."""
+
+    epoch: int
+
+
 class ServerRebuildRequested(Event, tag="server.rebuild_requested", frozen=True, kw_only=True):
     """A rebuild was accepted: a fresh disk from ``image``. The fields are the server's from now on, all of them,
     also those that stay as they were."""
@@ -200,6 +249,42 @@ class ServerRenamed(Event, tag="server.renamed", frozen=True, kw_only=True):
     name: str
 
 
+class ServerDescribed(Event, tag="server.described", frozen=True, kw_only=True):
+    """The description is now another, or there is none."""
+
+    description: str | None
+
+
+class ServerHostnameChanged(Event, tag="server.hostname_changed", frozen=True, kw_only=True):
+    """The guest is told another host name from now on."""
+
+    hostname: str
+
+
+class ServerMetadataChanged(Event, tag="server.metadata_changed", frozen=True, kw_only=True):
+    """The metadata is now this, all of it."""
+
+    metadata: dict[str, str]
+
+
+class ServerTagsChanged(Event, tag="server.tags_changed", frozen=True, kw_only=True):
+    """The tags are now these, all of them."""
+
+    tags: tuple[str, ...]
+
+
+class ServerLocked(Event, tag="server.locked", frozen=True, kw_only=True):
+    """Nobody but an administrator may change the guest."""
+
+    by_owner: bool
+    """Whether it was locked from its own project, which then may unlock it."""
+    reason: str | None = None
+
+
+class ServerUnlocked(Event, tag="server.unlocked", frozen=True, kw_only=True):
+    """The lock is off."""
+
+
 class ServerPasswordSet(Event, tag="server.password_set", frozen=True, kw_only=True):
     """The guest has posted its administrator's password, encrypted for the owner of the SSH key; sealed here too."""
 
@@ -238,6 +323,14 @@ EVENTS: tuple[type[Event], ...] = (
     ServerStarted,
     ServerRebootRequested,
     ServerRebooted,
+    ServerPauseRequested,
+    ServerPaused,
+    ServerUnpauseRequested,
+    ServerUnpaused,
+    ServerSuspendRequested,
+    ServerSuspended,
+    ServerResumeRequested,
+    ServerResumed,
     ServerRebuildRequested,
     ServerRebuilt,
     ServerRescueRequested,
@@ -247,6 +340,12 @@ EVENTS: tuple[type[Event], ...] = (
     ServerActionFailed,
     ServerPowerChanged,
     ServerRenamed,
+    ServerDescribed,
+    ServerHostnameChanged,
+    ServerMetadataChanged,
+    ServerTagsChanged,
+    ServerLocked,
+    ServerUnlocked,
     ServerPasswordSet,
     ServerPasswordCleared,
     ServerDeleteRequested,

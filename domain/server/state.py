@@ -18,6 +18,7 @@ RESCUED, ERROR, DELETED = "rescued", "error", "deleted"
 
 SCHEDULING, SPAWNING, POWERING_OFF, POWERING_ON = "scheduling", "spawning", "powering-off", "powering-on"
 REBOOTING, REBOOTING_HARD, REBUILDING = "rebooting", "rebooting_hard", "rebuilding"
+PAUSING, UNPAUSING, SUSPENDING, RESUMING = "pausing", "unpausing", "suspending", "resuming"
 RESCUING, UNRESCUING, DELETING = "rescuing", "unrescuing", "deleting"
 """task_state: what is being done; None if nothing is."""
 
@@ -37,7 +38,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An accepted action that has not ended, and whose it is."""
 
     name: str
-    """As in Nova's instance actions: create, stop, start, reboot, rebuild, rescue, unrescue, delete."""
+    """As in Nova's instance actions: create, stop, start, reboot, pause, rebuild, …"""
     request_id: str
     started_at: datetime
     deadline: datetime
@@ -54,6 +55,14 @@ class Rescue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     image: ImageSource
     secrets: str | None = None
     """The password of the rescue system, sealed."""
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What keeps everybody but administrators from changing the guest."""
+
+    by_owner: bool
+    """Whether it was set from the server's own project."""
+    reason: str | None = None
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,7 +111,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fault_at: datetime | None = None
     launched_at: datetime | None = None
     terminated_at: datetime | None = None
-    locked: bool = False
+    lock: Lock | None = None
     has_key: bool = False
     """Whether anything was ever sealed for it: then there is a key that has to be destroyed with it."""
     sealed_password: str | None = None
@@ -220,6 +229,14 @@ def _running(_server: Server, _event: Event, _meta: Metadata) -> Fields:
     return IDLE | {"vm_state": ACTIVE, "power_state": PowerState.RUNNING}
 
 
+def _paused(_server: Server, _event: e.ServerPaused, _meta: Metadata) -> Fields:
+    return IDLE | {"vm_state": PAUSED, "power_state": PowerState.PAUSED}
+
+
+def _suspended(_server: Server, event: e.ServerSuspended, _meta: Metadata) -> Fields:
+    return IDLE | {"vm_state": SUSPENDED, "power_state": event.power_state}
+
+
 def _reboot_requested(server: Server, event: e.ServerRebootRequested, meta: Metadata) -> Fields:
     return _begin("reboot", REBOOTING_HARD if event.hard else REBOOTING)(server, event, meta)
 
@@ -274,8 +291,17 @@ def _power_changed(server: Server, event: e.ServerPowerChanged, _meta: Metadata)
     return {"power_state": event.power_state, "vm_state": vm_state}
 
 
-def _renamed(_server: Server, event: e.ServerRenamed, _meta: Metadata) -> Fields:
-    return {"name": event.name}
+def _detail(name: str) -> Callable[[Server, Any, Metadata], Fields]:
+    """For events that say what one field is now."""
+    return lambda _server, event, _meta: {name: getattr(event, name)}
+
+
+def _locked(_server: Server, event: e.ServerLocked, _meta: Metadata) -> Fields:
+    return {"lock": Lock(by_owner=event.by_owner, reason=event.reason)}
+
+
+def _unlocked(_server: Server, _event: e.ServerUnlocked, _meta: Metadata) -> Fields:
+    return {"lock": None}
 
 
 def _deleted(_server: Server, _event: e.ServerDeleted, meta: Metadata) -> Fields:
@@ -287,6 +313,7 @@ def _deleted(_server: Server, _event: e.ServerDeleted, meta: Metadata) -> Fields
         "secrets": None,
         "sealed_password": None,
         "rescue": None,
+        "lock": None,
     }
 
 
@@ -309,6 +336,14 @@ CHANGES: dict[type[Event], Callable[[Server, Any, Metadata], Fields]] = {
     e.ServerStarted: _running,
     e.ServerRebootRequested: _reboot_requested,
     e.ServerRebooted: _running,
+    e.ServerPauseRequested: _begin("pause", PAUSING),
+    e.ServerPaused: _paused,
+    e.ServerUnpauseRequested: _begin("unpause", UNPAUSING),
+    e.ServerUnpaused: _running,
+    e.ServerSuspendRequested: _begin("suspend", SUSPENDING),
+    e.ServerSuspended: _suspended,
+    e.ServerResumeRequested: _begin("resume", RESUMING),
+    e.ServerResumed: _running,
     e.ServerRebuildRequested: _rebuild_requested,
     e.ServerRebuilt: _rebuilt,
     e.ServerRescueRequested: _rescue_requested,
@@ -317,7 +352,13 @@ CHANGES: dict[type[Event], Callable[[Server, Any, Metadata], Fields]] = {
     e.ServerUnrescued: _running,
     e.ServerActionFailed: _action_failed,
     e.ServerPowerChanged: _power_changed,
-    e.ServerRenamed: _renamed,
+    e.ServerRenamed: _detail("name"),
+    e.ServerDescribed: _detail("description"),
+    e.ServerHostnameChanged: _detail("hostname"),
+    e.ServerMetadataChanged: _detail("metadata"),
+    e.ServerTagsChanged: _detail("tags"),
+    e.ServerLocked: _locked,
+    e.ServerUnlocked: _unlocked,
     e.ServerPasswordSet: _password_set,
     e.ServerPasswordCleared: _password_cleared,
     e.ServerDeleteRequested: _begin("delete", DELETING),

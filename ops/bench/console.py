@@ -28,7 +28,8 @@ from domain.kinds import EVENTS
 from domain.record import Event
 from domain.server.events import ServerBuilt, ServerPlaced, ServerRequested
 from domain.server.state import KIND, Server, aggregate
-from handlers.consoles import Consoles, Doorkeeper
+from handlers.console_sessions import Doorkeeper
+from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
 from handlers.messages import ConsoleAddress, encode
 from handlers.repository import Repository

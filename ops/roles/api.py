@@ -3,11 +3,10 @@
 import asyncio
 import logging
 from datetime import datetime
-from uuid import NAMESPACE_DNS, uuid5
 
 from adapters.rest.app import create_app
 from adapters.rest.services import ProcessRow, Services
-from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
+from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
 from domain.errors import Unavailable
 from domain.quota import Limits
@@ -19,8 +18,11 @@ from handlers.liveness import LifeSigns, keep_beating
 from handlers.messages import ConsoleLogQuestion, encode
 from handlers.metadata import Passwords
 from handlers.registry import Registry
+from handlers.revocations import Revocations
+from handlers.server_details import ServerDetails
 from handlers.servers import Servers
 from ops.consoles import consoles
+from ops.identity import LiveIdentity, identity_settings
 from ops.roles import projector
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
@@ -54,10 +56,13 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
     life = LifeSigns(plane.liveness, clock)
     limits = Limits(instances=settings.quota.instances, cores=settings.quota.cores, ram_mb=settings.quota.ram_mb)
     workers = Workers(plane, registry, name)
+    identity = LiveIdentity(settings)
+    revocations = Revocations(plane.api_store, stamp)
     services = Services(
         settings=rest_settings(settings),
         registry=registry,
         servers=Servers(plane.store, registry, plane.vault, stamp, limits),
+        details=ServerDetails(plane.store, stamp),
         hosts=Hosts(host_registry),
         queries=queries,
         liveness=Pulse(life),
@@ -68,6 +73,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         console_url=settings.console.public_url.rstrip("/"),
         spice_direct_url=settings.console.spice_direct_url,
         passwords=Passwords(plane.store, plane.vault, stamp),
+        revocations=revocations,
         default_limits=limits,
         stamp=stamp,
         clock=clock,
@@ -79,11 +85,13 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
             group.create_task(host_registry.run()),
             group.create_task(feed.run()),
             group.create_task(life.run()),
+            group.create_task(identity.run()),
+            group.create_task(revocations.run()),
             group.create_task(keep_beating(plane.liveness, clock, f"api/{name}", {})),
             group.create_task(workers.announce()),
         ]
-        await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready())
-        await serve(create_app(services), settings.api.listen, settings.api.port, background)
+        await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
+        await serve(create_app(services, identity.directory), settings.api.listen, settings.api.port, background)
 
 
 class Workers:
@@ -164,37 +172,12 @@ def names(settings: Settings) -> list[str]:
 
 def rest_settings(settings: Settings) -> RestSettings:
     """What the REST faces are told."""
-    key_file = settings.identity.token_key_file
-    project_ids = {name: project_id(name) for name in settings.identity.projects}
-    users = tuple(
-        User(
-            id=_id("user", user.name),
-            name=user.name,
-            password_hash=user.password_hash,
-            roles={project_ids[project]: roles for project, roles in user.roles.items()},
-        )
-        for user in settings.identity.users
-    )
     return RestSettings(
         public_url=settings.api.public_url.rstrip("/"),
-        identity=IdentitySettings(
-            users=users,
-            projects=tuple(Project(id=project_id, name=name) for name, project_id in project_ids.items()),
-            token_keys=(bytes.fromhex(key_file.read_text().strip()),) if key_file else (),
-        ),
+        identity=identity_settings(settings.identity),
         images_dir=settings.state_dir.absolute() / "images",
         cell=settings.cell,
         api_cell=settings.api_cell,
         region=settings.api.region,
         placement_url=settings.placement.public_url.rstrip("/"),
     )
-
-
-def project_id(name: str) -> str:
-    """The id of a project of the embedded identity."""
-    return _id("project", name)
-
-
-def _id(kind: str, name: str) -> str:
-    """The same id for the same name on every machine, without anything to remember."""
-    return uuid5(NAMESPACE_DNS, f"{name}.{kind}.lightcurve").hex

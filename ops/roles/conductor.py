@@ -1,16 +1,17 @@
 """The conductor's process."""
 
 from handlers.conducting import Conducting
+from handlers.lost_proxies import OpenConsole
 from ops import notify
 from ops.roles.plane import open_plane
 from ops.settings import Settings
-from projections.queries import Queries
+from projections.console_queries import ConsoleQueries
 
 
-class UnfinishedServers:
-    """What a starting conductor asks the projection."""
+class OfCell:
+    """What a conductor asks the projections of its cell."""
 
-    def __init__(self, queries: Queries, cell: str) -> None:
+    def __init__(self, queries: ConsoleQueries, cell: str) -> None:
         self._queries = queries
         self._cell = cell
 
@@ -18,10 +19,19 @@ class UnfinishedServers:
         """See handlers.conductor.Unfinished."""
         return await self._queries.unfinished(self._cell)
 
+    async def console_proxies(self) -> list[str]:
+        """See handlers.lost_proxies.OpenConsoles."""
+        return await self._queries.console_proxies(self._cell)
+
+    async def consoles_of(self, proxy: str) -> list[OpenConsole]:
+        """See handlers.lost_proxies.OpenConsoles."""
+        return [OpenConsole(*found) for found in await self._queries.consoles_of(self._cell, proxy)]
+
 
 async def run(settings: Settings, name: str) -> None:
     """Work until cancelled."""
-    queries = Queries(settings.database.url)
+    queries = ConsoleQueries(settings.database.url)
+    of_cell = OfCell(queries, settings.cell)
     await queries.open()
     try:
         async with open_plane(settings, name) as plane:
@@ -32,7 +42,8 @@ async def run(settings: Settings, name: str) -> None:
                 liveness=plane.liveness,
                 vault=plane.vault,
                 stamp=plane.stamp,
-                unfinished=UnfinishedServers(queries, settings.cell),
+                unfinished=of_cell,
+                open_consoles=of_cell,
             )
             await conducting.run(name, notify.ready)
     finally:

@@ -3,22 +3,28 @@
 import asyncio
 import logging
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from adapters.console.proxy import ConsoleProxy, ProxySettings, start
 from adapters.console.vencrypt import client_context
+from adapters.rest.identity.directory import Directory
 from domain.errors import Invalid, Unavailable
-from handlers.consoles import Doorkeeper, Entitled
+from handlers.console_sessions import Doorkeeper, Entitled
 from handlers.liveness import keep_beating
+from handlers.lost_proxies import life_sign
 from ops import notify
 from ops.consoles import consoles
+from ops.identity import LiveIdentity
 from ops.listening import allow_many_files, listening_socket
-from ops.roles.api import rest_settings
 from ops.roles.plane import open_plane
 from ops.settings import ConsoleSettings, Settings
 from ops.web_clients import NOVNC, SPICE, web_client
 
 log = logging.getLogger(__name__)
+
+STOP_SECONDS = 3.0
+"""How long a proxy that is told to stop may take to record the ends of its sessions."""
 
 
 async def run(settings: Settings, name: str) -> None:
@@ -39,25 +45,34 @@ async def run(settings: Settings, name: str) -> None:
         tls=_vencrypt(mine),
     )
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
-        doorkeeper = Doorkeeper(plane.store, consoles(plane), plane.stamp, entitled(settings), name)
+        # A proxy that is started anew has another name: nobody takes it for the one that was killed.
+        proxy = f"{name}/{plane.stamp.ids.uuid().partition('-')[0]}"
+        identity = LiveIdentity(settings)
+        doorkeeper = Doorkeeper(plane.store, consoles(plane), plane.stamp, entitled(identity.directory), proxy)
         following = asyncio.Event()
         group.create_task(doorkeeper.run(following.set))
-        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"console/{name}", {}))
+        group.create_task(identity.run(doorkeeper.judge_anew))
+        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, life_sign(proxy), {}))
         await following.wait()
         server = await start(
             ConsoleProxy(doorkeeper, proxy_settings), listening_socket(mine.listen, mine.port), _tls(mine)
         )
         notify.ready()
-        async with server:
-            await server.serve_forever()
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await doorkeeper.end_all()
 
 
-def entitled(settings: Settings) -> Entitled:
-    """Whether a user has a role in a project, by the embedded identity of the present configuration."""
-    roles = {user.id: user.roles for user in rest_settings(settings).identity.users if user.enabled}
+def entitled(directory: Directory) -> Entitled:
+    """Whether a user could be given a console now, by the embedded identity."""
 
-    def holds(user_id: str | None, project_id: str | None) -> bool:
-        return bool(user_id and project_id and roles.get(user_id, {}).get(project_id))
+    def holds(user_id: str | None, project_id: str | None, owner: str) -> bool:
+        roles = directory.roles(user_id, project_id)
+        return "admin" in roles or ("member" in roles and project_id == owner)
 
     return holds
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from ipaddress import ip_address
 
-from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.placement.access import Authenticator, ByToken, believe
 from adapters.rest.placement.app import create_app
@@ -13,7 +12,8 @@ from domain.errors import Invalid
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import keep_beating
 from handlers.placement import Placement
-from ops.roles.api import rest_settings
+from handlers.revocations import Revocations
+from ops.identity import LiveIdentity
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
 from ops.settings import Settings
@@ -56,9 +56,11 @@ async def _serve(plane: Plane, name: str) -> None:
     settings, clock = plane.settings, plane.stamp.clock
     feed = LedgerFeed(plane.store, plane.stamp)
     workers = Workers(plane, feed, name)
+    identity = LiveIdentity(settings)
+    revocations = Revocations(plane.api_store, plane.stamp)
     app = create_app(
         Placement(feed, workers.settle),
-        _authenticator(plane),
+        _authenticator(plane, identity, revocations),
         plane.stamp.ids,
         clock,
         policy(settings),
@@ -69,16 +71,17 @@ async def _serve(plane: Plane, name: str) -> None:
             group.create_task(feed.run()),
             group.create_task(keep_beating(plane.liveness, clock, f"placement/{name}", {})),
             group.create_task(workers.announce()),
+            group.create_task(identity.run()),
+            group.create_task(revocations.run()),
         ]
-        await feed.ready()
+        await asyncio.gather(feed.ready(), revocations.ready())
         await serve(app, settings.placement.listen, settings.placement.port, background)
 
 
-def _authenticator(plane: Plane) -> Authenticator:
+def _authenticator(plane: Plane, identity: LiveIdentity, revocations: Revocations) -> Authenticator:
     if plane.settings.placement.auth == "noauth2":
         return believe
-    identity = rest_settings(plane.settings).identity
-    return ByToken(Tokens(identity, Directory(identity), plane.stamp.clock))
+    return ByToken(Tokens(identity.settings, identity.directory, plane.stamp.clock, revocations.revoked))
 
 
 def policy(settings: Settings) -> Policy:

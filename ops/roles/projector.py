@@ -15,6 +15,7 @@ from handlers.ports import EventStore
 from ops import notify
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
+from projections.console_sessions import ConsoleSessions
 from projections.event_log import EventLog
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
@@ -35,7 +36,7 @@ from projections.table import Projection
 
 log = logging.getLogger(__name__)
 
-PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog())
+PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions())
 NAME = "projector"
 RETRY_SECONDS = 0.5
 PROGRESS_EVENTS = 20_000

@@ -14,6 +14,7 @@ from ops.bench.placement import load
 from ops.bench.placement_service import PlacementService, placement_service
 from ops.roles.plane import open_plane
 from tests.aio import asynchronous
+from tests.waiting import until
 
 HOSTS = [str(uuid4()) for _ in range(10)]
 CLAIMS = 1000
@@ -125,9 +126,10 @@ async def test_whichever_process_dies_under_load_what_was_answered_holds() -> No
 
 
 async def _until_more(workers: list[asyncio.Task[None]], answered: set[str], wanted: int) -> None:
-    async with asyncio.timeout(60):
-        while len(answered) < wanted:
-            for worker in workers:
-                if worker.done():
-                    worker.result()
-            await asyncio.sleep(0.01)
+    def enough() -> bool:
+        for worker in workers:
+            if worker.done():
+                worker.result()
+        return len(answered) >= wanted
+
+    await until(enough, 60)

@@ -58,6 +58,8 @@ async def test_a_guest_that_is_not_here(host: Host) -> None:
         for attempt in (
             agent.start(spec),
             agent.stop(absent, 0),
+            agent.pause(absent),
+            agent.suspend(absent),
             agent.console(absent, "vnc"),
             agent.reboot(spec, hard=True, timeout=0),
             agent.console_log(absent, None),
@@ -65,6 +67,35 @@ async def test_a_guest_that_is_not_here(host: Host) -> None:
             with pytest.raises(HostFailed):
                 await attempt
         await agent.destroy(absent)
+
+
+@asynchronous
+async def test_a_pause(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        for hand in (agent, host.agent()):
+            assert await hand.pause(spec.server_id) == state(spec, PowerState.PAUSED)
+        assert await agent.guests() == [state(spec, PowerState.PAUSED)]
+        assert await agent.start(spec) == state(spec, PowerState.RUNNING)
+        await agent.stop(spec.server_id, 0)
+        with pytest.raises(HostFailed):
+            await agent.pause(spec.server_id)
+
+
+@asynchronous
+async def test_a_suspension(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec, other = host.spec(), host.spec()
+        for each in (spec, other):
+            await agent.build(each)
+            for hand in (agent, host.agent()):
+                assert await hand.suspend(each.server_id) == state(each, PowerState.SHUTDOWN)
+        assert await agent.start(spec) == state(spec, PowerState.RUNNING)
+        assert await agent.reboot(other, hard=True, timeout=0) == state(other, PowerState.RUNNING)
+        await agent.stop(spec.server_id, 0)
+        with pytest.raises(HostFailed):
+            await agent.suspend(spec.server_id)
 
 
 @asynchronous

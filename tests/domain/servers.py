@@ -38,6 +38,12 @@ REBUILD = e.ServerRebuildRequested(
     secrets="sealed",
 )
 REBUILT = e.ServerRebuilt(epoch=1, power_state=PowerState.RUNNING)
+PAUSE = e.ServerPauseRequested(deadline=LATER)
+PAUSED = e.ServerPaused(epoch=1)
+UNPAUSE = e.ServerUnpauseRequested(deadline=LATER)
+SUSPEND = e.ServerSuspendRequested(deadline=LATER)
+SUSPENDED = e.ServerSuspended(epoch=1, power_state=PowerState.SHUTDOWN)
+RESUME = e.ServerResumeRequested(deadline=LATER)
 RESCUE = e.ServerRescueRequested(deadline=LATER, image=IMAGE, secrets="sealed")
 RESCUED = e.ServerRescued(epoch=1)
 UNRESCUE = e.ServerUnrescueRequested(deadline=LATER)
@@ -58,6 +64,12 @@ GIVEN: dict[str, list[Event]] = {
     "starting": [REQUESTED, PLACED, BUILT, STOP, STOPPED, START],
     "rebooting": [REQUESTED, PLACED, BUILT, SOFT_REBOOT],
     "reboot failed": [REQUESTED, PLACED, BUILT, SOFT_REBOOT, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "pausing": [REQUESTED, PLACED, BUILT, PAUSE],
+    "paused": [REQUESTED, PLACED, BUILT, PAUSE, PAUSED],
+    "unpausing": [REQUESTED, PLACED, BUILT, PAUSE, PAUSED, UNPAUSE],
+    "suspending": [REQUESTED, PLACED, BUILT, SUSPEND],
+    "suspended": [REQUESTED, PLACED, BUILT, SUSPEND, SUSPENDED],
+    "resuming": [REQUESTED, PLACED, BUILT, SUSPEND, SUSPENDED, RESUME],
     "rebuilding": [REQUESTED, PLACED, BUILT, REBUILD],
     "rebuilding stopped": [REQUESTED, PLACED, BUILT, STOP, STOPPED, REBUILD],
     "rebuild failed": [REQUESTED, PLACED, BUILT, REBUILD, e.ServerActionFailed(fault=FAULT, to_error=True)],

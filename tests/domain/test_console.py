@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from domain import console
-from domain.console import ConsoleClosed, ConsoleGrant, ConsoleOpened, ConsoleRefused, ConsoleRevoked
+from domain.console import PROXY_LOST, ConsoleClosed, ConsoleGrant, ConsoleOpened, ConsoleRefused, ConsoleRevoked
 from domain.errors import Refused
 from domain.record import Event
 from domain.server.state import Server
@@ -101,3 +101,25 @@ def test_refusals_and_revocation_are_bounded() -> None:
     assert console.revoke(held()) is not None
     assert console.revoke(held(REVOKED)) is None
     assert console.revoke(None) is None
+
+
+def test_a_session_ends_once() -> None:
+    second = msgspec.structs.replace(OPENED, session_id="2")
+    both = held(OPENED, second)
+    assert console.close(both, closed("1")) == closed("1")
+    assert console.lose(both, "2", None) is not None
+    one = held(OPENED, second, closed("1"))
+    assert console.close(one, closed("2")) is not None
+    for nothing in (console.close(one, closed("1")), console.lose(one, "1", NOW), console.close(one, closed("3"))):
+        assert nothing is None
+    assert console.close(None, closed("1")) is None
+    assert console.lose(None, "1", NOW) is None
+
+
+@pytest.mark.parametrize(("after", "seconds"), [(None, 0.0), (-3.0, 0.0), (4.5, 4.5)])
+def test_how_long_a_session_of_a_lost_proxy_was(after: float | None, seconds: float) -> None:
+    opened = held(OPENED)
+    last_sign = None if after is None else opened.sessions["1"] + timedelta(seconds=after)
+    assert console.lose(opened, "1", last_sign) == ConsoleClosed(
+        server_id=opened.server_id, session_id="1", seconds=seconds, bytes_in=0, bytes_out=0, reason=PROXY_LOST
+    )

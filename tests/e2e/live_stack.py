@@ -5,14 +5,14 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+
+from tests.waiting import wait_until
 
 CACHE = Path.home() / ".cache" / "lightcurve"
 PROGRAMS = Path(sys.executable).parent
@@ -28,17 +28,6 @@ class Answer(NamedTuple):
 
     def json(self) -> Any:
         return json.loads(self.body)
-
-
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of ``condition()``; fails after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.1)
 
 
 def free_port() -> int:
@@ -117,6 +106,10 @@ class LiveStack:
             self._tokens[user] = answer.headers["x-subject-token"]
         return self._tokens[user]
 
+    def forget_tokens(self) -> None:
+        """Log in anew from now on."""
+        self._tokens.clear()
+
     def call(self, method: str, path: str, body: Any = None, *, token: str | None = None, **headers: str) -> Answer:
         """One request; ``body`` is JSON unless it is bytes."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
@@ -134,12 +127,12 @@ class LiveStack:
             with error:
                 return Answer(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
 
-    def create(self, name: str, **more: Any) -> str:
-        """Request a server; returns its id."""
+    def create(self, name: str, *, token: str | None = None, **more: Any) -> str:
+        """Request a server, as administrator without a ``token``; returns its id."""
         image = self.call("GET", "/image/v2/images?name=tiny").json()["images"][0]["id"]
         network = self.call("GET", "/network/v2.0/networks?name=private").json()["networks"][0]["id"]
         server = {"name": name, "flavorRef": "42", "imageRef": image, "networks": [{"uuid": network}]} | more
-        answer = self.call("POST", "/compute/v2.1/servers", {"server": server})
+        answer = self.call("POST", "/compute/v2.1/servers", {"server": server}, token=token)
         assert answer.status == 202, answer
         server_id: str = answer.json()["server"]["id"]
         return server_id

@@ -3,15 +3,21 @@
 import base64
 import subprocess
 import time
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-import websocket
 
 from tests.browser import Browser
-from tests.e2e.guests import await_console, console_log, make_key, remote_console, story
+from tests.e2e.guests import (
+    assert_refused,
+    await_console,
+    await_end,
+    console_log,
+    make_key,
+    remote_console,
+    story,
+    terminal,
+)
 from tests.e2e.live_stack import LiveStack, wait_until
 
 SCRIPT = "#!/bin/sh\necho user-data-ran-on-$(hostname) > /dev/console\n"
@@ -89,14 +95,7 @@ def test_the_screen_in_a_browser(stack: LiveStack, tmp_path: Path) -> None:
         with Browser(tmp_path) as browser:
             browser.open(url)
             browser.wait_for(lambda: browser.text("status").startswith("Connected to QEMU"))
-            browser.wait_for(lambda: len(browser.canvas()) > 3000)
-            browser.click(450, 300)
-            before = browser.canvas()
-            # A marker is drawn only once the guest's shell has taken the keys and answered.
-            browser.type("echo hello there\n")
-            browser.wait_for(lambda: browser.canvas() != before)
-            (tmp_path / "screen.png").write_bytes(browser.screenshot())
-            browser.type("poweroff -f\n")
+            browser.use_shell(tmp_path / "screen.png")
             wait_until(lambda: _is_off(stack, server), 60, "the guest did what was typed")
         wait_until(lambda: "console.closed" in story(stack, server), 10, "the end of the session is recorded")
         told = story(stack, server)
@@ -112,21 +111,6 @@ def _is_off(stack: LiveStack, server: str) -> bool:
     return shown is not None and shown["status"] == "SHUTOFF"
 
 
-def _terminal(url: str) -> Any:
-    """A WebSocket to a console, to be closed by ``with``."""
-    return closing(websocket.create_connection(url, timeout=20, subprotocols=["binary"]))
-
-
-def _assert_refused(url: str) -> None:
-    with closing(websocket.WebSocket()) as refused, pytest.raises(websocket.WebSocketBadStatusException, match="403"):
-        refused.connect(url, timeout=20, subprotocols=["binary"])
-
-
-def _await_end(terminal: Any) -> None:
-    while terminal.recv_data()[0] != websocket.ABNF.OPCODE_CLOSE:
-        pass
-
-
 def test_the_serial_console_and_its_end(stack: LiveStack) -> None:
     """A terminal over a WebSocket; the server's deletion cuts it within a second."""
     server = stack.create("serial")
@@ -135,19 +119,19 @@ def test_the_serial_console_and_its_end(stack: LiveStack) -> None:
         await_console(stack, server, "BOOT-COMPLETE")
         url = remote_console(stack, server, "serial")
         assert url.startswith("ws://")
-        with _terminal(url) as terminal:
-            terminal.send_binary(b"\necho $((6 * 7))-answers\n")
+        with terminal(url) as viewer:
+            viewer.send_binary(b"\necho $((6 * 7))-answers\n")
             shown = b""
             while b"42-answers" not in shown:
-                shown += terminal.recv()
-            with _terminal(url):
+                shown += viewer.recv()
+            with terminal(url):
                 pass
-            terminal.settimeout(10)
+            viewer.settimeout(10)
             deleted = time.monotonic()
             assert stack.call("DELETE", f"{SERVERS}/{server}").status == 204
-            _await_end(terminal)
+            await_end(viewer)
             assert time.monotonic() - deleted < 1.0
-        _assert_refused(url)
+        assert_refused(url)
         assert "console.server_gone" in story(stack, server)
     finally:
         stack.delete_all()
@@ -159,10 +143,10 @@ def test_the_operator_revokes_a_servers_consoles(stack: LiveStack) -> None:
         stack.await_status(server, "ACTIVE")
         urls = [remote_console(stack, server, kind) for kind in ("serial", "novnc")]
         wait_until(lambda: story(stack, server).count(" console.granted server=") == 2, 10, "both grants are indexed")
-        with _terminal(urls[0]) as terminal:
+        with terminal(urls[0]) as viewer:
             assert "2 console tokens are revoked" in stack.lightcurve("revoke-consoles", "revoked").stdout
-            _await_end(terminal)
-        _assert_refused(urls[0])
+            await_end(viewer)
+        assert_refused(urls[0])
         assert "0 console tokens are revoked" in stack.lightcurve("revoke-consoles", server).stdout
     finally:
         stack.delete_all()

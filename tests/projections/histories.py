@@ -6,8 +6,8 @@ from random import Random
 
 import msgspec
 
-from domain import host
-from domain.guest import HostDescription, PowerState
+from domain import console, host
+from domain.guest import HostDescription, Nic, PowerState
 from domain.ledger import Claimed, LedgerChanged
 from domain.quota import QuotaChanged, Reserved
 from domain.record import AggregateId, Event, Metadata, Recorded
@@ -75,6 +75,20 @@ def history(servers: int, seed: int = 1) -> list[Recorded]:
     return log.recorded
 
 
+def nic(address: str) -> tuple[Nic, ...]:
+    """One interface with that address."""
+    return (
+        Nic(
+            port_id=address,
+            network_id="n",
+            network_name="private",
+            mac_address="fa:16:3e:00:00:01",
+            ip_address=address,
+            cidr="10.5.0.0/16",
+        ),
+    )
+
+
 def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str]]:
     own, me = aggregate(server_id(number)), server_id(number)
     request = f"req-{number}-create"
@@ -92,15 +106,24 @@ def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str
         deadline=LATER,
         key_name="k" if number % 2 else None,
         metadata={"quote": 'it\'s "fine" \\ \u00e9'},
+        tags=((), ("a",), ("a", "b"), ("c",))[number % 4],
+        description=(None, "blue", "blank")[number % 3],
+        hostname=(None, "inside", "outside")[number % 3],
+        config_drive=number % 2 == 0,
     )
     yield own, requested, request
     yield AggregateId("ledger", CELL), LedgerChanged(changes=(claim,)), request
-    yield own, PLACED, request
+    port = nic(f"10.5.0.{number}") if number % 5 else ()
+    yield own, msgspec.structs.replace(PLACED, nics=port), request
     if random.random() < 0.2:
         yield own, e.ServerBuildFailed(epoch=1, fault=FAULT), request
         yield own, e.ServerFailed(fault=FAULT), request
     else:
         yield own, BUILT, request
+        if number % 5 == 0:
+            yield own, e.ServerLocked(by_owner=True), f"req-{number}-lock"
+        if random.random() < 0.5:
+            yield from _consoles(me, random)
         if random.random() < 0.5:
             stop = f"req-{number}-stop"
             yield own, STOP, stop
@@ -111,3 +134,18 @@ def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str
                 yield own, DELETED, f"req-{number}-delete"
         elif random.random() < 0.5:
             yield own, e.ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), "req-host"
+
+
+def _consoles(server: str, random: Random) -> Iterator[tuple[AggregateId, Event, str]]:
+    """A token with some sessions, of which some end."""
+    grant, proxy = console.aggregate(f"grant-of-{server}"), f"console/{random.randrange(3)}"
+    yield grant, console.ConsoleGranted(server_id=server, console_type="novnc", epoch=1, expires_at=LATER), "req-c"
+    for number in range(random.randrange(3)):
+        session = f"{server}/{number}"
+        opened = console.ConsoleOpened(server_id=server, session_id=session, address="192.0.2.1", proxy=proxy)
+        yield grant, opened, "req-c"
+        if random.random() < 0.5:
+            ended = console.ConsoleClosed(
+                server_id=server, session_id=session, seconds=1.5, bytes_in=1, bytes_out=1 << 40, reason="lost"
+            )
+            yield grant, ended, "req-c"

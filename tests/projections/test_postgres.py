@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from domain.record import Recorded
+from projections.console_sessions import ConsoleSessions
 from projections.event_log import EventLog
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
@@ -18,7 +19,7 @@ from tests.projections.histories import CELL, history
 
 pytestmark = pytest.mark.postgres
 
-PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog())
+PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions())
 
 
 async def _project(url: str, events: list[Recorded], projections: tuple[Projection, ...] = PROJECTIONS) -> None:

@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 
 from domain import ledger, network, quota
+from domain.console import ConsoleClosed, ConsoleOpened
 from domain.guest import PowerState
 from domain.kinds import KINDS
 from domain.ledger import imbalances
 from domain.record import AggregateId, Recorded
 from domain.server import events as e
-from domain.server.state import ACTIVE, DELETED, ERROR, RESCUED, STOPPED, Server
-from projections import event_log, hosts, instance_actions, servers
+from domain.server.state import ACTIVE, DELETED, ERROR, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
+from projections import console_sessions, event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
 from tests.sim.world import API, CELL, NETWORK, PROJECT, World
 
-SETTLED = (ACTIVE, STOPPED, RESCUED)
-POWERED_ON = (e.ServerBuilt, e.ServerStarted, e.ServerRebooted, e.ServerRescued, e.ServerUnrescued)
+SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED)
+POWERED_ON = (
+    *(e.ServerBuilt, e.ServerStarted, e.ServerRebooted, e.ServerUnpaused, e.ServerResumed),
+    *(e.ServerRescued, e.ServerUnrescued),
+)
 
 
 async def violations(world: World) -> list[str]:
@@ -37,6 +41,7 @@ async def violations(world: World) -> list[str]:
     found += _guests(world, all_servers)
     found += _intended_disk(world, history, all_servers)
     found += _intended_power(world, history, all_servers)
+    found += _console_sessions(history)
     found += _projections(world, history)
     return found
 
@@ -116,7 +121,9 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
     for recorded in history:
         if isinstance(recorded.event, POWERED_ON):
             intended[recorded.aggregate.id] = PowerState.RUNNING
-        elif isinstance(recorded.event, e.ServerRebuilt):
+        elif isinstance(recorded.event, e.ServerPaused):
+            intended[recorded.aggregate.id] = PowerState.PAUSED
+        elif isinstance(recorded.event, e.ServerRebuilt | e.ServerSuspended):
             intended[recorded.aggregate.id] = recorded.event.power_state
         elif isinstance(recorded.event, e.ServerStopped):
             intended[recorded.aggregate.id] = PowerState.SHUTDOWN
@@ -130,13 +137,28 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
             yield f"server {server.id} is {server.power_state!r}, and should be {intended[server.id]!r}"
 
 
+def _console_sessions(history: list[Recorded]) -> Iterator[str]:
+    """Nobody looks any more, so each session has ended, and once."""
+    opened = [recorded.event.session_id for recorded in history if isinstance(recorded.event, ConsoleOpened)]
+    closed = [recorded.event.session_id for recorded in history if isinstance(recorded.event, ConsoleClosed)]
+    if sorted(opened) != sorted(closed):
+        yield f"console sessions {sorted(opened)} were opened, {sorted(closed)} have ended"
+
+
 def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
     expected = MemoryRows(
-        (servers.Servers(), instance_actions.InstanceActions(), hosts.Hosts(), event_log.EventLog())
+        (
+            servers.Servers(),
+            instance_actions.InstanceActions(),
+            hosts.Hosts(),
+            event_log.EventLog(),
+            console_sessions.ConsoleSessions(),
+        )
     )
     for recorded in history:
         expected.apply([recorded])
-    for table in (servers.TABLE, instance_actions.TABLE, hosts.TABLE, event_log.TABLE):
+    tables = servers.TABLE, instance_actions.TABLE, hosts.TABLE, event_log.TABLE, console_sessions.TABLE
+    for table in tables:
         have = {table.key_of(row): row for row in world.rows.all(table)}
         want = {table.key_of(row): row for row in expected.all(table)}
         if have != want:

@@ -1,13 +1,16 @@
 """One simulation: a storm of requests, faults and kills, then calm; at rest everything must be in order."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from domain.errors import LightcurveError
 from domain.guest import PowerState
 from domain.server.events import NetworkRequest
-from domain.server.state import RESCUED
+from domain.server.state import PAUSED, RESCUED, SUSPENDED
+from handlers.context import Context
 from handlers.guest_secrets import Secrets
 from handlers.server_requests import NewServer, Rebuild
+from handlers.servers import Accepted, Servers
 from projections.servers import TABLE
 from tests.sim.checks import violations
 from tests.sim.virtual_time import run
@@ -43,9 +46,9 @@ async def _act(world: World) -> None:
     elif choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
     elif choice < 0.70:
-        await servers.stop(world.context(), server_id)
+        await random.choice((servers.stop, servers.stop, servers.pause, servers.suspend))(world.context(), server_id)
     elif choice < 0.82:
-        await servers.start(world.context(), server_id)
+        await _start(servers, row.vm_state)(world.context(), server_id)
     elif choice < 0.88:
         await servers.reboot(world.context(), server_id, hard=random.random() < 0.5)
     elif choice < 0.92:
@@ -59,6 +62,10 @@ async def _act(world: World) -> None:
                 if guest.power_state is not PowerState.NOSTATE:
                     world.changed_by_itself.add(server_id)
                     hypervisor.happen(server_id, random.choice((PowerState.SHUTDOWN, PowerState.RUNNING)))
+
+
+def _start(servers: Servers, vm_state: str) -> Callable[[Context, str], Awaitable[Accepted]]:
+    return {PAUSED: servers.unpause, SUSPENDED: servers.resume}.get(vm_state, servers.start)
 
 
 async def _request(world: World) -> None:

@@ -24,12 +24,14 @@ from handlers.conducting import Conducting
 from handlers.context import Context, Stamp
 from handlers.registry import Registry
 from handlers.servers import Servers
+from projections.console_sessions import ConsoleSessions
 from projections.event_log import EventLog
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
 from projections.servers import TABLE as SERVERS
 from projections.servers import Servers as ServersProjection
+from tests.sim.consoles import OpenConsolesIn, view_consoles
 from tests.sim.faults import ProcessFaults, Weather
 from tests.sim.virtual_time import SeededIds, VirtualClock
 
@@ -80,7 +82,7 @@ class World:
         self.stamp = Stamp(self.clock, SeededIds(self.random))
         self.broker = Broker(self.clock)
         self.mapper = EventMapper(EVENTS)
-        self.rows = MemoryRows((ServersProjection(), InstanceActions(), Hosts(), EventLog()))
+        self.rows = MemoryRows((ServersProjection(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions()))
         self.hypervisors = {f"host{number}": self._hypervisor(number) for number in range(1, 4)}
         self.changed_by_itself: set[str] = set()
         """Servers whose guest was made to change its power by itself."""
@@ -95,6 +97,7 @@ class World:
             Process(self, "api", self._api),
             Process(self, "conductor", self._conductor),
             Process(self, "projector", self._projector),
+            Process(self, "console", self._console),
             *(Process(self, host, self._agent(host)) for host in self.hypervisors),
         ]
         if self.random.random() < 0.3:
@@ -151,8 +154,12 @@ class World:
             vault=MemoryVault(self.broker, CELL, faults),
             stamp=self.stamp,
             unfinished=self,
+            open_consoles=OpenConsolesIn(self.rows),
         )
         await conducting.run("sim", lambda: None)
+
+    async def _console(self, faults: ProcessFaults) -> None:
+        await view_consoles(self, faults)
 
     async def _projector(self, faults: ProcessFaults) -> None:
         async def follow(cell: str) -> None:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from adapters.rest.compute.server_access import find
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import Body
+from adapters.rest.validation import Body, Versions
 from adapters.rest.words import words
 from domain.errors import Invalid, Refused
 from handlers.servers import Accepted
@@ -82,6 +82,92 @@ async def reboot(call: Call) -> None:
     await _command(call, call.services.servers.reboot, hard=call.body.reboot.type.upper() == "HARD")
 
 
+class PauseBody(Body):
+    """``{"pause": null}``."""
+
+    pause: Any
+
+
+class UnpauseBody(Body):
+    """``{"unpause": null}``."""
+
+    unpause: Any
+
+
+class SuspendBody(Body):
+    """``{"suspend": null}``."""
+
+    suspend: Any
+
+
+class ResumeBody(Body):
+    """``{"resume": null}``."""
+
+    resume: Any
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-pause-server:pause", action="pause", body=PauseBody,
+            status=202)  # fmt: skip
+async def pause(call: Call) -> None:
+    """Have it stand still, in memory."""
+    await _command(call, call.services.servers.pause)
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-pause-server:unpause", action="unpause",
+            body=UnpauseBody, status=202)  # fmt: skip
+async def unpause(call: Call) -> None:
+    """Have it go on."""
+    await _command(call, call.services.servers.unpause)
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-suspend-server:suspend", action="suspend",
+            body=SuspendBody, status=202)  # fmt: skip
+async def suspend(call: Call) -> None:
+    """Put its memory on disk."""
+    await _command(call, call.services.servers.suspend)
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-suspend-server:resume", action="resume",
+            body=ResumeBody, status=202)  # fmt: skip
+async def resume(call: Call) -> None:
+    """Have it go on with that memory."""
+    await _command(call, call.services.servers.resume)
+
+
+class LockArguments(Body):
+    """Why."""
+
+    locked_reason: Annotated[Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType, Versions(73)] = UNSET
+
+
+class LockBody(Body):
+    """``{"lock": null}``, or with a reason from 2.73 on."""
+
+    lock: LockArguments | None
+
+
+class UnlockBody(Body):
+    """``{"unlock": null}``."""
+
+    unlock: Any
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-lock-server:lock", action="lock", body=LockBody,
+            status=202)  # fmt: skip
+async def lock(call: Call) -> None:
+    """Keep everybody but administrators from changing the guest."""
+    asked: LockArguments | None = call.body.lock
+    reason = asked.locked_reason if asked and asked.locked_reason is not UNSET else None
+    await _command(call, call.services.details.lock, reason=reason)
+
+
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-lock-server:unlock", action="unlock", body=UnlockBody,
+            status=202)  # fmt: skip
+async def unlock(call: Call) -> None:
+    """End the lock."""
+    await _command(call, call.services.details.unlock)
+
+
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:os-deferred-delete:force", action="forceDelete",
             status=202)  # fmt: skip
 async def force_delete(call: Call) -> None:
@@ -108,9 +194,9 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Control characters that Nova takes out, since clients print the log as it comes."""
 
 NOT_YET = words(
-    "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo lock migrate "
-    "os-migrateLive os-resetState pause removeSecurityGroup resize restore resume revertResize shelve "
-    "shelveOffload suspend trigger_crash_dump unlock unpause unshelve"
+    "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo migrate "
+    "os-migrateLive os-resetState removeSecurityGroup resize restore revertResize shelve "
+    "shelveOffload trigger_crash_dump unshelve"
 )
 """Nova's other actions."""
 

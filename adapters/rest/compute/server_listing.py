@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import msgspec
+from starlette.datastructures import QueryParams
 
 from adapters.rest.compute import links
 from adapters.rest.compute.server_view import basic, detailed
@@ -20,12 +21,13 @@ from projections.server_filter import NEWEST_FIRST, SORT_KEYS, ServerFilter
 operations = Operations()
 
 SUPPORTED = words(
-    "all_tenants availability_zone changes-before changes-since deleted flavor host image key_name limit marker name "
-    "node power_state project_id reservation_id sort_dir sort_key status task_state tenant_id user_id uuid vm_state"
+    "all_tenants availability_zone changes-before changes-since config_drive deleted description flavor host "
+    "hostname image ip ip6 key_name limit locked marker name node not-tags not-tags-any power_state project_id "
+    "reservation_id sort_dir sort_key status tags tags-any task_state tenant_id user_id uuid vm_state"
 )
 UNSUPPORTED = words(
-    "tags tags-any not-tags not-tags-any ip ip6 locked locked_by launch_index access_ip_v4 access_ip_v6 description "
-    "hostname pinned_availability_zone config_drive launched_at created_at terminated_at progress"
+    "locked_by launch_index access_ip_v4 access_ip_v6 pinned_availability_zone launched_at created_at terminated_at "
+    "progress"
 )
 """What this system cannot search by. It says so rather than give a wrong answer."""
 WITHOUT_EFFECT = words(
@@ -33,6 +35,9 @@ WITHOUT_EFFECT = words(
 )
 QUERY = SUPPORTED | UNSUPPORTED | WITHOUT_EFFECT
 """Together, what Nova's listing knows (its query schema)."""
+
+TAGS_SINCE, LOCKED_SINCE = 26, 73
+"""The microversions from which servers can be listed by these; before, they were ignored."""
 
 SORT_ALIASES = {"name": "display_name", "id": "uuid", "flavor": "instance_type_id", "image": "image_ref"}
 
@@ -85,7 +90,16 @@ def _filter(call: Call) -> ServerFilter | None:
     return ServerFilter(
         project_id=_project(call),
         user_id=query.get("user_id") if call.is_admin else None,
-        name=_expression(query.get("name")),
+        name=_expression(query, "name"),
+        description=_expression(query, "description"),
+        hostname=_expression(query, "hostname"),
+        ip=_expression(query, "ip") or _expression(query, "ip6"),
+        locked=_locked(call),
+        config_drive=flag(query, "config_drive") if "config_drive" in query else None,
+        tags=_tags(call, "tags"),
+        tags_any=_tags(call, "tags-any"),
+        not_tags=_tags(call, "not-tags"),
+        not_tags_any=_tags(call, "not-tags-any"),
         vm_states=vm_states,
         task_states=task_states,
         power_state=_power_state(query.get("power_state")),
@@ -149,16 +163,27 @@ def _deleted(call: Call) -> bool | None:
     return bool(flag(call.query, "deleted"))
 
 
-def _expression(text: str | None) -> str | None:
+def _expression(query: QueryParams, name: str) -> str | None:
+    text = query.get(name)
     if text is None:
         return None
     try:
         re.compile(text)
     except re.error:
         raise Invalid(
-            f"Invalid input for query parameters name. Value: {text}. {text!r} is not a regular expression"
+            f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a regular expression"
         ) from None
     return text
+
+
+def _tags(call: Call, name: str) -> tuple[str, ...]:
+    """A list with commas; before 2.26 there were no tags to ask for."""
+    text = call.query.get(name, "") if call.minor >= TAGS_SINCE else ""
+    return tuple(tag for tag in text.split(",") if tag)
+
+
+def _locked(call: Call) -> bool | None:
+    return flag(call.query, "locked") if "locked" in call.query and call.minor >= LOCKED_SINCE else None
 
 
 def _power_state(text: str | None) -> PowerState | None:

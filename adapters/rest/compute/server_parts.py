@@ -1,48 +1,17 @@
-"""Parts of a server that have addresses of their own: metadata, tags, addresses, volumes, groups, interfaces."""
+"""Parts of a server that have addresses of their own: addresses, volumes, groups, interfaces."""
 
 from typing import Any
 from uuid import UUID, uuid5
 
 from adapters.rest.compute.server_access import find
 from adapters.rest.compute.server_view import plain_addresses
-from adapters.rest.operation import Access, Call, Operations, empty
+from adapters.rest.operation import Access, Call, Operations
 from domain import network as networks
 from domain.errors import Refused
 
 operations = Operations()
 
 AT = "/servers/{server_id}"
-
-
-@operations("GET", f"{AT}/metadata", Access.READER, "os_compute_api:server-metadata:index")
-async def metadata(call: Call) -> Any:
-    """All metadata."""
-    return {"metadata": (await find(call)).metadata}
-
-
-@operations("GET", f"{AT}/metadata/{{key}}", Access.READER, "os_compute_api:server-metadata:show")
-async def metadata_item(call: Call) -> Any:
-    """One item of the metadata."""
-    server = await find(call)
-    key = call.params["key"]
-    if key not in server.metadata:
-        raise Refused("metadata.not_found", "Metadata item was not found", status=404)
-    return {"meta": {key: server.metadata[key]}}
-
-
-@operations("GET", f"{AT}/tags", Access.READER, "os_compute_api:os-server-tags:index", first=26)
-async def tags(call: Call) -> Any:
-    """All tags."""
-    return {"tags": list((await find(call)).tags)}
-
-
-@operations("GET", f"{AT}/tags/{{tag}}", Access.READER, "os_compute_api:os-server-tags:show", first=26)
-async def tag(call: Call) -> Any:
-    """Whether a tag is there."""
-    server = await find(call)
-    if call.params["tag"] not in server.tags:
-        raise Refused("tag.not_found", f"Server {server.id} has no tag '{call.params['tag']}'", status=404)
-    return empty(204)
 
 
 @operations("GET", f"{AT}/ips", Access.READER, "os_compute_api:ips:index")

@@ -90,7 +90,7 @@ def _add_operators_view(call: Call, document: Document, server: Server, host: Ho
 def _add_newer(call: Call, document: Document, server: Server, *, alone: bool) -> None:
     minor = call.minor
     if minor >= 9:
-        document["locked"] = server.locked
+        document["locked"] = server.lock is not None
     if minor >= 19:
         document["description"] = server.description
     if minor >= 26:
@@ -100,7 +100,7 @@ def _add_newer(call: Call, document: Document, server: Server, *, alone: bool) -
     if minor >= 71 and alone:
         document["server_groups"] = []
     if minor >= 73:
-        document["locked_reason"] = None
+        document["locked_reason"] = server.lock.reason if server.lock else None
     if minor >= 96:
         document["pinned_availability_zone"] = server.requested_zone
     if minor >= 100:

@@ -10,9 +10,8 @@ from adapters.rest.compute.server_access import find, host_of
 from adapters.rest.compute.server_view import Document, detailed, plain_addresses
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import Body, Description, Name, Versions
+from adapters.rest.validation import Body, Description, Name, Versions, hostname
 from adapters.rest.words import words
-from domain.server.hostname import hostname
 from domain.server.state import Server
 
 operations = Operations()
@@ -45,12 +44,10 @@ class ServerUpdateBody(Body):
 
 @operations("PUT", "/servers/{server_id}", Access.MEMBER, "os_compute_api:servers:update", body=ServerUpdateBody)
 async def update(call: Call) -> Any:
-    """Change the name. Anything else must be as it is: it cannot be changed here yet."""
+    """Change its names and its description. Anything else must be as it is: it cannot be changed here yet."""
     server = await find(call)
     changes: ServerUpdate = call.body.server
     present = {
-        "description": server.description,
-        "hostname": hostname(server),
         "pinned_availability_zone": server.requested_zone,
         "accessIPv4": "",
         "accessIPv6": "",
@@ -59,11 +56,24 @@ async def update(call: Call) -> Any:
     for name, value in present.items():
         if getattr(changes, name) not in (UNSET, value):
             raise not_implemented(f"Changing the {name} of a server")
-    if changes.name is not UNSET:
-        accepted = await call.services.servers.rename(call.context, server.id, changes.name)
-        await call.services.settle(accepted.position, call.services.settings.cell)
-        server = await find(call)
+    accepted = await _change(call, server.id, changes)
+    await call.services.settle(accepted, call.services.settings.cell)
+    server = await find(call)
     return {"server": await after_change(call, server)}
+
+
+async def _change(call: Call, server_id: str, changes: ServerUpdate) -> int:
+    """The position of the last event; everything is checked before anything is changed."""
+    details, context = call.services.details, call.context
+    new_hostname = changes.hostname if changes.hostname is UNSET else hostname(changes.hostname, call.minor)
+    position = 0
+    if changes.name is not UNSET:
+        position = (await details.rename(context, server_id, changes.name)).position
+    if changes.description is not UNSET:
+        position = max(position, (await details.describe(context, server_id, changes.description)).position)
+    if new_hostname is not UNSET:
+        position = max(position, (await details.set_hostname(context, server_id, new_hostname)).position)
+    return position
 
 
 async def after_change(call: Call, server: Server) -> Document:

@@ -117,7 +117,8 @@ def operations(settings: RestSettings, directory: Directory, tokens: Tokens) -> 
                 "forbidden", "You are not authorized to perform the requested action: identity:revoke_token.",
                 status=403,
             )  # fmt: skip
-        tokens.revoke(token)
+        revocations = call.services.revocations
+        await revocations.revoke(call.context, subject.audit_id, subject.user_id, subject.expires_at)
 
     @declare("GET", "/v3/auth/catalog", Access.TOKEN, "identity:get_auth_catalog")
     async def get_catalog(_call: Call) -> Any:

@@ -1,6 +1,7 @@
-"""Who there is: the users and projects of the settings, looked up as Keystone's clients name them."""
+"""Who there is, and who may do what: users and projects, looked up as Keystone's clients name them."""
 
 import asyncio
+from collections.abc import Iterable
 
 from adapters.rest.errors import unauthorized
 from adapters.rest.identity.passwords import hash_password, verify_password
@@ -12,18 +13,32 @@ DOMAIN_ID, DOMAIN_NAME = "default", "Default"
 MAX_CHECKS = 2
 """Password checks at once; more would take the processor from everybody else."""
 
+IMPLIED = {"admin": ("admin", "member", "reader"), "member": ("member", "reader")}
+"""Roles that a role brings along."""
+
 
 class Directory:
-    """Users and projects. All of them are in the one domain."""
+    """Users and projects, as they are now. All of them are in the one domain."""
 
     def __init__(self, settings: IdentitySettings) -> None:
-        self.users = {user.id: user for user in settings.users}
-        self.projects = {project.id: project for project in settings.projects}
-        self._users_by_name = {user.name: user for user in settings.users}
-        self._projects_by_name = {project.name: project for project in settings.projects}
+        self.renew(settings.users, settings.projects)
         self._checks = asyncio.Semaphore(MAX_CHECKS)
         self._nobody = hash_password("")
         """Checked for unknown users, so that time does not tell who exists."""
+
+    def renew(self, users: Iterable[User], projects: Iterable[Project]) -> None:
+        """From now on there are these, and no others."""
+        self.users = {user.id: user for user in users}
+        self.projects = {project.id: project for project in projects}
+        self._users_by_name = {user.name: user for user in self.users.values()}
+        self._projects_by_name = {project.name: project for project in self.projects.values()}
+
+    def roles(self, user_id: str | None, project_id: str | None) -> tuple[str, ...]:
+        """The roles that a user has in a project now, with those they imply; none if either is disabled or gone."""
+        user, project = self.users.get(user_id or ""), self.projects.get(project_id or "")
+        if user is None or not user.enabled or project is None or not project.enabled:
+            return ()
+        return effective_roles(user, project.id)
 
     def user(self, user_id: str) -> User:
         """The user of that id; raises Refused (404)."""
@@ -50,6 +65,12 @@ class Directory:
         async with self._checks:
             stored = user.password_hash if user else self._nobody
             right = await asyncio.to_thread(verify_password, password, stored)
-        if user is None or not right or not user.enabled:
+        if user is None or not right or self.users.get(user.id) != user or not user.enabled:
             raise unauthorized()
         return user
+
+
+def effective_roles(user: User, project_id: str | None) -> tuple[str, ...]:
+    """A user's roles in a project, with those they imply."""
+    held = user.roles.get(project_id or "", ())
+    return tuple(sorted({implied for role in held for implied in IMPLIED.get(role, (role,))}))

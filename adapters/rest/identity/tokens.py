@@ -1,16 +1,15 @@
 """Tokens: stateless, encrypted, checked without asking anybody.
 
 A token is AES-256-GCM over a small document (user, project, times), so that any worker that has the key can
-read it and nobody else can read or change it. It lives for hours, not a day, because revocation is only known to
-the worker that was asked: for more, shorten its life or remove the user. What a token lets its bearer do
-is looked up in the settings at each use: a removed user, role or project, or a changed password, ends its tokens when
-the worker has the new settings.
+read it and nobody else can read or change it. What it lets its bearer do is looked up in the directory at each
+use: a removed user, role or project, or a changed password, ends its tokens. A revoked one is known by its audit id.
 """
 
 import base64
 import hashlib
 import os
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from adapters.rest.errors import unauthorized
 from adapters.rest.identity.caller import Caller
-from adapters.rest.identity.directory import Directory
+from adapters.rest.identity.directory import Directory, effective_roles
 from adapters.rest.settings import IdentitySettings, Project, User
 from handlers.ports import Clock
 
@@ -28,8 +27,8 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 MAX_CACHED = 4096
 
-IMPLIED = {"admin": ("admin", "member", "reader"), "member": ("member", "reader")}
-"""Roles that a role brings along."""
+Revoked = Callable[[str], bool]
+"""Whether the token of an audit id was revoked."""
 
 
 class _Claims(msgspec.Struct, array_like=True, frozen=True):
@@ -70,14 +69,16 @@ def load_or_create_key(path: Path) -> bytes:
 class Tokens:
     """Issues and validates tokens."""
 
-    def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock) -> None:
+    def __init__(
+        self, settings: IdentitySettings, directory: Directory, clock: Clock, revoked: Revoked = lambda _: False
+    ) -> None:
         self._ciphers = [AESGCM(key) for key in settings.token_keys or (secrets.token_bytes(KEY_BYTES),)]
         self._life = settings.token_life
         self._directory = directory
         self._clock = clock
-        self._cache: dict[str, Caller] = {}
-        self._revoked: dict[str, datetime] = {}
-        """Audit ids, until when they must be remembered."""
+        self._cache: dict[str, _Claims] = {}
+        """What was read from tokens; never what it means, which may change."""
+        self._revoked = revoked
 
     def issue(
         self, user: User, project: Project | None, methods: tuple[str, ...], until: datetime | None = None
@@ -101,23 +102,16 @@ class Tokens:
         """What a token says; raises Refused (401) if it is missing, forged, expired or revoked."""
         if not token:
             raise unauthorized()
-        caller = self._cache.get(token)
-        if caller is None:
-            caller = self._caller(self._open(token))
+        claims = self._cache.get(token)
+        if claims is None:
+            claims = self._open(token)
             if len(self._cache) >= MAX_CACHED:
                 self._cache.clear()
-            self._cache[token] = caller
-        if caller.expires_at <= self._clock.now() or caller.audit_id in self._revoked:
+            self._cache[token] = claims
+        if claims.expires_at <= self._clock.now() or self._revoked(claims.audit_id):
             self._cache.pop(token, None)
             raise unauthorized()
-        return caller
-
-    def revoke(self, token: str) -> None:
-        """Accept a token no longer, on this worker."""
-        caller = self.validate(token)
-        now = self._clock.now()
-        self._revoked = {audit_id: until for audit_id, until in self._revoked.items() if until > now}
-        self._revoked[caller.audit_id] = caller.expires_at
+        return self._caller(claims)
 
     def _open(self, token: str) -> _Claims:
         try:
@@ -149,12 +143,6 @@ class Tokens:
             expires_at=claims.expires_at,
             audit_id=claims.audit_id,
         )
-
-
-def effective_roles(user: User, project_id: str | None) -> tuple[str, ...]:
-    """A user's roles in a project, with those they imply."""
-    held = user.roles.get(project_id or "", ())
-    return tuple(sorted({implied for role in held for implied in IMPLIED.get(role, (role,))}))
 
 
 def _fingerprint(user: User) -> str:

@@ -12,7 +12,8 @@ from adapters.console.proxy import ConsoleProxy, ProxySettings, start
 from domain import console
 from domain.record import Recorded
 from domain.server.state import Server
-from handlers.consoles import Consoles, Doorkeeper
+from handlers.console_sessions import Doorkeeper
+from handlers.consoles import Consoles
 from handlers.context import Context
 from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, encode, question_decoder
 from ops.listening import listening_socket
@@ -33,7 +34,7 @@ class Proxy:
             site.cell.store,
             site.consoles,
             site.cell.stamp,
-            lambda user, project: (user, project) in site.rights,
+            lambda user, project, _: (user, project) in site.rights,
             name,
         )
         self.proxy = ConsoleProxy(self.doorkeeper, ProxySettings(web_dir=site.web_dir, **settings))  # type: ignore[arg-type]
@@ -80,9 +81,6 @@ class Site:
         await made.start()
         self.proxies.append(made)
         return made
-
-    def entitled(self, user: str | None, project: str | None) -> bool:
-        return (user, project) in self.rights
 
     async def server(self) -> Server:
         return await self.present(await self.cell.server())

@@ -6,11 +6,19 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.console import requests
-from adapters.console.websocket import MAX_MESSAGE, POLICY, TOO_BIG
+from adapters.console.websocket import MAX_MESSAGE, POLICY, TOO_BIG, TRY_LATER
 from domain import console
-from domain.console import ConsoleClosed, ConsoleGranted, ConsoleOpened, ConsoleRefused, ConsoleRevoked
+from domain.console import (
+    PROXY_STOPPED,
+    ConsoleClosed,
+    ConsoleGranted,
+    ConsoleOpened,
+    ConsoleRefused,
+    ConsoleRevoked,
+)
 from domain.server.events import ServerPlaced
 from ops.listening import allow_many_files
 from tests.adapters.console.site import USER, Site, nobody_listens, site
@@ -125,6 +133,44 @@ async def test_a_grants_death_cuts_its_sessions_within_a_second(tmp_path: Path, 
         await until(lambda: _has(here, token, ConsoleClosed, 2))
         reasons = {r.event.reason for r in await here.story(token) if isinstance(r.event, ConsoleClosed)}
         assert all(reason.startswith("console.") for reason in reasons)
+
+
+@asynchronous
+async def test_a_lost_right_cuts_the_users_sessions_and_nobody_elses(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        here.rights.add(("v", "p"))
+        proxy = await here.proxy()
+        server = await here.server()
+        token = await here.token(server)
+        others = await here.consoles.issue(replace(USER, user_id="v"), server, "novnc")
+        viewer, bystander = [await Viewer.connect(proxy.port, each) for each in (token, others)]
+        here.rights.remove(("u", "p"))
+        proxy.doorkeeper.judge_anew()
+        await viewer.ended(1.0)
+        assert viewer.close_code == POLICY
+        assert await denied(proxy.port, token) == 403
+        await until(lambda: _has(here, token, ConsoleClosed))
+        reasons = [r.event.reason for r in await here.story(token) if isinstance(r.event, ConsoleClosed)]
+        assert reasons == ["console.not_entitled"]
+        assert await bystander.echo(b"still") == b"still"
+        bystander.close()
+
+
+@asynchronous
+async def test_a_proxy_that_stops_records_the_ends_of_its_sessions(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        proxy, other = [await here.proxy(f"console-{number}") for number in range(2)]
+        token = await here.token(await here.server())
+        viewers = [await Viewer.connect(each.port, token) for each in (proxy, proxy, other)]
+        async with asyncio.timeout(5):
+            await proxy.doorkeeper.end_all()
+        closed = [r.event for r in await here.story(token) if isinstance(r.event, ConsoleClosed)]
+        assert [event.reason for event in closed] == [PROXY_STOPPED, PROXY_STOPPED]
+        for viewer in viewers[:2]:
+            await viewer.ended(1.0)
+        assert {viewer.close_code for viewer in viewers[:2]} == {TRY_LATER}
+        assert await viewers[2].echo(b"still") == b"still"
+        viewers[2].close()
 
 
 @asynchronous

@@ -186,6 +186,30 @@ def test_a_changed_password_or_a_lost_role_ends_the_tokens():
         assert refused(tokens(msgspec.structs.replace(known, users=users)), token)
 
 
+def test_a_directory_that_is_renewed_ends_tokens_that_were_good():
+    known = identity_settings()
+    directory = Directory(known)
+    made = Tokens(known, directory, InstantClock())
+    token = issue(made)
+    assert made.validate(token).roles == ("member", "reader")
+    amy = directory.user(user_id("amy"))
+    less = msgspec.structs.replace(amy, roles={BLUE: ("reader",)})
+    directory.renew((less,), known.projects)
+    assert made.validate(token).roles == ("reader",)
+    for users, projects in (
+        ((), known.projects),
+        ((msgspec.structs.replace(amy, enabled=False),), known.projects),
+        ((msgspec.structs.replace(amy, roles={}),), known.projects),
+        ((amy,), ()),
+    ):
+        directory.renew(users, projects)
+        assert refused(made, token)
+        assert directory.roles(amy.id, BLUE) == ()
+    directory.renew(known.users, known.projects)
+    assert made.validate(token).user_name == "amy"
+    assert directory.roles(amy.id, BLUE) == ("member", "reader")
+
+
 def test_the_key_file_is_made_once(tmp_path: Path):
     path = tmp_path / "secrets" / "token.key"
     key = load_or_create_key(path)

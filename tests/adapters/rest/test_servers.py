@@ -26,6 +26,11 @@ async def shown(client: Client, server_id: str) -> dict:
     return (await client.get(f"{SERVERS}/{server_id}")).body["server"]
 
 
+async def shown_named(client: Client, name: str) -> dict:
+    (found,) = (await client.get(SERVERS, name=name)).body["servers"]
+    return found
+
+
 @asynchronous
 async def test_create(cloud: MakeWorld):
     async with cloud() as world:
@@ -145,7 +150,7 @@ async def test_a_fault_is_shown_and_its_details_are_the_administrators(cloud: Ma
 
 
 @asynchronous
-async def test_stop_start_reboot(cloud: MakeWorld):
+async def test_actions_on_the_power(cloud: MakeWorld):
     async with cloud() as world:
         amy = await world.client("amy")
         server_id = await boot(world, amy)
@@ -154,6 +159,10 @@ async def test_stop_start_reboot(cloud: MakeWorld):
             ({"os-start": None}, "SHUTOFF", "ACTIVE"),
             ({"reboot": {"type": "SOFT"}}, "REBOOT", "ACTIVE"),
             ({"reboot": {"type": "HARD"}}, "HARD_REBOOT", "ACTIVE"),
+            ({"pause": None}, "ACTIVE", "PAUSED"),
+            ({"unpause": None}, "PAUSED", "ACTIVE"),
+            ({"suspend": None}, "ACTIVE", "SUSPENDED"),
+            ({"resume": None}, "SUSPENDED", "ACTIVE"),
         ):
             answer = await amy.post(f"{SERVERS}/{server_id}/action", body)
             assert (answer.status, answer.content) == (202, b"")
@@ -182,7 +191,7 @@ async def test_what_is_not_offered_says_so(cloud: MakeWorld):
         server_id = await boot(world, amy)
         answer = await amy.post(f"{SERVERS}/{server_id}/action", {"resize": {"flavorRef": "2"}})
         assert answer.fault[:2] == ("notImplemented", 501)
-        changed = await amy.put(f"{SERVERS}/{server_id}", {"server": {"description": "new"}})
+        changed = await amy.put(f"{SERVERS}/{server_id}", {"server": {"accessIPv4": "10.0.0.1"}})
         assert changed.fault[:2] == ("notImplemented", 501)
 
 
@@ -239,6 +248,9 @@ async def test_pages(cloud: MakeWorld):
         ("vm_state=stopped", {"web2"}),
         ("flavor=2", {"db1"}),
         ("limit=0", set()),
+        ("tags-any=x,a", {"db1"}),
+        ("ip=^10.0.0.3$", {"web1"}),
+        ("locked=true", {"web1"}),
     ],
 )
 @asynchronous
@@ -246,8 +258,9 @@ async def test_filters(cloud: MakeWorld, query, names):
     async with cloud() as world:
         amy = await world.client("amy")
         await boot(world, amy, name="web1")
+        await amy.post(f"{SERVERS}/{(await shown_named(amy, 'web1'))['id']}/action", {"lock": None})
         stopped = await boot(world, amy, name="web2")
-        await boot(world, amy, name="db1", flavorRef="2")
+        await boot(world, amy, name="db1", flavorRef="2", tags=["a"])
         await amy.post(f"{SERVERS}/{stopped}/action", {"os-stop": None})
         await world.advance(stopped)
         assert {server["name"] for server in (await amy.get(f"{SERVERS}?{query}")).body["servers"]} == names

@@ -187,7 +187,7 @@ async def test_a_bug_shows_no_traceback(cloud: MakeWorld, caplog):
         "sort_dir=up",
         "name=(",
         "nonsense=1",
-        "ip=10",
+        "access_ip_v4=10",
         "changes-since=yesterday",
         f"marker={IMAGE}",
         "power_state=9",

@@ -37,7 +37,10 @@ from handlers.hosts import Hosts
 from handlers.metadata import Passwords
 from handlers.ports import Clock
 from handlers.registry import Registry
+from handlers.reports import DONE, DONE_WITH_POWER
 from handlers.repository import Repository
+from handlers.revocations import Revocations
+from handlers.server_details import ServerDetails
 from handlers.servers import Servers
 from projections.hosts import TABLE as HOSTS
 from projections.hosts import HostRow
@@ -136,6 +139,9 @@ def _matches(server: Server, wanted: ServerFilter) -> bool:
         and (not wanted.task_states or server.task_state in wanted.task_states)
         and wanted.host in (None, server.host)
         and wanted.flavor_id in (None, server.flavor.id)
+        and (wanted.ip is None or any(re.search(wanted.ip, nic.ip_address) for nic in server.nics))
+        and wanted.locked in (None, server.lock is not None)
+        and (not wanted.tags_any or bool(set(wanted.tags_any) & set(server.tags)))
         and (wanted.changes_since is None or server.updated_at >= wanted.changes_since)
     )
 
@@ -185,6 +191,7 @@ class World:
             ),
             registry=self.registry,
             servers=Servers(self.store, self.registry, self.vault, self.stamp, limits),
+            details=ServerDetails(self.store, self.stamp),
             hosts=Hosts(self.host_registry),
             queries=self.queries,
             liveness=self.liveness,
@@ -194,6 +201,7 @@ class World:
             consoles=Consoles(self.store, self.bus, self.stamp),
             console_url="http://consoles.test:6080",
             passwords=Passwords(self.store, self.vault, self.stamp),
+            revocations=Revocations(api_store, self.stamp),
             default_limits=limits,
             stamp=self.stamp,
             clock=self.clock,
@@ -272,21 +280,11 @@ class World:
             case Place():
                 placed = await self._placed(server)
                 await self.change(server.id, lambda known: decide.placed(known, placed))
-            case Command(kind="build"):
-                await self.change(server.id, lambda s: decide.built(s, server.epoch, version, PowerState.RUNNING))
-            case Command(kind="stop"):
-                await self.change(server.id, lambda s: decide.stopped(s, server.epoch, version))
-            case Command(kind="start"):
-                await self.change(server.id, lambda s: decide.started(s, server.epoch, version))
-            case Command(kind="reboot_soft" | "reboot_hard"):
-                await self.change(server.id, lambda s: decide.rebooted(s, server.epoch, version))
-            case Command(kind="rebuild"):
-                power = server.power_state
-                await self.change(server.id, lambda s: decide.rebuilt(s, server.epoch, version, power))
-            case Command(kind="rescue"):
-                await self.change(server.id, lambda s: decide.rescued(s, server.epoch, version))
-            case Command(kind="unrescue"):
-                await self.change(server.id, lambda s: decide.unrescued(s, server.epoch, version))
+            case Command(kind=kind) if kind in DONE:
+                await self.change(server.id, lambda s: DONE[kind](s, server.epoch, version))
+            case Command(kind=kind) if kind in DONE_WITH_POWER:
+                power = {"build": PowerState.RUNNING, "suspend": PowerState.SHUTDOWN}.get(kind, server.power_state)
+                await self.change(server.id, lambda s: DONE_WITH_POWER[kind](s, server.epoch, version, power))
             case Command(kind="destroy") | FinishDelete():
                 await self._release(server)
                 await self.change(server.id, lambda s: decide.deleted(s, without_host=False))

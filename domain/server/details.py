@@ -1,0 +1,123 @@
+"""What may be changed of a server without touching its guest: names, metadata, tags, and the lock.
+
+The rules are Nova's (its compute API); refusals speak Nova's words. As in ``decide``, None is nothing left to do.
+"""
+
+from domain.errors import Refused
+from domain.server import events as e
+from domain.server.decide import existing
+from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server
+
+MAX_METADATA = 128
+MAX_TAGS = 50
+MAY_CHANGE = (ACTIVE, PAUSED, SUSPENDED, STOPPED)
+"""The vm_states in which metadata and tags can be changed."""
+
+
+def check_lock(server: Server | None, *, is_admin: bool) -> None:
+    """Refuse (409) what a lock forbids: everything that changes the guest, but to an administrator nothing."""
+    if server and server.lock and not is_admin:
+        raise Refused("server.locked", f"Instance {server.id} is locked")
+
+
+def lock(
+    server: Server | None, server_id: str, *, project_id: str | None, reason: str | None
+) -> e.ServerLocked | None:
+    """Lock it against its own project's doings; ``project_id`` is the caller's. An owner locks only once."""
+    server = existing(server, server_id)
+    by_owner = server.project_id == project_id
+    if server.lock and by_owner:
+        return None
+    return e.ServerLocked(by_owner=by_owner, reason=reason)
+
+
+def unlock(
+    server: Server | None, server_id: str, *, project_id: str | None, is_admin: bool
+) -> e.ServerUnlocked | None:
+    """End the lock; one that an administrator set, only an administrator may. Raises Refused (403)."""
+    server = existing(server, server_id)
+    by_owner = server.project_id == project_id
+    if server.lock and server.lock.by_owner != by_owner and not is_admin:
+        rule = "os_compute_api:os-lock-server:unlock:unlock_override"
+        raise Refused("forbidden", f"Policy doesn't allow {rule} to be performed.", status=403)
+    return e.ServerUnlocked() if server.lock else None
+
+
+def set_metadata(
+    server: Server | None, server_id: str, given: dict[str, str], *, replace: bool
+) -> e.ServerMetadataChanged | None:
+    """Add items, or have no others than these. Raises Refused: 403 for too many, 409 in a state that forbids it."""
+    server = existing(server, server_id)
+    _check_state(server, "update metadata")
+    metadata = given if replace else server.metadata | given
+    if len(metadata) > MAX_METADATA:
+        raise Refused("metadata.limit", f"Maximum number of metadata items exceeds {MAX_METADATA}", status=403)
+    return _metadata(server, metadata)
+
+
+def remove_metadata(server: Server | None, server_id: str, key: str) -> e.ServerMetadataChanged | None:
+    """Remove an item. Raises Refused (404) if there is none."""
+    server = existing(server, server_id)
+    _check_state(server, "delete metadata")
+    if key not in server.metadata:
+        raise Refused("metadata.not_found", "Metadata item was not found", status=404)
+    return _metadata(server, {name: value for name, value in server.metadata.items() if name != key})
+
+
+def _metadata(server: Server, metadata: dict[str, str]) -> e.ServerMetadataChanged | None:
+    return None if metadata == server.metadata else e.ServerMetadataChanged(metadata=metadata)
+
+
+def set_tags(server: Server | None, server_id: str, tags: tuple[str, ...]) -> e.ServerTagsChanged | None:
+    """Have these tags and no others."""
+    server = existing(server, server_id)
+    _check_state(server, "update tags")
+    return _tags(server, tuple(dict.fromkeys(tags)))
+
+
+def add_tag(server: Server | None, server_id: str, tag: str) -> e.ServerTagsChanged | None:
+    """Have this tag, too. Raises Refused (400) if there are as many as there can be."""
+    server = existing(server, server_id)
+    _check_state(server, "update tags")
+    if tag not in server.tags and len(server.tags) >= MAX_TAGS:
+        raise Refused("tags.limit", f"The number of tags exceeded the per-server limit {MAX_TAGS}", status=400)
+    return _tags(server, tuple(dict.fromkeys((*server.tags, tag))))
+
+
+def remove_tag(server: Server | None, server_id: str, tag: str) -> e.ServerTagsChanged | None:
+    """Have this tag no more. Raises Refused (404) if it has not."""
+    server = existing(server, server_id)
+    _check_state(server, "delete tags")
+    if tag not in server.tags:
+        raise Refused("tag.not_found", f"Server {server_id} has no tag '{tag}'", status=404)
+    return _tags(server, tuple(name for name in server.tags if name != tag))
+
+
+def _tags(server: Server, tags: tuple[str, ...]) -> e.ServerTagsChanged | None:
+    return None if tags == server.tags else e.ServerTagsChanged(tags=tags)
+
+
+def rename(server: Server | None, server_id: str, name: str) -> e.ServerRenamed | None:
+    """Change the display name."""
+    return None if existing(server, server_id).name == name else e.ServerRenamed(name=name)
+
+
+def describe(server: Server | None, server_id: str, description: str | None) -> e.ServerDescribed | None:
+    """Change the description."""
+    unchanged = existing(server, server_id).description == description
+    return None if unchanged else e.ServerDescribed(description=description)
+
+
+def set_hostname(server: Server | None, server_id: str, hostname: str) -> e.ServerHostnameChanged | None:
+    """Change the host name that the metadata service tells; the guest learns of it when it asks."""
+    unchanged = existing(server, server_id).hostname == hostname
+    return None if unchanged else e.ServerHostnameChanged(hostname=hostname)
+
+
+def _check_state(server: Server, doing: str) -> None:
+    if server.vm_state not in MAY_CHANGE:
+        cannot = f"Cannot '{doing}' instance {server.id} while it is in"
+        raise Refused("server.state", f"{cannot} vm_state {server.vm_state}")
+    if server.task_state is not None:
+        cannot = f"Cannot '{doing}' instance {server.id} while it is in"
+        raise Refused("server.state", f"{cannot} task_state {server.task_state}")

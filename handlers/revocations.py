@@ -1,0 +1,56 @@
+"""Revoked tokens: recorded in the log of the API cell, and known to every process that judges by tokens."""
+
+import asyncio
+from contextlib import aclosing
+from datetime import datetime
+
+from domain import token
+from domain.token import RevokedToken, TokenRevoked
+from handlers.context import Context, Stamp
+from handlers.ports import EventStore
+from handlers.repository import NEVER_WAS, Repository
+
+
+class Revocations:
+    """The tokens that are void before their time. Those whose time has come are forgotten: they are void anyway."""
+
+    def __init__(self, store: EventStore, stamp: Stamp) -> None:
+        """``store`` is the API cell's."""
+        self._store = store
+        self._clock = stamp.clock
+        self._tokens: Repository[RevokedToken] = Repository(token.KIND, store, stamp)
+        self._until: dict[str, datetime] = {}
+        """By audit id, until when it must be known."""
+        self._caught_up = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the log until cancelled."""
+        async with aclosing(self._store.follow(0, token.KIND.name)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for recorded in batch:
+                    if isinstance(recorded.event, TokenRevoked):
+                        self._take(recorded.aggregate.id, recorded.event.expires_at)
+                if not batch:
+                    self._caught_up.set()
+
+    async def ready(self) -> None:
+        """Wait until everything that was in the log at the start has been read."""
+        await self._caught_up.wait()
+
+    def revoked(self, audit_id: str) -> bool:
+        """Whether the token of that audit id is void."""
+        return audit_id in self._until
+
+    async def revoke(self, context: Context, audit_id: str, user_id: str, expires_at: datetime) -> None:
+        """Make a token void; here at once, elsewhere within moments. Raises Unavailable."""
+        aggregate = token.aggregate(audit_id)
+        await self._tokens.execute(
+            context, aggregate, lambda state: token.revoke(state, user_id, expires_at), known=NEVER_WAS
+        )
+        self._take(audit_id, expires_at)
+
+    def _take(self, audit_id: str, expires_at: datetime) -> None:
+        now = self._clock.now()
+        if expires_at > now:
+            self._until = {known: until for known, until in self._until.items() if until > now}
+            self._until[audit_id] = expires_at

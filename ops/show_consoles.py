@@ -1,0 +1,55 @@
+"""``lightcurve consoles``: who sees which server's console, from where, since when."""
+
+from datetime import UTC, datetime
+
+from adapters.rest.identity.directory import Directory
+from ops.identity import identity_settings
+from ops.settings import Settings
+from ops.status import ago, table
+from projections.console_queries import ConsoleQueries, Seen
+
+
+async def show(settings: Settings, *, ended: bool, limit: int) -> None:
+    """Print the newest sessions, oldest first: the open ones, or with ``ended`` all that there were."""
+    queries = ConsoleQueries(settings.database.url)
+    await queries.open()
+    try:
+        found = await queries.consoles(limit, ended=ended)
+    finally:
+        await queries.close()
+    if not found:
+        print("No console was ever open." if ended else "No console is open.")
+        return
+    names = Names(settings)
+    head = ("SERVER", "NAME", "TYPE", "USER", "PROJECT", "FROM", "SINCE", "LASTED", "ENDED", "PROXY")
+    table(head, [_row(seen, names) for seen in found])
+
+
+class Names:
+    """What users and projects are called, where the embedded identity knows them."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = Directory(identity_settings(settings.identity))
+        users = {user.id: user.name for user in directory.users.values()}
+        self._names = users | {project.id: project.name for project in directory.projects.values()}
+
+    def of(self, id_: str | None) -> str:
+        """The name of a user or a project; its id, if there is none of that id any more."""
+        return self._names.get(id_ or "", id_ or "")
+
+
+def _row(seen: Seen, names: Names) -> tuple[str, ...]:
+    session = seen.session
+    lasted = (datetime.now(UTC) - session.opened_at).total_seconds() if session.seconds is None else session.seconds
+    return (
+        session.server_id,
+        seen.server_name or "",
+        session.console_type,
+        names.of(session.user_id),
+        names.of(session.project_id),
+        session.address,
+        f"{session.opened_at:%Y-%m-%d %H:%M:%S}",
+        ago(lasted),
+        "" if session.closed_at is None else session.reason or "closed",
+        session.proxy,
+    )
