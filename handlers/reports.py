@@ -186,8 +186,8 @@ def _observed(guest: GuestState, version: int | None, server: Server | None) -> 
 
 
 def _belongs(server: Server | None, host: str, epoch: int) -> bool:
-    """Whether the server is assigned to that host in that epoch."""
-    return server is not None and server.host == host and server.epoch == epoch
+    """Whether the server is assigned to that host in that epoch. A deleted one is on none, whatever it last was."""
+    return server is not None and server.vm_state != DELETED and server.host == host and server.epoch == epoch
 
 
 def _guest(report: Outcome) -> GuestState:

@@ -1,0 +1,49 @@
+"""What hosts are told about the guests that they report."""
+
+from unittest.mock import Mock
+
+import pytest
+
+from adapters.mapper import EventMapper
+from adapters.memory.broker import Broker
+from adapters.memory.store import MemoryEventStore
+from adapters.system import SystemClock, SystemIds
+from domain.guest import GuestState, PowerState
+from domain.kinds import EVENTS
+from domain.record import GENESIS, Event
+from domain.server import events as e
+from domain.server.state import aggregate
+from handlers.context import Stamp
+from handlers.messages import Answer, Observation, answer_decoder, encode
+from handlers.reports import Reports
+from handlers.server_states import ServerStates
+from tests.aio import asynchronous
+from tests.domain.servers import BUILT, DELETE, PLACED, REQUESTED, SERVER_ID
+
+ALIVE: tuple[Event, ...] = (REQUESTED, PLACED, BUILT)
+GUEST = GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("history", "host", "removed"),
+    [
+        (ALIVE, "node1", False),
+        (ALIVE, "node2", True),
+        ((*ALIVE, DELETE), "node1", False),
+        ((*ALIVE, DELETE, e.ServerDeleted()), "node1", True),
+        # Its host was silent then; it may have failed to remove the guest when it came back.
+        ((*ALIVE, DELETE, e.ServerDeleted(without_host=True)), "node1", True),
+        ((), "node1", False),
+    ],
+)
+@asynchronous
+async def test_guests_that_must_not_be_there(history: tuple[Event, ...], host: str, *, removed: bool) -> None:
+    stamp = Stamp(SystemClock(), SystemIds())
+    store = MemoryEventStore(Broker(SystemClock()), "cell1", EventMapper(EVENTS))
+    tail = GENESIS
+    for event in history:
+        tail = (await store.append(aggregate(SERVER_ID), event, stamp(stamp.own_context()), tail)).tail
+    reports = Reports(ServerStates(store, stamp), Mock(), Mock(), Mock())
+    observation = Observation(request_id="req-1", guests=(GUEST,))
+    answer: Answer = answer_decoder.decode(await reports.handle(host, encode(observation)))
+    assert answer.remove == ((GUEST,) if removed else ())
