@@ -100,8 +100,6 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     user: str = "compute"
     password_file: Path | None = None
     config_drive_format: Literal["iso9660", "vfat"] = "iso9660"
-    own_libvirtd: bool = False
-    """The supervisor runs libvirtd itself."""
     console_address: str = "127.0.0.1"
     """Of this host: where guests' screens and terminals wait for the console proxies."""
     spice: bool = False
