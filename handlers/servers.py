@@ -180,33 +180,36 @@ class Servers:
         Raises Refused (404, 409), and Invalid for an image that does not fit the flavor.
         """
         held, tail = await self._repository.load(aggregate(server_id))
-        server = decide.existing(visible(context, held), server_id)
-        check_image(server.flavor, wanted.image, wanted.min_ram_mb)
-        secrets = wanted.secrets(server, await guest_secrets.unseal(self._vault, server))
-        sealed = await guest_secrets.seal(self._vault, server_id, secrets)
         deadline = self._stamp.clock.now() + REBUILD_DEADLINE
+        sealed: str | None = None
 
         def decide_on(present: Server | None) -> Event:
             server = decide.existing(_unlocked(context, present), server_id)
+            check_image(server.flavor, wanted.image, wanted.min_ram_mb)
             return decide.rebuild(server, server_id, _rebuild_requested(server, wanted, sealed, deadline))
 
+        # Refused before anything is sealed: a key that the log does not know of would never be destroyed.
+        decide_on(held)
+        assert held
+        secrets = wanted.secrets(held, await guest_secrets.unseal(self._vault, held))
+        sealed = await guest_secrets.seal(self._vault, server_id, secrets)
         _, recorded = await self._repository.execute(context, aggregate(server_id), decide_on, known=(held, tail))
         assert recorded
         return Accepted(server_id, recorded.position), secrets or guest_secrets.NO_SECRETS
 
     async def rescue(self, context: Context, server_id: str, image: ImageSource | None, admin_pass: str) -> Accepted:
         """Start the server from another image, or from a fresh copy of its own if that is None."""
-        secrets = Secrets(admin_pass=admin_pass)
-        # Sealed for a server that is there only: a key that nobody knows of would never be destroyed.
+        sealed: str | None = None
+
+        def decide_on(server: Server | None, until: datetime) -> Event:
+            return decide.rescue(server, server_id, until, image, sealed)
+
         held, _ = await self._repository.load(aggregate(server_id))
-        decide.existing(visible(context, held), server_id)
-        sealed = await guest_secrets.seal(self._vault, server_id, secrets)
-        return await self._command(
-            context,
-            server_id,
-            RESCUE_DEADLINE,
-            lambda server, until: decide.rescue(server, server_id, until, image, sealed),
-        )
+        # As with a rebuild. The password is told on a config drive only.
+        decide_on(_unlocked(context, held), self._stamp.clock.now())
+        if held and held.config_drive:
+            sealed = await guest_secrets.seal(self._vault, server_id, Secrets(admin_pass=admin_pass))
+        return await self._command(context, server_id, RESCUE_DEADLINE, decide_on)
 
     async def unrescue(self, context: Context, server_id: str) -> Accepted:
         """Start a rescued server from its own disk again."""

@@ -129,7 +129,7 @@ async def test_what_a_rebuild_refuses(
 async def test_a_rescue_and_its_end(cloud: MakeWorld) -> None:
     async with cloud() as world:
         amy = await world.client("amy")
-        server_id = await boot(world, amy)
+        server_id = await boot(world, amy, config_drive=True, adminPass="own")
         answer = await act(amy, server_id, rescue={"adminPass": "secret", "rescue_image_ref": IMAGE})
         assert (answer.status, answer.body) == (200, {"adminPass": "secret"})
         assert (await shown(amy, server_id))["OS-EXT-STS:task_state"] == "rescuing"
@@ -144,9 +144,24 @@ async def test_a_rescue_and_its_end(cloud: MakeWorld) -> None:
         assert (answer.status, answer.content) == (202, b"")
         await world.advance(server_id)
         assert (await shown(amy, server_id))["status"] == "ACTIVE"
-        assert await told(world, server_id) == Secrets()
+        assert await told(world, server_id) == Secrets(admin_pass="own")
         actions = (await amy.get(f"{SERVERS}/{server_id}/os-instance-actions")).body["instanceActions"]
         assert {action["action"] for action in actions} == {"create", "rescue", "unrescue"}
+
+
+@asynchronous
+async def test_what_is_refused_leaves_no_key(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        amy = await world.client("amy")
+        server_id = await boot(world, amy, config_drive=False)
+        await act(amy, server_id, **{"os-stop": None})
+        rebuild = {"imageRef": IMAGE, "user_data": USER_DATA}
+        for action in ({"rebuild": rebuild}, {"rescue": {"adminPass": "secret"}}):
+            assert (await act(amy, server_id, **action)).status == 409
+        assert not world.broker.cell("cell1").keys.keys()
+        await world.advance(server_id)
+        assert (await act(amy, server_id, rebuild=rebuild)).status == 202
+        assert world.broker.cell("cell1").keys.keys() == {server_id}
 
 
 @asynchronous

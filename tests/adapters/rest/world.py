@@ -169,7 +169,7 @@ class Pulse:
 class World:
     def __init__(self, directory: Path, clock: Clock | None = None, public_url: str = "http://cloud.test") -> None:
         self.clock: Clock = clock or InstantClock()
-        broker = Broker(self.clock)
+        self.broker = broker = Broker(self.clock)
         mapper = EventMapper(EVENTS)
         self.stamp = Stamp(self.clock, SystemIds())
         self.store = MemoryEventStore(broker, "cell1", mapper)
