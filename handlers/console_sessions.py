@@ -7,6 +7,8 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from domain import console
 from domain.console import ConsoleClosed, ConsoleGrant, ConsoleOpened
 from domain.errors import LightcurveError, Refused, Unavailable
@@ -124,8 +126,8 @@ class Doorkeeper:
         context = Context(request_id=current_request.get())
         with self._watched(self._by_grant, session.grant_id, session):
             try:
-                held, server = await self._consoles.redeemable(session.token)
-                session.held, session.owner = held, server.project_id
+                held, session.owner = await self._redeemable(session.token)
+                session.held = held
                 if not self._may_see(session):
                     raise Refused(NOT_ENTITLED, "The user has no right there any more.", status=403)
                 context = Context(request_id=context.request_id, user_id=held.user_id, project_id=held.project_id)
@@ -135,6 +137,12 @@ class Doorkeeper:
             except Refused as refusal:
                 await self._consoles.refuse(context, session.token, refusal, session.address)
                 raise
+
+    async def _redeemable(self, token: str) -> tuple[ConsoleGrant, str]:
+        """The grant and its server's project; without who else has shown the token, for a thousand who did would
+        each remember all the others."""
+        held, server = await self._consoles.redeemable(token)
+        return msgspec.structs.replace(held, sessions={}), server.project_id
 
     @asynccontextmanager
     async def _opened(self, context: Context, session: Session) -> AsyncIterator[Admission]:
