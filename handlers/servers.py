@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -33,6 +34,10 @@ RESCUE_DEADLINE = timedelta(minutes=10)
 UNRESCUE_DEADLINE = timedelta(minutes=4)
 DELETE_DEADLINE = timedelta(minutes=2)
 """How long each action may take before it ends as failed (deletion: before it is completed without the host)."""
+
+
+Decision = Callable[[Server | None, str, datetime], Event | None]
+"""Of the server, its id, and until when the action has time."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -131,48 +136,31 @@ class Servers:
 
     async def stop(self, context: Context, server_id: str) -> Accepted:
         """Power off."""
-        return await self._command(
-            context, server_id, STOP_DEADLINE, lambda server, until: decide.stop(server, server_id, until)
-        )
+        return await self._command(context, server_id, STOP_DEADLINE, decide.stop)
 
     async def start(self, context: Context, server_id: str) -> Accepted:
         """Power on."""
-        return await self._command(
-            context, server_id, START_DEADLINE, lambda server, until: decide.start(server, server_id, until)
-        )
+        return await self._command(context, server_id, START_DEADLINE, decide.start)
 
     async def reboot(self, context: Context, server_id: str, *, hard: bool) -> Accepted:
         """Reboot, soft or hard."""
-        return await self._command(
-            context,
-            server_id,
-            REBOOT_DEADLINE,
-            lambda server, until: decide.reboot(server, server_id, until, hard=hard),
-        )
+        return await self._command(context, server_id, REBOOT_DEADLINE, partial(decide.reboot, hard=hard))
 
     async def pause(self, context: Context, server_id: str) -> Accepted:
         """Have it stand still, in memory."""
-        return await self._command(
-            context, server_id, PAUSE_DEADLINE, lambda server, until: decide.pause(server, server_id, until)
-        )
+        return await self._command(context, server_id, PAUSE_DEADLINE, decide.pause)
 
     async def unpause(self, context: Context, server_id: str) -> Accepted:
         """Have it go on."""
-        return await self._command(
-            context, server_id, PAUSE_DEADLINE, lambda server, until: decide.unpause(server, server_id, until)
-        )
+        return await self._command(context, server_id, PAUSE_DEADLINE, decide.unpause)
 
     async def suspend(self, context: Context, server_id: str) -> Accepted:
         """Put its memory on disk."""
-        return await self._command(
-            context, server_id, SUSPEND_DEADLINE, lambda server, until: decide.suspend(server, server_id, until)
-        )
+        return await self._command(context, server_id, SUSPEND_DEADLINE, decide.suspend)
 
     async def resume(self, context: Context, server_id: str) -> Accepted:
         """Have it go on with that memory."""
-        return await self._command(
-            context, server_id, SUSPEND_DEADLINE, lambda server, until: decide.resume(server, server_id, until)
-        )
+        return await self._command(context, server_id, SUSPEND_DEADLINE, decide.resume)
 
     async def rebuild(self, context: Context, server_id: str, wanted: Rebuild) -> tuple[Accepted, Secrets]:
         """Give the server a fresh disk; returns what its guest will be told, too.
@@ -201,39 +189,29 @@ class Servers:
         """Start the server from another image, or from a fresh copy of its own if that is None."""
         sealed: str | None = None
 
-        def decide_on(server: Server | None, until: datetime) -> Event:
+        def decide_on(server: Server | None, server_id: str, until: datetime) -> Event:
             return decide.rescue(server, server_id, until, image, sealed)
 
         held, _ = await self._repository.load(aggregate(server_id))
         # As with a rebuild. The password is told on a config drive only.
-        decide_on(_unlocked(context, held), self._stamp.clock.now())
+        decide_on(_unlocked(context, held), server_id, self._stamp.clock.now())
         if held and held.config_drive:
             sealed = await guest_secrets.seal(self._vault, server_id, Secrets(admin_pass=admin_pass))
         return await self._command(context, server_id, RESCUE_DEADLINE, decide_on)
 
     async def unrescue(self, context: Context, server_id: str) -> Accepted:
         """Start a rescued server from its own disk again."""
-        return await self._command(
-            context, server_id, UNRESCUE_DEADLINE, lambda server, until: decide.unrescue(server, server_id, until)
-        )
+        return await self._command(context, server_id, UNRESCUE_DEADLINE, decide.unrescue)
 
     async def delete(self, context: Context, server_id: str) -> Accepted:
         """Delete."""
-        return await self._command(
-            context, server_id, DELETE_DEADLINE, lambda server, until: decide.delete(server, server_id, until)
-        )
+        return await self._command(context, server_id, DELETE_DEADLINE, decide.delete)
 
-    async def _command(
-        self,
-        context: Context,
-        server_id: str,
-        allowed: timedelta,
-        decision: Callable[[Server | None, datetime], Event | None],
-    ) -> Accepted:
+    async def _command(self, context: Context, server_id: str, allowed: timedelta, decision: Decision) -> Accepted:
         deadline = self._stamp.clock.now() + allowed
 
         def decide_visible(server: Server | None) -> Event | None:
-            return decision(_unlocked(context, server), deadline)
+            return decision(_unlocked(context, server), server_id, deadline)
 
         _, recorded = await self._repository.execute(context, aggregate(server_id), decide_visible)
         return Accepted(server_id, recorded.position if recorded else 0)

@@ -99,7 +99,7 @@ class Servers:
     """Folds each server's events into its row."""
 
     name = "servers"
-    version = 1
+    version = 2
     tables = (TABLE,)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:

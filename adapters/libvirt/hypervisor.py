@@ -132,15 +132,15 @@ class LibvirtHypervisor:
     async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
         """Power cycle; a soft one gives the guest ``timeout`` seconds to shut down by itself.
 
-        The image of a rescue is at hand before the guest is powered off.
+        The image of a rescue is at hand, and known to fit, before the guest is powered off.
         """
         async with self._turns.turn(spec.server_id):
             spec = await self._on_its_disk(spec)
             rescue = await self._images.ensure(spec.rescue_image) if spec.rescue_image else None
+            size = disk_size(rescue, spec.disk_gb) if rescue else 0
             await self._power_off(spec.server_id, 0 if hard else timeout)
             await asyncio.to_thread(self._instances.save, spec)
             if rescue:
-                size = disk_size(rescue, spec.disk_gb)
                 await ensure_disk(self._instances.rescue_disk(spec.server_id), rescue, size)
             else:
                 await asyncio.to_thread(self._instances.discard_rescue, spec.server_id)
