@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.rest import microversion
 from adapters.rest.errors import ErrorBody, no_route, unauthorized
+from adapters.rest.gate import check_names, check_path, read_query
 from adapters.rest.identity.caller import Caller
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.limits import read_body
@@ -20,13 +21,14 @@ from adapters.rest.operation import Access, Call, Operation, Reply, allowed
 from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
 from adapters.rest.routing import Match, Router
 from adapters.rest.services import Services
-from adapters.rest.validation import MALFORMED
+from adapters.rest.validation import MALFORMED, UNREADABLE
 from domain.errors import Invalid, LightcurveError, Refused
 from handlers.context import Context
 
 log = logging.getLogger(__name__)
 
 JSON = "application/json"
+NO_QUERY = QueryParams()
 _PROJECT = re.compile(r"/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)")
 _encoder = msgspec.json.Encoder()
 _action_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -59,8 +61,9 @@ class Face:
         try:
             minor, headers = self._negotiate(Headers(scope=scope))
             call, operation = await self._admit(scope, receive, path, minor)
-            answer = await operation.handler(call)
-            response = _response(answer, operation.status)
+            response = _response(await operation.handler(call), operation.status)
+            if scope["method"] != operation.method:
+                response = Response(status_code=response.status_code)
         except LightcurveError as error:
             if error.status >= 500 and error.status != 501:
                 log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
@@ -84,14 +87,16 @@ class Face:
     async def _admit(self, scope: Scope, receive: Receive, path: str, minor: int) -> tuple[Call, Operation]:
         """Everything that comes before the handler: token, route, access, then the body."""
         request_headers = Headers(scope=scope)
+        check_path(scope)
         url_project, path = _split_project(path) if self._versioned else (None, path)
         match = self._router.match(path)
+        method = _as_get(match, scope["method"])
         caller = None
-        if not _is_public(match, scope["method"]):
+        if not _is_public(match, method):
             caller = self._tokens.validate(request_headers.get("x-auth-token"))
         if match is None:
             raise no_route()
-        candidates = _existing(match, scope["method"], minor)
+        candidates = _existing(match, method, minor)
         raw: bytes | None = None
         action: bytes | None = None
         if candidates[0].action:
@@ -106,9 +111,11 @@ class Face:
             receive=receive,
             params=match[1],
             minor=minor,
+            query=read_query(scope["query_string"]) if scope["query_string"] else NO_QUERY,
             caller=caller,
         )
         _check_access(operation, caller)
+        check_names(operation.method, operation.path, call.params)
         _check_project(call, url_project)
         _check_query(operation, call)
         if operation.body_type is not None:
@@ -127,6 +134,13 @@ class Face:
             request_headers.get("openstack-api-version"), request_headers.get("x-openstack-nova-api-version")
         )
         return minor, microversion.headers(minor)
+
+
+def _as_get(match: Match | None, method: str) -> str:
+    """What anybody may GET, anybody may knock at: HEAD and OPTIONS are answered as GET is, without the body."""
+    if method in ("HEAD", "OPTIONS") and match and method not in match[0] and _is_public(match, "GET"):
+        return "GET"
+    return method
 
 
 def _is_public(match: Match | None, method: str) -> bool:
@@ -155,7 +169,7 @@ def _existing(match: Match, method: str, minor: int) -> list[Operation]:
 def _choose_action(candidates: list[Operation], raw: bytes) -> tuple[Operation, bytes]:
     try:
         body = _action_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise Invalid(MALFORMED) from None
     if len(body) != 1:
         raise Invalid(MALFORMED)
@@ -167,7 +181,10 @@ def _choose_action(candidates: list[Operation], raw: bytes) -> tuple[Operation, 
 
 
 def _check_nothing(operation: Operation, argument: bytes | None) -> None:
-    value = msgspec.json.decode(argument or b"null")
+    try:
+        value = msgspec.json.decode(argument or b"null")
+    except UNREADABLE:
+        raise Invalid(MALFORMED) from None
     raise Invalid(
         f"Invalid input for field/attribute {operation.action}. Value: {value}. {value!r} is not of type 'null'"
     )

@@ -2,6 +2,7 @@
 
 from starlette.types import Receive, Scope
 
+from adapters.rest.gate import check_document
 from domain.errors import LightcurveError, Refused
 
 MAX_BODY = 1 << 20
@@ -27,7 +28,8 @@ def declared_length(scope: Scope) -> int | None:
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body; raises Refused (413) if it is too large.
+    """The whole body, a JSON document. Raises Refused (413) if it is too large, and Invalid if some later stage could
+    not hold what it says.
 
     A client that is still sending when we answer and close sees a broken connection instead of the answer. So of what
     is too large a part is read and thrown away, up to MAX_DISCARDED.
@@ -48,7 +50,9 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         more = message.get("more_body", False) and size <= MAX_DISCARDED
     if hopeless or size > MAX_BODY:
         raise _too_large()
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    raw = parts[0] if len(parts) == 1 else b"".join(parts)
+    check_document(raw)
+    return raw
 
 
 def _check_connected(message_type: str) -> None:

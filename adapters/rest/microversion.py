@@ -4,10 +4,13 @@ A microversion is the number behind ``2.``. The rules are those of
 https://specs.openstack.org/openstack/api-sig/guidelines/microversion_specification.html.
 """
 
+import re
+
 from domain.errors import Invalid, Refused
 
 MINIMUM, MAXIMUM = 1, 104
 SERVICE = "compute"
+_FORMAT = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
 VARY = "OpenStack-API-Version, X-OpenStack-Nova-API-Version"
 
 
@@ -21,9 +24,10 @@ def negotiate(header: str | None, legacy_header: str | None) -> int:
         return MAXIMUM
     if asked == f"2.{MAXIMUM}":
         return MAXIMUM
-    major, dot, minor = asked.partition(".")
-    if not (dot and major.isdecimal() and minor.isdecimal() and asked.isascii()) or minor != str(int(minor)):
-        raise Invalid(f"API Version String {asked} is of invalid format. Must be of format MajorNum.MinorNum.")
+    match = _FORMAT.fullmatch(asked)
+    if match is None:
+        raise Invalid(f"API Version String {asked[:40]} is of invalid format. Must be of format MajorNum.MinorNum.")
+    major, minor = match.groups()
     if major != "2" or not MINIMUM <= int(minor) <= MAXIMUM:
         raise Refused(
             "microversion.unknown",

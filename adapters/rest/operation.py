@@ -40,6 +40,7 @@ class Call:
     """From the path."""
     minor: int
     """The microversion: the number behind ``2.``; 0 on a face that has none."""
+    query: QueryParams
     caller: Caller | None = None
     body: Any = None
 
@@ -47,11 +48,6 @@ class Call:
     def headers(self) -> Headers:
         """The request's headers."""
         return Headers(scope=self.scope)
-
-    @property
-    def query(self) -> QueryParams:
-        """The request's query string."""
-        return QueryParams(self.scope["query_string"])
 
     @property
     def is_admin(self) -> bool:

@@ -11,17 +11,23 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 import msgspec
 
 from domain.errors import Invalid
+from domain.text import NOT_PRINTABLE
 
-NAME_PATTERN = r"^\S(?:[^\x00-\x1f\x7f]*\S)?$"
+NAME_PATTERN = rf"^(?!\s)[^{NOT_PRINTABLE}]*(?<!\s)\Z"
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=NAME_PATTERN)]
 """A name as Nova has it: 1 to 255 printable characters, without white space at its ends."""
 
 Text255 = Annotated[str, msgspec.Meta(max_length=255)]
-Key = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}$")]
-Description = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}\Z")]
+Description = Annotated[str, msgspec.Meta(max_length=255, pattern=rf"^[^{NOT_PRINTABLE}]*\Z")]
+
+Text64K = Annotated[str, msgspec.Meta(max_length=65535)]
+Flag = bool | Text255
+"""A yes or no, in a string perhaps; ``boolean`` reads it."""
 
 MAX_INTEGER = 2**31 - 1
-Digits = Annotated[str, msgspec.Meta(min_length=1, max_length=10, pattern=r"^[0-9]+$")]
+Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Digits = Annotated[str, msgspec.Meta(min_length=1, max_length=10, pattern=r"^[0-9]+\Z")]
 """A number in a string: Nova takes both."""
 
 StringMap = dict[Key, Text255]
@@ -30,6 +36,8 @@ StringMap = dict[Key, Text255]
 UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
 MALFORMED = "Malformed request body"
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""What decoding raises: not JSON, not UTF-8, or a number that nothing can hold."""
 
 
 class Versions(NamedTuple):
@@ -86,6 +94,7 @@ class BodyType:
     """Decodes and checks one kind of body."""
 
     def __init__(self, struct: type[msgspec.Struct]) -> None:
+        self.struct = struct
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(struct)
         self._versioned = _has_rules(struct)
 
@@ -95,7 +104,7 @@ class BodyType:
             body = self._decoder.decode(raw)
         except msgspec.ValidationError as error:
             raise explain(error, raw) from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             raise Invalid(MALFORMED) from None
         if self._versioned and minor is not None:
             check_versions(body, minor)
@@ -121,7 +130,7 @@ def explain(error: msgspec.ValidationError, raw: bytes) -> Invalid:
     complaint, _, path = str(error).partition(" - at `")
     try:
         document = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Invalid(MALFORMED)  # further behind it is not even JSON
     value, name = _find(document, path.rstrip("`"))
     return _complain(name, value, complaint)

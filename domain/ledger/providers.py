@@ -83,7 +83,7 @@ def _misplaced(
 
 def delete(ledger: Ledger, provider_id: str) -> tuple[LedgerChange, ...]:
     """Remove a provider that has neither children nor claims."""
-    provider = find(ledger, provider_id, "{} for delete")
+    provider = find(ledger, provider_id, after=" for delete")
     if provider.children:
         raise conflict(
             f"Unable to delete parent resource provider {provider_id}: It has child resource providers.",

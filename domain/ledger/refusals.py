@@ -35,11 +35,11 @@ def conflict(message: str, code: str = UNDEFINED) -> Refused:
     return Refused(code, message, status=409)
 
 
-def find(ledger: Ledger, provider_id: str, words: str = "{}") -> Provider:
-    """The provider. Raises Refused (404), with ``words`` around the reason."""
+def find(ledger: Ledger, provider_id: str, *, before: str = "", after: str = "") -> Provider:
+    """The provider. Raises Refused (404), with words before and after the reason."""
     provider = ledger.providers.get(provider_id)
     if provider is None:
-        raise missing(words.format(f"No resource provider with uuid {provider_id} found"))
+        raise missing(f"{before}No resource provider with uuid {provider_id} found{after}")
     return provider
 
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 from adapters.rest.compute.flavors import execute, find
 from adapters.rest.limits import read_body
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import MALFORMED, Body, Text255
+from adapters.rest.validation import MALFORMED, UNREADABLE, Body, Integer, Text255
 from domain import flavor as flavors
 from domain.errors import Invalid, Refused
 from domain.flavor import Flavors
@@ -18,8 +18,8 @@ operations = Operations()
 AT = "/flavors/{flavor_id}/os-extra_specs"
 RULE = "os_compute_api:os-flavor-extra-specs"
 
-SpecKey = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}$")]
-SpecValue = Text255 | int | float
+SpecKey = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}\Z")]
+SpecValue = Text255 | Integer | float
 
 
 class CreateBody(Body):
@@ -57,7 +57,7 @@ async def update(call: Call) -> Any:
     """Set one extra spec."""
     try:
         body = msgspec.json.decode(await read_body(call.scope, call.receive), type=dict[SpecKey, SpecValue])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise Invalid(MALFORMED) from None
     if set(body) != {call.params["key"]}:
         raise Invalid("Request body and URI mismatch")

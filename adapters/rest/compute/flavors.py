@@ -10,7 +10,18 @@ from adapters.rest.compute import links
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, empty
 from adapters.rest.paging import cut
-from adapters.rest.validation import MAX_INTEGER, Body, Digits, Name, Versions, boolean, integer
+from adapters.rest.validation import (
+    MAX_INTEGER,
+    Body,
+    Digits,
+    Flag,
+    Integer,
+    Name,
+    Text64K,
+    Versions,
+    boolean,
+    integer,
+)
 from adapters.rest.words import words
 from domain import flavor as flavors
 from domain.errors import Invalid, Refused
@@ -44,7 +55,7 @@ MINIMA: dict[str, Callable[[Flavor], int]] = {
 
 Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | Digits
 NotNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | Digits
-Factor = float | Annotated[str, Meta(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?$")]
+Factor = float | Annotated[str, Meta(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?\Z")]
 
 
 class NewFlavor(Body):
@@ -54,14 +65,14 @@ class NewFlavor(Body):
     ram: Positive
     vcpus: Positive
     disk: NotNegative
-    id: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9. _-]+(?<! )$")] | (
-        int | float | UnsetType | None
+    id: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9. _-]+(?<! )\Z")] | (
+        Integer | float | UnsetType | None
     ) = UNSET
     ephemeral: NotNegative | UnsetType = msgspec.field(default=UNSET, name="OS-FLV-EXT-DATA:ephemeral")
     swap: NotNegative | UnsetType = UNSET
     rxtx_factor: Annotated[Factor | UnsetType, Versions(1, 101)] = UNSET
-    is_public: bool | str | UnsetType = msgspec.field(default=UNSET, name="os-flavor-access:is_public")
-    description: Annotated[Annotated[str, Meta(max_length=65535)] | UnsetType | None, Versions(55)] = UNSET
+    is_public: Flag | UnsetType = msgspec.field(default=UNSET, name="os-flavor-access:is_public")
+    description: Annotated[Text64K | UnsetType | None, Versions(55)] = UNSET
 
 
 class CreateBody(Body):
@@ -73,7 +84,7 @@ class CreateBody(Body):
 class FlavorUpdate(Body):
     """What may be changed of a flavor."""
 
-    description: str | None
+    description: Text64K | None
 
 
 class UpdateBody(Body):

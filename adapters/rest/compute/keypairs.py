@@ -11,7 +11,7 @@ from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, Reply, empty
 from adapters.rest.paging import cut
 from adapters.rest.times import micros
-from adapters.rest.validation import Body, Versions
+from adapters.rest.validation import Body, Text255, Versions
 from domain import keypair as keypairs
 from domain.errors import Invalid, Refused
 from domain.keypair import Keypair, Keypairs
@@ -25,7 +25,7 @@ MAX_KEYPAIRS = 100
 MAX_PUBLIC_KEY = 16384
 """Characters."""
 
-KeypairName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9 @._-]+(?<! )$")]
+KeypairName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9 @._-]+(?<! )\Z")]
 
 QUERY = frozenset(("limit", "marker", "user_id"))
 
@@ -36,7 +36,7 @@ class NewKeypair(Body):
     name: KeypairName
     type: Annotated[Literal["ssh", "x509"] | UnsetType, Versions(2)] = UNSET
     public_key: Annotated[str, Meta(max_length=MAX_PUBLIC_KEY)] | UnsetType = UNSET
-    user_id: Annotated[str | UnsetType, Versions(10)] = UNSET
+    user_id: Annotated[Text255 | UnsetType, Versions(10)] = UNSET
 
 
 class CreateBody(Body):

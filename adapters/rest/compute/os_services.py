@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.times import micros
-from adapters.rest.validation import UUID, Body, Text255, Versions, boolean
+from adapters.rest.validation import UUID, Body, Flag, Text255, Versions, boolean
 from domain.errors import Invalid, Refused
 
 operations = Operations()
@@ -95,7 +95,7 @@ class UpdateBody(Body):
 
     status: Annotated[Literal["enabled", "disabled"] | UnsetType, Versions(53)] = UNSET
     disabled_reason: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
-    forced_down: Annotated[bool | str | UnsetType, Versions(11)] = UNSET
+    forced_down: Annotated[Flag | UnsetType, Versions(11)] = UNSET
     host: Annotated[Text255 | UnsetType, Versions(1, 52)] = UNSET
     binary: Annotated[Text255 | UnsetType, Versions(1, 52)] = UNSET
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from adapters.rest.compute.keypairs import MAX_KEYPAIRS
 from adapters.rest.operation import Access, Call, Operations, empty
-from adapters.rest.validation import Body, Versions, boolean, integer
+from adapters.rest.validation import Body, Flag, Versions, boolean, integer
 from domain import quota
 from domain.errors import Invalid, Refused
 from domain.quota import UNLIMITED, Limits, LimitsSet, Quota
@@ -30,7 +30,7 @@ NETWORKING = {
 }
 """Before 2.36."""
 
-Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)] | Annotated[str, Meta(max_length=10, pattern=r"^(-1|[0-9]+)$")]
+Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)] | Annotated[str, Meta(max_length=10, pattern=r"^(-1|[0-9]+)\Z")]
 
 
 class QuotaSetUpdate(Body):
@@ -50,7 +50,7 @@ class QuotaSetUpdate(Body):
     floating_ips: Annotated[Limit | UnsetType, Versions(1, 35)] = UNSET
     security_groups: Annotated[Limit | UnsetType, Versions(1, 35)] = UNSET
     security_group_rules: Annotated[Limit | UnsetType, Versions(1, 35)] = UNSET
-    force: bool | str | UnsetType = UNSET
+    force: Flag | UnsetType = UNSET
 
 
 class UpdateBody(Body):

@@ -6,20 +6,20 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from adapters.rest.compute.create_body import MAX_USER_DATA, File, HostName
-from adapters.rest.validation import Body, Description, Name, StringMap, Text255, Versions
+from adapters.rest.validation import Body, Description, Flag, Name, StringMap, Text255, Versions
 
 
 class RebuildArguments(Body):
     """What the server shall be; what is left out stays as it is."""
 
-    imageRef: str  # noqa: N815 - Nova's names
+    imageRef: Text255  # noqa: N815 - Nova's names
     name: Name | UnsetType = UNSET
-    adminPass: str | UnsetType = UNSET  # noqa: N815
+    adminPass: Text255 | UnsetType = UNSET  # noqa: N815
     metadata: StringMap | UnsetType = UNSET
-    preserve_ephemeral: bool | str | UnsetType = UNSET
+    preserve_ephemeral: Flag | UnsetType = UNSET
     disk_config: Literal["AUTO", "MANUAL"] | UnsetType = msgspec.field(default=UNSET, name="OS-DCF:diskConfig")
-    accessIPv4: str | UnsetType = UNSET  # noqa: N815
-    accessIPv6: str | UnsetType = UNSET  # noqa: N815
+    accessIPv4: Text255 | UnsetType = UNSET  # noqa: N815
+    accessIPv6: Text255 | UnsetType = UNSET  # noqa: N815
     personality: Annotated[list[File] | UnsetType, Versions(1, 56)] = UNSET
     description: Annotated[Description | UnsetType | None, Versions(19)] = UNSET
     key_name: Annotated[Name | UnsetType | None, Versions(54)] = UNSET

@@ -11,7 +11,7 @@ from adapters.rest.compute import choices
 from adapters.rest.compute.server_access import find
 from adapters.rest.compute.server_actions import PATH
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import Body
+from adapters.rest.validation import Body, Text255
 from handlers.server_requests import check_image
 
 operations = Operations()
@@ -20,8 +20,8 @@ operations = Operations()
 class RescueArguments(Body):
     """From what, and with which password."""
 
-    adminPass: str | UnsetType = UNSET  # noqa: N815 - Nova's name
-    rescue_image_ref: str | UnsetType = UNSET
+    adminPass: Text255 | UnsetType = UNSET  # noqa: N815 - Nova's name
+    rescue_image_ref: Text255 | UnsetType = UNSET
 
 
 class RescueBody(Body):

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from adapters.rest.compute.server_access import find
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import Body, Versions
+from adapters.rest.validation import Body, Integer, Versions
 from adapters.rest.words import words
 from domain.errors import Invalid, Refused
 from handlers.servers import Accepted
@@ -52,7 +52,7 @@ class RebootBody(Body):
 class ConsoleArguments(Body):
     """How much of the console log."""
 
-    length: int | Annotated[str, Meta(pattern=r"^-?[0-9]+$")] | UnsetType | None = UNSET
+    length: Integer | Annotated[str, Meta(max_length=11, pattern=r"^-?[0-9]+\Z")] | UnsetType | None = UNSET
 
 
 class ConsoleBody(Body):

@@ -10,7 +10,7 @@ from adapters.rest.compute.server_access import find, host_of
 from adapters.rest.compute.server_view import Document, detailed, plain_addresses
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import Body, Description, Name, Versions, hostname
+from adapters.rest.validation import Body, Description, Name, Text255, Versions, hostname
 from adapters.rest.words import words
 from domain.server.state import Server
 
@@ -31,8 +31,8 @@ class ServerUpdate(Body):
     description: Annotated[Description | UnsetType | None, Versions(19)] = UNSET
     hostname: Annotated[HostName | UnsetType, Versions(90)] = UNSET
     pinned_availability_zone: Annotated[Name | UnsetType | None, Versions(104)] = UNSET
-    accessIPv4: str | UnsetType = UNSET  # noqa: N815 - Nova's name
-    accessIPv6: str | UnsetType = UNSET  # noqa: N815
+    accessIPv4: Text255 | UnsetType = UNSET  # noqa: N815 - Nova's name
+    accessIPv6: Text255 | UnsetType = UNSET  # noqa: N815
     disk_config: Literal["AUTO", "MANUAL"] | UnsetType = msgspec.field(default=UNSET, name="OS-DCF:diskConfig")
 
 

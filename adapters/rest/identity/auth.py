@@ -1,7 +1,7 @@
 """Logging in: tokens by password or from another token, their validation and revocation."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -12,24 +12,28 @@ from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME, Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.operation import Access, Call, Operations, Reply, empty
 from adapters.rest.settings import Project, RestSettings, User
+from adapters.rest.validation import Text255
 from domain.errors import Invalid, Refused
 
 SUBJECT = "X-Subject-Token"
+
+Secret = Annotated[str, msgspec.Meta(max_length=4096)]
+"""A password or a token; Keystone's max_password_length."""
 
 
 class DomainRef(msgspec.Struct):
     """A domain, by id or name."""
 
-    id: str | None = None
-    name: str | None = None
+    id: Text255 | None = None
+    name: Text255 | None = None
 
 
 class UserRef(msgspec.Struct):
     """Who logs in."""
 
-    password: str
-    id: str | None = None
-    name: str | None = None
+    password: Secret
+    id: Text255 | None = None
+    name: Text255 | None = None
     domain: DomainRef | None = None
 
 
@@ -42,7 +46,7 @@ class Password(msgspec.Struct):
 class TokenRef(msgspec.Struct):
     """The token method's part."""
 
-    id: str
+    id: Secret
 
 
 class Identity(msgspec.Struct):
@@ -56,8 +60,8 @@ class Identity(msgspec.Struct):
 class ProjectRef(msgspec.Struct):
     """A project, by id, or by name and domain."""
 
-    id: str | None = None
-    name: str | None = None
+    id: Text255 | None = None
+    name: Text255 | None = None
     domain: DomainRef | None = None
 
 
@@ -66,7 +70,7 @@ class Scope(msgspec.Struct):
 
     project: ProjectRef | None = None
     domain: DomainRef | None = None
-    system: dict[str, Any] | None = None
+    system: dict[Text255, Any] | None = None
 
 
 class Auth(msgspec.Struct):

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from adapters.rest.image.document import CONTAINERS, FORMATS, RESERVED, SETTABLE
 from adapters.rest.limits import read_body
 from adapters.rest.operation import Call
-from adapters.rest.validation import Text255, explain
+from adapters.rest.validation import UNREADABLE, Text255, explain
 from domain.errors import Invalid, Refused
 
 MAX_PROPERTIES = 128
@@ -19,10 +19,10 @@ MAX_PROPERTY = 65535
 class NewImage(msgspec.Struct):
     """An image that is announced. Whatever else the body has is a property."""
 
-    id: str | UnsetType = UNSET
+    id: Text255 | UnsetType = UNSET
     name: Text255 | None = None
-    disk_format: str | None = None
-    container_format: str | None = None
+    disk_format: Text255 | None = None
+    container_format: Text255 | None = None
     visibility: Literal["public", "private", "shared", "community"] = "shared"
     protected: bool = False
     min_disk: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
@@ -38,7 +38,7 @@ async def read_json(call: Call) -> Any:
     raw = await read_body(call.scope, call.receive)
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise Invalid("Malformed JSON in request body.") from None
 
 

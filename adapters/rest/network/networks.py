@@ -50,8 +50,8 @@ class NewNetwork(msgspec.Struct):
     mtu: Annotated[int, Meta(ge=68, le=65535)] = 1400
     admin_state_up: bool = True
     external: bool = msgspec.field(default=False, name="router:external")
-    tenant_id: str | None = None
-    project_id: str | None = None
+    tenant_id: Text255 | None = None
+    project_id: Text255 | None = None
     physical: Any = msgspec.field(default=UNSET, name="provider:physical_network")
     network_type: Any = msgspec.field(default=UNSET, name="provider:network_type")
 
@@ -131,7 +131,7 @@ async def show_subnet(call: Call) -> Any:
 class NewSubnet(msgspec.Struct):
     """The subnet that is wanted."""
 
-    network_id: str
+    network_id: Text255
 
 
 class SubnetBody(msgspec.Struct):

@@ -47,8 +47,8 @@ def _of_consumer(ledger: Ledger, consumer_id: str, minor: int) -> dict[str, Any]
 @operations("GET", "/resource_providers/{uuid}/allocations", "placement:resource_providers:allocations:list")
 async def list_provider_allocations(call: Call) -> Reply:
     """Those on a provider, by consumer."""
-    words = f"Resource provider '{call.params['uuid']}' not found: {{}}"
-    async with provider_of(call, words) as (ledger, provider):
+    before = f"Resource provider '{call.params['uuid']}' not found: "
+    async with provider_of(call, before) as (ledger, provider):
         shown = {}
         for consumer_id in provider.consumers:
             claim = ledger.claims[consumer_id]

@@ -12,6 +12,7 @@ from email.utils import formatdate
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.rest.gate import check_names, check_path
 from adapters.rest.placement import (
     aggregates,
     allocations,
@@ -88,7 +89,9 @@ class PlacementFace:
                 (HEADER.encode(), f"{SERVICE} {version_of(minor)}".encode()),
                 (b"vary", HEADER.encode()),
             ]
+            check_path(scope)
             operation, params = self._operation(scope, headers, minor, extra)
+            check_names(operation.method, operation.path, params)
             call = self._call(scope, receive, headers, actor, minor, params)
             if operation.rule:
                 self._policy.check(actor, call.query, operation.policy, operation.rule)
@@ -108,9 +111,9 @@ class PlacementFace:
         self, scope: Scope, headers: Mapping[str, str], minor: int, extra: Headers
     ) -> tuple[Operation, dict[str, str]]:
         length = headers.get("content-length", "")
-        if length and not length.isdigit():
+        if length and not (length.isascii() and length.isdigit()):
             raise bad("content-length header must be an integer")
-        if length and int(length) and not headers.get("content-type"):
+        if length.strip("0") and not headers.get("content-type"):
             raise bad("content-type header required when content-length > 0")
         found = self._routes.match(scope["path"] or "/")
         if found is None:

@@ -9,14 +9,14 @@ from domain.ledger.state import Ledger, Provider
 
 
 @asynccontextmanager
-async def provider_of(call: Call, words: str = "{}") -> AsyncIterator[tuple[Ledger, Provider]]:
+async def provider_of(call: Call, before: str = "") -> AsyncIterator[tuple[Ledger, Provider]]:
     """The ledger, and the provider in the path; nothing may be awaited in the context. Raises Refused (404), but only
     after having looked in the log."""
     provider_id = call.params["uuid"]
     if provider_id not in call.placement.state.providers:
         await call.placement.refreshed()
     async with call.placement.recorded() as ledger:
-        yield ledger, find(ledger, provider_id, words)
+        yield ledger, find(ledger, provider_id, before=before)
 
 
 async def check_provider(call: Call) -> None:

@@ -50,7 +50,7 @@ def _after(ledger: Ledger, call: Call) -> int:
 @operations("GET", PATH, f"{POLICY}:list")
 async def list_inventories(call: Call) -> Reply:
     """All of them."""
-    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found : {{}}") as (
+    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found : ") as (
         _,
         provider,
     ):
@@ -108,7 +108,7 @@ async def delete_inventories(call: Call) -> Reply:
 async def show_inventory(call: Call) -> Reply:
     """One."""
     name = call.params["resource_class"]
-    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found : {{}}") as (
+    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found : ") as (
         _,
         provider,
     ):

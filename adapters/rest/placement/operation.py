@@ -8,12 +8,14 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
 
+from adapters.rest.gate import MAX_PARAMETERS
 from adapters.rest.limits import read_body
 from adapters.rest.placement.access import Actor
 from adapters.rest.placement.negotiation import MAXIMUM
 from adapters.rest.placement.policy import ADMIN_OR_SERVICE
 from adapters.rest.placement.schemas import Since
 from domain.ledger.refusals import bad
+from domain.text import is_digestible
 from handlers.context import Context
 from handlers.placement import Placement
 from handlers.ports import Ids
@@ -69,9 +71,13 @@ def query_pairs(scope: Scope) -> list[tuple[str, str]]:
     if not raw:
         return []
     try:
-        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict")
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except (UnicodeDecodeError, ValueError) as error:
         raise bad(f"Invalid query string parameters: {error}") from None
+    for name, value in pairs:
+        if not (is_digestible(name) and is_digestible(value)):
+            raise bad(f"Invalid query string parameters: the character NUL is not allowed in {name!r}")
+    return pairs
 
 
 Handler = Callable[[Call], Awaitable[Reply]]

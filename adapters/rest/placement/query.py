@@ -36,7 +36,7 @@ def resources(value: str) -> dict[str, int]:
         if not colon or ":" in text:
             raise bad(f"{expected}{part}.")
         try:
-            amount = int(text)
+            amount = int(text)  # an int of Python's has 4,300 digits at the most: those, too, are refused here
         except ValueError:
             raise bad(f"Requested resource {name} expected positive integer amount. Got: {text}.") from None
         if amount < 1:

@@ -192,6 +192,7 @@ def _candidates(minor: int) -> Schema:
         properties["limit"] = {
             "type": ["integer", "string"],
             "pattern": "^[1-9][0-9]*$",
+            "maxLength": 10,
             "minimum": 1,
             "minLength": 1,
         }

@@ -87,7 +87,7 @@ async def delete_trait(call: Call) -> Reply:
 @operations("GET", PATH, f"{PROVIDER_POLICY}:list", first=6)
 async def list_provider_traits(call: Call) -> Reply:
     """Those of a provider."""
-    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found: {{}}") as (
+    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found: ") as (
         _,
         provider,
     ):

@@ -16,7 +16,7 @@ ALL = "all"
 @operations("GET", "/resource_providers/{uuid}/usages", "placement:resource_providers:usages")
 async def list_provider_usages(call: Call) -> Reply:
     """By class, of everything that the provider has."""
-    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found: {{}}") as (
+    async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found: ") as (
         _,
         provider,
     ):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message
 
@@ -72,7 +72,7 @@ class Client:
             "type": "http",
             "http_version": "1.1",
             "method": method,
-            "path": url.path,
+            "path": unquote(url.path),
             "raw_path": url.path.encode(),
             "query_string": parameters.encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],

@@ -1,0 +1,114 @@
+"""The one gate for what a request brings: its path, its query string, and its body if that is JSON.
+
+What passes here every later stage can hold: text is UTF-8 without NUL, numbers are of a size that can be computed
+with, documents are not so deep that reading or writing them ends the stack. Shapes are checked behind it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from starlette.datastructures import QueryParams
+from starlette.types import Scope
+
+from domain import text
+from domain.errors import Invalid, Refused
+
+MAX_DEPTH = 64
+"""Levels of a JSON document; no API here has more than ten of its own."""
+MAX_PARAMETERS = 1000
+"""Of a query string; a page of 1,000 ids has as many."""
+
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def check_document(raw: bytes) -> None:
+    """Raise Invalid for a document that some later stage cannot hold. What is no JSON is left to its decoder."""
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_depth(raw)
+    if b"\\u0000" in raw.replace(b"\\\\", b""):
+        _refuse_nul(raw)
+
+
+def _check_depth(raw: bytes) -> None:
+    """Take away the innermost pairs of brackets, level by level: no work per character, however hostile.
+
+    Brackets that do not match are no JSON, but their decoder goes down before it notices: they count as they stand.
+    """
+    outside = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    brackets = b"".join(outside).translate(_ALIKE, _OTHERS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+    if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
+        raise Invalid(f"The request body is too deep: a document has at most {MAX_DEPTH} levels.")
+
+
+def _refuse_nul(raw: bytes) -> None:
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    field = _field_with_nul("", document)
+    if field is not None:
+        where = f" for field/attribute {field}" if field else ""
+        raise Invalid(f"Invalid input{where}. The character NUL (\\u0000) is not allowed.")
+
+
+def _field_with_nul(name: str, value: Any) -> str | None:
+    """The field whose text, or whose own name, has a NUL in it."""
+    if isinstance(value, str):
+        return name if "\0" in value else None
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        if any("\0" in key for key in value):
+            return name
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = ((name, each) for each in value)
+    for key, part in parts:
+        if (found := _field_with_nul(key, part)) is not None:
+            return found
+    return None
+
+
+def check_path(scope: Scope) -> None:
+    """Raise Invalid for a path that is not UTF-8: what was decoded of it is not what was asked."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%" not in raw:
+        return
+    try:
+        unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise Invalid("Malformed request URL: its path is not UTF-8.") from None
+
+
+def check_names(method: str, path: str, names: Mapping[str, str]) -> None:
+    """The parameters in a path. Nothing can be called by what is no name: it is not there (404), and where a PUT
+    would call something so, that is refused (400)."""
+    for name, value in names.items():
+        if text.can_be_a_name(value):
+            continue
+        if method == "PUT" and path.endswith(f"{{{name}}}"):
+            raise Invalid(
+                f"Invalid input for field/attribute {name}. It must have at most {text.MAX_NAME} characters, none of "
+                "them a control character."
+            )
+        raise Refused("route.not_found", "The resource could not be found.", status=404)
+
+
+def read_query(query_string: bytes) -> QueryParams:
+    """The query string. Raises Invalid, naming the parameter that no later stage could hold."""
+    try:
+        unquote_to_bytes(query_string).decode()
+    except UnicodeDecodeError:
+        raise Invalid("Invalid query string: it is not UTF-8.") from None
+    query = QueryParams(query_string)
+    if len(query.multi_items()) > MAX_PARAMETERS:
+        raise Invalid(f"Invalid query string: it has more than {MAX_PARAMETERS} parameters.")
+    for name, value in query.multi_items():
+        if not (text.is_digestible(name) and text.is_digestible(value)):
+            shown = name.replace("\0", "\\0")
+            raise Invalid(f"Invalid input for query parameters {shown}. The character NUL is not allowed.")
+    return query
