@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from domain.errors import Refused
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 from domain.server.state import DELETED, DELETING, REBUILDING, Server
 
@@ -229,7 +229,7 @@ def evolve(state: ConsoleGrant | None, event: Event, meta: Metadata) -> ConsoleG
             return replace(state, refused=state.refused + 1)
         case ConsoleRevoked():
             return replace(state, revoked=True)
-    return state
+    raise unfoldable(event)
 
 
 KIND = Kind("console", (ConsoleGranted, ConsoleOpened, ConsoleClosed, ConsoleRefused, ConsoleRevoked), evolve)

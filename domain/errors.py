@@ -62,6 +62,13 @@ class Unavailable(LightcurveError):
     code = "unavailable"
 
 
+class OutOfOrder(Unavailable):
+    """The history of one thing cannot be read or folded by this program: it is left as it is, and all else goes on.
+    ``lightcurve status`` names it to the operator."""
+
+    code = "out_of_order"
+
+
 class Bug(LightcurveError):
     """We made a mistake; the logs have the traceback."""
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from domain.errors import Refused, not_found
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 CATALOGUE = AggregateId("flavor", "all")
@@ -90,6 +90,8 @@ def evolve(state: Flavors | None, event: Event, _meta: Metadata) -> Flavors:
             del by_id[event.flavor_id]
         case FlavorExtraSpecsSet():
             by_id[event.flavor_id] = msgspec.structs.replace(by_id[event.flavor_id], extra_specs=event.extra_specs)
+        case _:
+            raise unfoldable(event)
     return Flavors(by_id)
 
 

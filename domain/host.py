@@ -6,7 +6,7 @@ import msgspec
 
 from domain.errors import Refused, not_found
 from domain.guest import HostDescription
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 DEFAULT_ZONE = "nova"
@@ -102,7 +102,7 @@ def evolve(state: Host | None, event: Event, meta: Metadata) -> Host:
             return replace(state, enabled=False, disabled_reason=event.reason, updated_at=meta.time)
         case HostEnabled():
             return replace(state, enabled=True, disabled_reason=None, updated_at=meta.time)
-    return state
+    raise unfoldable(event)
 
 
 KIND = Kind("host", (HostEnrolled, HostDescribed, HostDisabled, HostEnabled), evolve)

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from domain.errors import Refused, not_found
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 
@@ -172,7 +172,7 @@ def evolve(state: Image | None, event: Event, meta: Metadata) -> Image:
             )
         case ImageDeleted():
             return replace(state, status="deleted", updated_at=meta.time)
-    return state
+    raise unfoldable(event)
 
 
 KIND = Kind("image", (ImageCreated, ImageUploaded, ImageUpdated, ImageDeleted), evolve)

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from domain.errors import Refused, not_found
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 
@@ -81,6 +81,8 @@ def evolve(state: Keypairs | None, event: Event, meta: Metadata) -> Keypairs:
             )
         case KeypairDeleted():
             del by_name[event.name]
+        case _:
+            raise unfoldable(event)
     return Keypairs(by_name)
 
 

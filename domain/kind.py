@@ -3,17 +3,28 @@
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from domain.errors import Bug
 from domain.record import Event, Metadata, Recorded
 
 S = TypeVar("S")
 
 
 class Kind(NamedTuple, Generic[S]):
-    """A kind of aggregate. ``evolve`` is total over ``events`` and pure."""
+    """A kind of aggregate. ``evolve`` is pure, total over ``events``, and raises for any other event: what it passed
+    over in silence would be missing in every state after it."""
 
     name: str
     events: tuple[type[Event], ...]
     evolve: Callable[[S | None, Event, Metadata], S]
+
+
+class Unfoldable(Bug):
+    """An event that a fold does not know."""
+
+
+def unfoldable(event: Event) -> Unfoldable:
+    """The error for an event of another kind, or of a type that is forgotten in the fold."""
+    return Unfoldable(f"{event.__struct_config__.tag} cannot be folded here.")
 
 
 def fold(kind: Kind[S], history: list[Recorded], state: S | None = None) -> S | None:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from domain.errors import Invalid
 from domain.ledger import (
     AggregatesSet,
     Claimed,
@@ -25,12 +26,17 @@ class _Provider(msgspec.Struct, array_like=True):
     aggregates: tuple[str, ...]
 
 
+VERSION = 1
+"""Of the form below; raised when it changes. A program reads its own version only, for it can always read the log."""
+
+
 class _Snapshot(msgspec.Struct):
     providers: list[_Provider]
     """Parents before their children."""
     claims: list[Claimed]
     traits: list[str] = []
     resource_classes: list[str] = []
+    version: int = VERSION
 
 
 _decoder = msgspec.json.Decoder(_Snapshot)
@@ -57,8 +63,10 @@ def dump(ledger: Ledger) -> bytes:
 
 
 def restore(body: bytes) -> Ledger:
-    """The ledger that was dumped."""
+    """The ledger that was dumped. Raises Invalid, and whatever else a damaged one leads to."""
     snapshot = _decoder.decode(body)
+    if snapshot.version != VERSION:
+        raise Invalid(f"The ledger's snapshot is of version {snapshot.version}; this program reads {VERSION}.")
     ledger = Ledger()
     for name in snapshot.traits:
         ledger.apply(TraitCreated(name=name))

@@ -5,12 +5,13 @@ A network with its ports is one aggregate: an address is given out once, under a
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 
-from domain.batch import Change, Undo
+from domain.batch import Change, Journal, Undo, apply_all, journaled
 from domain.errors import Invalid, Refused, not_found
 from domain.guest import Nic
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 GATEWAY_OFFSET = 1
@@ -94,17 +95,22 @@ class Network:
         return self._by_server.get((server_id, index))
 
     def apply(self, change: PortChange) -> Undo:
-        """Make one change."""
+        """Make one change; nothing of it, where that raises."""
+        return journaled(partial(self._make, change))
+
+    def _make(self, change: PortChange, journal: Journal) -> None:
         if isinstance(change, PortCreated):
-            self.ports[change.port_id] = change
-            self._by_server[change.server_id, change.index] = change
-            self._taken |= {change.ip_address, change.mac_address}
-            undo = PortDeleted(port_id=change.port_id, server_id=change.server_id)
-            return lambda: self.apply(undo)
-        port = self.ports.pop(change.port_id)
-        del self._by_server[port.server_id, port.index]
-        self._taken -= {port.ip_address, port.mac_address}
-        return lambda: self.apply(port)
+            offset = int(IPv4Address(change.ip_address)) - int(self.cidr.network_address)
+            journal.put(self.ports, change.port_id, change)
+            journal.put(self._by_server, (change.server_id, change.index), change)
+            journal.join(self._taken, change.ip_address)
+            journal.join(self._taken, change.mac_address)
+            journal.assign(self, "_next", offset + 1)
+            return
+        port = journal.drop(self.ports, change.port_id)
+        journal.drop(self._by_server, (port.server_id, port.index))
+        journal.leave(self._taken, port.ip_address)
+        journal.leave(self._taken, port.mac_address)
 
     def free_address(self) -> str:
         """An address nobody has; they are handed out in turn, so that a freed one rests a while."""
@@ -113,7 +119,6 @@ class Network:
             offset = FIRST_FREE_OFFSET + (self._next - FIRST_FREE_OFFSET + step) % count
             address = str(self.cidr[offset])
             if address not in self._taken:
-                self._next = offset + 1
                 return address
         raise Refused("network.no_more_addresses", f"No more IP addresses available on network {self.id}.")
 
@@ -230,8 +235,9 @@ def evolve(state: Network | None, event: Event, meta: Metadata) -> Network:
         case NetworkDeleted():
             state.deleted = True
         case PortsChanged():
-            for change in event.changes:
-                state.apply(change)
+            apply_all(state, event.changes)
+        case _:
+            raise unfoldable(event)
     return state
 
 

@@ -5,12 +5,13 @@ concurrency. The limit of a resource may be -1: no limit.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
-from domain.batch import Change, Undo
+from domain.batch import Change, Journal, Undo, apply_all, journaled
 from domain.errors import Refused
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 UNLIMITED = -1
@@ -73,33 +74,28 @@ class Quota:
         self.ram_mb = 0
 
     def apply(self, change: QuotaChange) -> Undo:
-        """Make one change."""
+        """Make one change; nothing of it, where that raises."""
+        return journaled(partial(self._make, change))
+
+    def _make(self, change: QuotaChange, journal: Journal) -> None:
         match change:
             case Reserved():
-                return self._put(
-                    change.server_id, Reservation(cell=change.cell, cores=change.cores, ram_mb=change.ram_mb)
-                )
+                reservation = Reservation(cell=change.cell, cores=change.cores, ram_mb=change.ram_mb)
+                self._end(journal, change.server_id)
+                journal.put(self.reservations, change.server_id, reservation)
+                self._count(journal, reservation, 1)
             case ReservationReleased():
-                return self._put(change.server_id, None)
+                self._end(journal, change.server_id)
             case LimitsSet():
-                before = self.limits
-                self.limits = change.limits
+                journal.assign(self, "limits", change.limits)
 
-                def undo() -> None:
-                    self.limits = before
+    def _end(self, journal: Journal, server_id: str) -> None:
+        if server_id in self.reservations:
+            self._count(journal, journal.drop(self.reservations, server_id), -1)
 
-                return undo
-
-    def _put(self, server_id: str, reservation: Reservation | None) -> Undo:
-        before = self.reservations.pop(server_id, None)
-        if before:
-            self.cores -= before.cores
-            self.ram_mb -= before.ram_mb
-        if reservation:
-            self.reservations[server_id] = reservation
-            self.cores += reservation.cores
-            self.ram_mb += reservation.ram_mb
-        return lambda: self._put(server_id, before)
+    def _count(self, journal: Journal, reservation: Reservation, sign: int) -> None:
+        journal.assign(self, "cores", self.cores + sign * reservation.cores)
+        journal.assign(self, "ram_mb", self.ram_mb + sign * reservation.ram_mb)
 
 
 def aggregate(project_id: str) -> AggregateId:
@@ -157,9 +153,9 @@ def release(quota: Quota, server_id: str, request_id: str | None) -> tuple[Reser
 def evolve(state: Quota | None, event: Event, _meta: Metadata) -> Quota:
     """Fold one event, in place."""
     state = state or Quota()
-    assert isinstance(event, QuotaChanged)
-    for change in event.changes:
-        state.apply(change)
+    if not isinstance(event, QuotaChanged):
+        raise unfoldable(event)
+    apply_all(state, event.changes)
     return state
 
 

@@ -20,6 +20,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
     schema_version: ClassVar[int] = 1
 
 
+class Unreadable(Event, tag="unreadable", frozen=True, kw_only=True):
+    """Stands for an event that this program cannot read: of a newer type or version, or damaged. It is never
+    stored, and no fold takes it."""
+
+    type_name: str
+    reason: str
+
+
 class AggregateId(NamedTuple):
     """Names one consistency boundary: one subject of a cell's stream."""
 
@@ -72,3 +80,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     def tail(self) -> Tail:
         """The tail of the aggregate right after this event."""
         return Tail(self.version, self.position, self.digest)
+
+    def follows(self, tail: Tail) -> bool:
+        """Whether it is the direct successor of ``tail`` on its aggregate."""
+        return self.version == tail.version + 1 and self.previous == tail.digest

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from domain.kind import Kind
+from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 
@@ -35,7 +35,8 @@ def revoke(revoked: RevokedToken | None, user_id: str, expires_at: datetime) -> 
 
 def evolve(_state: RevokedToken | None, event: Event, _meta: Metadata) -> RevokedToken:
     """Fold one event."""
-    assert isinstance(event, TokenRevoked)
+    if not isinstance(event, TokenRevoked):
+        raise unfoldable(event)
     return RevokedToken(expires_at=event.expires_at)
 
 

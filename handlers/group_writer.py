@@ -4,14 +4,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from domain.batch import Batched, Change, Undo
-from domain.errors import Bug, LightcurveError, Stale, Unavailable, not_found
+from domain.batch import Batched, Change, Undo, apply_all, take_back
+from domain.errors import Bug, LightcurveError, OutOfOrder, Stale, Unavailable, not_found
 from domain.kind import Kind
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from handlers.context import Context, Stamp
+from handlers.disorder import Disorder
 from handlers.ports import EventStore
 
 S = TypeVar("S", bound=Batched[Any])
@@ -37,7 +38,9 @@ _Answer = tuple[_Waiting[Any], tuple[Change, ...] | LightcurveError]
 class GroupWriter(Generic[S]):
     """One aggregate, held in memory, written by whoever in this process wants to.
 
-    The state also follows the log (``advance``), so that reading it costs nothing.
+    The state also follows the log (``advance``), so that reading it costs nothing. It is always one that the log
+    has: what is decided on it and fails, wherever, leaves nothing behind. Where the log has what cannot be folded,
+    the state stays as it was before, and who wants to write gets OutOfOrder.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class GroupWriter(Generic[S]):
         stamp: Stamp,
         envelope: Callable[[tuple[Any, ...]], Event],
         initial: S | None = None,
+        disorder: Disorder | None = None,
     ) -> None:
         self._kind = kind
         self._aggregate = aggregate
@@ -55,6 +59,7 @@ class GroupWriter(Generic[S]):
         self._stamp = stamp
         self._envelope = envelope
         self._state = initial
+        self._disorder = disorder or Disorder()
         self.tail: Tail = GENESIS
         self._queue: deque[_Waiting[S]] = deque()
         self._draining: asyncio.Task[None] | None = None
@@ -80,13 +85,14 @@ class GroupWriter(Generic[S]):
 
     async def advance(self, recorded: Recorded) -> None:
         """Take in an event that the log delivered. While a write is under way this is left to the write."""
-        if self._lock.locked() or recorded.version <= self.tail.version:
+        if self._lock.locked() or self._ill or recorded.version <= self.tail.version:
             return
-        if recorded.version == self.tail.version + 1:
-            self._fold(recorded)
-        else:
-            async with self._lock:
-                await self._catch_up()
+        with suppress(OutOfOrder):
+            if recorded.follows(self.tail):
+                self._fold(recorded)
+            else:
+                async with self._lock:
+                    await self._catch_up()
 
     async def refresh(self) -> S:
         """The state, certainly as new as this call."""
@@ -98,8 +104,8 @@ class GroupWriter(Generic[S]):
         """Record the changes that ``decide`` returns for the present state, with others' in one event.
 
         Returns the changes and the position of their event (0 if there were none). ``decide`` may be called
-        several times; what it raises on the certainly present state is raised here, and so are Stale and
-        Unavailable.
+        several times; what it raises on the certainly present state is raised here (Bug, where that is no refusal),
+        and so are Stale, Unavailable and OutOfOrder.
         """
         answer: asyncio.Future[tuple[tuple[Change, ...], int]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(decide, answer, context))
@@ -108,14 +114,26 @@ class GroupWriter(Generic[S]):
         return await answer
 
     async def _catch_up(self) -> bool:
-        """Read what the log has and we have not; whether there was anything."""
-        history = await self._store.load(self._aggregate, self.tail)
+        """Read what the log has and we have not; whether there was anything. Raises OutOfOrder."""
+        if self._ill:
+            raise self._ill
+        try:
+            history = await self._store.load(self._aggregate, self.tail)
+        except OutOfOrder as error:
+            raise self._disorder.note(self._aggregate, error) from None
         for recorded in history:
             self._fold(recorded)
         return bool(history)
 
+    @property
+    def _ill(self) -> OutOfOrder | None:
+        return self._disorder.of(self._aggregate)
+
     def _fold(self, recorded: Recorded) -> None:
-        self._state = self._kind.evolve(self._state, recorded.event, recorded.meta)
+        try:
+            self._state = self._kind.evolve(self._state, recorded.event, recorded.meta)
+        except Exception as error:
+            raise self._disorder.note(self._aggregate, error) from error
         self.tail = recorded.tail
 
     async def _drain(self) -> None:
@@ -125,23 +143,34 @@ class GroupWriter(Generic[S]):
             await asyncio.sleep(0)
             while self._queue:
                 group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
-                try:
-                    async with self._lock:
-                        await self._write(group)
-                except LightcurveError as error:
-                    for waiting in group:
-                        _refuse(waiting, error)
-                except Exception:  # a bug in one decision: those who wait with it hear of it, the others go on
-                    log.exception("a decision on %s failed", self._aggregate)
-                    for waiting in group:
-                        _refuse(waiting, Bug(f"A decision on {self._aggregate} failed."))
+                await self._try_write(group)
         finally:
             self._draining = None
             for waiting in (*group, *self._queue):
                 _refuse(waiting, Unavailable("The writer was stopped."))
             self._queue.clear()
 
+    async def _try_write(self, group: list[_Waiting[S]]) -> None:
+        try:
+            async with self._lock:
+                await self._write(group)
+        except (Unavailable, Stale) as error:
+            for waiting in group:
+                _refuse(waiting, error)
+        except Exception as error:
+            if len(group) > 1:
+                # The log will not have this event: what one of them wants must not harm the others.
+                for waiting in group:
+                    await self._try_write([waiting])
+                return
+            if not isinstance(error, LightcurveError):
+                log.exception("changes of %s cannot be recorded", self._aggregate)
+                error = Bug(f"What was decided on {self._aggregate} cannot be recorded.")
+            _refuse(group[0], error)
+
     async def _write(self, group: list[_Waiting[S]]) -> None:
+        if self._ill:
+            raise self._ill
         if self._state is None:
             await self._catch_up()
         for _ in range(MAX_CONFLICTS):
@@ -156,11 +185,11 @@ class GroupWriter(Generic[S]):
             try:
                 recorded = await self._store.append(self._aggregate, self._envelope(changes), meta, self.tail)
             except Stale:
-                _take_back(undos)
+                take_back(undos)
                 await self._catch_up()
                 continue
             except BaseException:
-                _take_back(undos)
+                take_back(undos)
                 raise
             self.tail = recorded.tail
             _settle(answers, recorded.position)
@@ -176,13 +205,17 @@ class GroupWriter(Generic[S]):
                 continue
             try:
                 changes = tuple(waiting.decide(self.state))
+                undos.extend(apply_all(self.state, changes))
             except LightcurveError as error:
                 answers.append((waiting, error))
                 continue
+            except Exception:
+                log.exception("a decision on %s failed", self._aggregate)
+                answers.append((waiting, Bug(f"A decision on {self._aggregate} failed.")))
+                continue
             except BaseException:
-                _take_back(undos)
+                take_back(undos)
                 raise
-            undos.extend(self.state.apply(change) for change in changes)
             all_changes.extend(changes)
             answers.append((waiting, changes))
         return tuple(all_changes), undos, answers
@@ -194,11 +227,6 @@ def _settle(answers: list[_Answer], position: int) -> None:
             _refuse(waiting, outcome)
         elif not waiting.answer.done():
             waiting.answer.set_result((outcome, position if outcome else 0))
-
-
-def _take_back(undos: list[Undo]) -> None:
-    for undo in reversed(undos):
-        undo()
 
 
 def _refuse(waiting: _Waiting[Any], error: LightcurveError) -> None:

@@ -1,6 +1,7 @@
 """A cell's ledger in this process's memory: from its snapshot, then from the log."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
@@ -8,8 +9,11 @@ from domain import ledger, ledger_snapshot
 from domain.ledger import Ledger, LedgerChanged
 from domain.record import Recorded
 from handlers.context import Stamp
+from handlers.disorder import Disorder
 from handlers.group_writer import GroupWriter
 from handlers.ports import EventStore, Snapshot
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY = 20_000
 """Changes between two snapshots: what a starting process has to read at the most, and then some."""
@@ -18,7 +22,9 @@ SNAPSHOT_EVERY = 20_000
 class LedgerFeed:
     """Keeps ``writer`` up to date."""
 
-    def __init__(self, store: EventStore, stamp: Stamp, *, saves_snapshots: bool = False) -> None:
+    def __init__(
+        self, store: EventStore, stamp: Stamp, disorder: Disorder | None = None, *, saves_snapshots: bool = False
+    ) -> None:
         self._store = store
         self._aggregate = ledger.aggregate(store.cell)
         self._saves = saves_snapshots
@@ -33,19 +39,18 @@ class LedgerFeed:
             stamp,
             lambda changes: LedgerChanged(changes=changes),
             Ledger(),
+            disorder,
         )
 
     async def run(self, listener: Callable[[Recorded], None] | None = None) -> None:
         """Follow the log until cancelled."""
-        snapshot = await self._store.load_snapshot(self._aggregate)
-        if snapshot:
-            self.writer.restore(ledger_snapshot.restore(snapshot.body), snapshot.tail)
+        await self._begin()
         async with aclosing(self._store.follow(self.writer.tail.position, "ledger")) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 for recorded in batch:
                     await self.writer.advance(recorded)
-                    assert isinstance(recorded.event, LedgerChanged)
-                    self._unsaved += len(recorded.event.changes)
+                    if isinstance(recorded.event, LedgerChanged):
+                        self._unsaved += len(recorded.event.changes)
                     if listener:
                         listener(recorded)
                 if not batch:
@@ -53,6 +58,18 @@ class LedgerFeed:
                 self.tell()
                 if self._saves and self._unsaved >= SNAPSHOT_EVERY:
                     await self._save()
+
+    async def _begin(self) -> None:
+        """Go on from the snapshot. One that this program cannot read is passed over: all is in the log."""
+        snapshot = await self._store.load_snapshot(self._aggregate)
+        if snapshot is None:
+            return
+        try:
+            state = ledger_snapshot.restore(snapshot.body)
+        except Exception:  # whatever it is, it was not in the log
+            log.exception("the snapshot of %s cannot be read; the log is read instead", self._aggregate)
+        else:
+            self.writer.restore(state, snapshot.tail)
 
     async def ready(self) -> None:
         """Wait until everything that was in the log at the start is known."""

@@ -10,10 +10,12 @@ from contextlib import aclosing
 from typing import Any
 
 from domain import network, quota
+from domain.errors import OutOfOrder
 from domain.kind import Kind
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from domain.server.state import KIND as SERVER
 from handlers.context import Context, Stamp
+from handlers.disorder import Disorder
 from handlers.group_writer import GroupWriter
 from handlers.ports import EventStore
 from handlers.repository import Repository
@@ -30,11 +32,14 @@ BATCHED: dict[str, tuple[Callable[[], Any] | None, Callable[[tuple[Any, ...]], E
 class Registry:
     """Every aggregate of the given kinds in one cell's log."""
 
-    def __init__(self, store: EventStore, stamp: Stamp, kinds: list[Kind[Any]]) -> None:
+    def __init__(
+        self, store: EventStore, stamp: Stamp, kinds: list[Kind[Any]], disorder: Disorder | None = None
+    ) -> None:
         assert SERVER not in kinds, "servers are many: they have projections"
         self._store = store
         self._stamp = stamp
         self._kinds = {kind.name: kind for kind in kinds}
+        self._disorder = disorder or Disorder()
         self._states: dict[AggregateId, tuple[Any, Tail]] = {}
         self._writers: dict[AggregateId, GroupWriter[Any]] = {}
         self._listeners: list[Listener] = []
@@ -89,7 +94,7 @@ class Registry:
             initial, envelope = BATCHED[aggregate.kind]
             kind = self._kinds[aggregate.kind]
             state = initial() if initial else None
-            writer = GroupWriter(kind, aggregate, self._store, self._stamp, envelope, state)
+            writer = GroupWriter(kind, aggregate, self._store, self._stamp, envelope, state, self._disorder)
             self._writers[aggregate] = writer
         return writer
 
@@ -114,10 +119,22 @@ class Registry:
         if aggregate.kind in BATCHED:
             await self.writer(aggregate).advance(recorded)
         else:
-            state, tail = self._states.get(aggregate, (None, GENESIS))
-            if recorded.version > tail.version:
-                kind = self._kinds[aggregate.kind]
-                self._states[aggregate] = kind.evolve(state, recorded.event, recorded.meta), recorded.tail
+            self._fold(recorded)
         self.position = recorded.position
         for listener in self._listeners:
             listener(recorded)
+
+    def _fold(self, recorded: Recorded) -> None:
+        """Take in an event; an aggregate that is out of order stays as it was before, and all others go on."""
+        aggregate = recorded.aggregate
+        state, tail = self._states.get(aggregate, (None, GENESIS))
+        if recorded.version <= tail.version or self._disorder.of(aggregate):
+            return
+        try:
+            if not recorded.follows(tail):
+                raise OutOfOrder(f"version {recorded.version} of {aggregate} does not continue {tail.version}.")
+            state = self._kinds[aggregate.kind].evolve(state, recorded.event, recorded.meta)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this aggregate only
+            self._disorder.note(aggregate, error)
+        else:
+            self._states[aggregate] = state, recorded.tail

@@ -7,6 +7,7 @@ from domain.errors import Stale
 from domain.kind import Kind, fold
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from handlers.context import Context, Stamp
+from handlers.disorder import out_of_order
 from handlers.ports import EventStore
 
 S = TypeVar("S")
@@ -27,9 +28,13 @@ class Repository(Generic[S]):
         self._stamp = stamp
 
     async def load(self, aggregate: AggregateId) -> tuple[S | None, Tail]:
-        """The present state, and where it ends; (None, GENESIS) if nothing ever happened."""
+        """The present state, and where it ends; (None, GENESIS) if nothing ever happened. Raises Unavailable, and
+        OutOfOrder for a history that cannot be read or folded."""
         history = await self._store.load(aggregate)
-        return fold(self._kind, history), history[-1].tail if history else GENESIS
+        try:
+            return fold(self._kind, history), history[-1].tail if history else GENESIS
+        except Exception as error:
+            raise out_of_order(aggregate, error) from error
 
     async def execute(
         self,

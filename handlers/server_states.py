@@ -3,9 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
+from domain.errors import OutOfOrder
 from domain.record import GENESIS, Event, Recorded, Tail
 from domain.server.state import KIND, Server, aggregate
 from handlers.context import Context, Stamp
+from handlers.disorder import Disorder
 from handlers.ports import EventStore
 from handlers.repository import Repository
 
@@ -18,25 +20,27 @@ Known = tuple[Server | None, Tail]
 class ServerStates:
     """Servers of one cell with their tails. What is remembered may be stale: the log's guard finds out."""
 
-    def __init__(self, store: EventStore, stamp: Stamp) -> None:
+    def __init__(self, store: EventStore, stamp: Stamp, disorder: Disorder | None = None) -> None:
+        self._disorder = disorder or Disorder()
         self._repository: Repository[Server] = Repository(KIND, store, stamp)
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._newest: OrderedDict[str, int] = OrderedDict()
         """The newest version that the log has delivered, of servers that are not remembered as new as that."""
 
     def advance(self, recorded: Recorded) -> Server | None:
-        """Take in a server's event; returns the state after it, or None if it must be loaded to be known."""
+        """Take in a server's event; returns the state after it, or None if it must be loaded to be known (which
+        raises OutOfOrder, where the event cannot be folded)."""
         server_id = recorded.aggregate.id
         state, tail = self._known.get(server_id, (None, GENESIS))
         if recorded.version <= tail.version:
             return state
-        if recorded.version != tail.version + 1:
+        state = self._after(state, tail, recorded)
+        if state is None:
             self._known.pop(server_id, None)
             self._newest[server_id] = recorded.version
             if len(self._newest) > CAPACITY:
                 self._newest.popitem(last=False)
             return None
-        state = KIND.evolve(state, recorded.event, recorded.meta)
         self._remember(server_id, (state, recorded.tail))
         return state
 
@@ -44,9 +48,22 @@ class ServerStates:
         """The server, from memory if it is there."""
         known = self._known.get(server_id)
         if known is None or known[1].version < self._newest.get(server_id, 0):
-            known = await self._repository.load(aggregate(server_id))
+            try:
+                known = await self._repository.load(aggregate(server_id))
+            except OutOfOrder as error:
+                raise self._disorder.note(aggregate(server_id), error) from None
             self._remember(server_id, known)
         return known[0]
+
+    @staticmethod
+    def _after(state: Server | None, tail: Tail, recorded: Recorded) -> Server | None:
+        """The state after an event, None if that is not known from what is remembered."""
+        if not recorded.follows(tail):
+            return None
+        try:
+            return KIND.evolve(state, recorded.event, recorded.meta)
+        except Exception:  # noqa: BLE001 - loading it will tell
+            return None
 
     async def execute(
         self, context: Context, server_id: str, decide: Callable[[Server | None], Event | None]

@@ -3,12 +3,14 @@
 from domain.errors import Refused
 from domain.ledger.changes import InventoriesSet, LedgerChange, ProviderCreated, Released
 from domain.ledger.inventory import Inventory
+from domain.ledger.refusals import check_figures
 from domain.ledger.state import Ledger
 
 
 def offer(ledger: Ledger, provider_id: str, name: str, inventories: dict[str, Inventory]) -> tuple[LedgerChange, ...]:
     """A host has these resources; nothing to do if that is known. A class that it no longer offers stays as long as
-    it is claimed. Raises Refused if another provider has its name."""
+    it is claimed. Raises Refused if another provider has its name, and for figures that no ledger can hold."""
+    check_figures(inventories, f"The resources of host {name} cannot be taken in")
     provider = ledger.providers.get(provider_id)
     if provider is None:
         if name in ledger.ids_by_name:

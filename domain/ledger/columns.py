@@ -1,11 +1,13 @@
 """The ledger in columns: one row a provider, arrays a resource class; what the search runs over."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.ledger.inventory import Inventory
+from domain.batch import Journal
+from domain.ledger.inventory import MAX_FIGURE, Inventory
 
 INITIAL_ROWS = 64
 Rows = NDArray[np.bool_]
@@ -27,25 +29,37 @@ class Column:
         """How many rows have another min_unit or step_size than 1: mostly none, and then neither is looked at."""
 
     def grow(self, rows: int) -> None:
-        """Make room for ``rows`` rows."""
+        """Make room for ``rows`` rows; where it failed half-way, the next time completes it."""
         for name in self.ARRAYS:
             old = getattr(self, name)
+            if len(old) >= rows:
+                continue
             new = np.zeros(rows, dtype=np.int64) if name in self.ARRAYS[:3] else np.ones(rows, dtype=np.int64)
             new[: len(old)] = old
             setattr(self, name, new)
 
-    def stock(self, row: int, inventory: Inventory | None) -> None:
+    def stock(self, journal: Journal, row: int, inventory: Inventory | None) -> None:
         """What the row's provider has now."""
-        self.particular -= bool(self.min_unit[row] != 1 or self.step_size[row] != 1)
         if inventory is None:
-            self.capacity[row] = self.max_unit[row] = 0
-            self.min_unit[row] = self.step_size[row] = 1
-            return
-        self.capacity[row] = inventory.capacity
-        self.max_unit[row] = inventory.max_unit
-        self.min_unit[row] = inventory.min_unit
-        self.step_size[row] = inventory.step_size
-        self.particular += inventory.min_unit != 1 or inventory.step_size != 1
+            figures = 0, 0, 1, 1
+        else:
+            figures = inventory.capacity, inventory.max_unit, inventory.min_unit, inventory.step_size
+        before = int(self.capacity[row]), int(self.max_unit[row]), int(self.min_unit[row]), int(self.step_size[row])
+        journal.note(partial(self._put, row, before, self.particular))
+        particular = self.particular - (before[2:] != (1, 1)) + (figures[2:] != (1, 1))
+        self._put(row, figures, particular)
+
+    def _put(self, row: int, figures: tuple[int, int, int, int], particular: int) -> None:
+        self.capacity[row], self.max_unit[row], self.min_unit[row], self.step_size[row] = figures
+        self.particular = particular
+
+    def use(self, journal: Journal, row: int, amount: int) -> None:
+        """So much of the row's provider is used now."""
+        journal.note(partial(self._put_used, row, int(self.used[row])))
+        self._put_used(row, amount)
+
+    def _put_used(self, row: int, amount: int) -> None:
+        self.used[row] = amount
 
 
 class Columns:
@@ -64,64 +78,91 @@ class Columns:
     def __len__(self) -> int:
         return len(self.provider_at)
 
-    def add(self, provider_id: str, root_id: str) -> None:
+    def add(self, journal: Journal, provider_id: str, root_id: str) -> None:
         """A row for a new provider in the tree of ``root_id``, which may be itself."""
-        if self._free:
-            row = self._free.pop()
-            self.provider_at[row] = provider_id
-        else:
-            row = len(self.provider_at)
-            self.provider_at.append(provider_id)
-        self.row_of[provider_id] = row
-        if row >= self._size:
-            self._size *= 2
-            self._root = np.concatenate([self._root, np.zeros(self._size - len(self._root), dtype=np.int64)])
-            for column in self._columns.values():
-                column.grow(self._size)
-        self.set_root(provider_id, root_id)
+        row = self._free[-1] if self._free else len(self.provider_at)
+        self._make_room(row)
+        journal.note(partial(self._vacate, provider_id, row))
+        self._occupy(provider_id, row)
+        self.set_root(journal, provider_id, root_id)
 
-    def remove(self, provider_id: str) -> None:
+    def remove(self, journal: Journal, provider_id: str) -> None:
         """Forget a provider, which has no traits and aggregates left."""
-        row = self.row_of.pop(provider_id)
-        self.provider_at[row] = None
-        self._free.append(row)
+        row = self.row_of[provider_id]
         for column in self._columns.values():
-            column.stock(row, None)
-            column.used[row] = 0
+            column.stock(journal, row, None)
+            column.use(journal, row, 0)
+        journal.note(partial(self._occupy, provider_id, row))
+        self._vacate(provider_id, row)
 
-    def set_root(self, provider_id: str, root_id: str) -> None:
+    def _make_room(self, row: int) -> None:
+        """More room is not taken back: nobody sees it."""
+        while row >= self._size:
+            size = self._size * 2
+            for column in self._columns.values():
+                column.grow(size)
+            self._root = np.concatenate([self._root[: self._size], np.zeros(size - self._size, dtype=np.int64)])
+            self._size = size
+
+    def _occupy(self, provider_id: str, row: int) -> None:
+        if row == len(self.provider_at):
+            self.provider_at.append(None)
+            self._free.append(row)
+        if row in self._free:
+            self._free.remove(row)
+        self.provider_at[row] = provider_id
+        self.row_of[provider_id] = row
+
+    def _vacate(self, provider_id: str, row: int) -> None:
+        self.row_of.pop(provider_id, None)
+        if row < len(self.provider_at):
+            self.provider_at[row] = None
+            if row not in self._free:
+                self._free.append(row)
+
+    def set_root(self, journal: Journal, provider_id: str, root_id: str) -> None:
         """The provider is in the tree of that root."""
-        self._root[self.row_of[provider_id]] = self.row_of[root_id]
+        row, root = self.row_of[provider_id], self.row_of[root_id]
+        journal.note(partial(self._put_root, row, int(self._root[row])))
+        self._put_root(row, root)
 
-    def set_inventories(self, provider_id: str, inventories: Mapping[str, Inventory]) -> None:
+    def _put_root(self, row: int, root: int) -> None:
+        self._root[row] = root
+
+    def set_inventories(self, journal: Journal, provider_id: str, inventories: Mapping[str, Inventory]) -> None:
         """The provider's inventories by resource class; none of every class not named."""
         row = self.row_of[provider_id]
         for name in inventories:
             self._column(name)
         for name, column in self._columns.items():
-            column.stock(row, inventories.get(name))
+            column.stock(journal, row, inventories.get(name))
 
-    def set_traits(self, provider_id: str, before: Iterable[str], traits: Iterable[str]) -> None:
+    def set_traits(self, journal: Journal, provider_id: str, before: Iterable[str], traits: Iterable[str]) -> None:
         """Replace the provider's traits."""
-        _move(self._traits, self.row_of[provider_id], before, traits)
+        _move(journal, self._traits, self.row_of[provider_id], before, traits)
 
-    def set_aggregates(self, provider_id: str, before: Iterable[str], aggregates: Iterable[str]) -> None:
+    def set_aggregates(
+        self, journal: Journal, provider_id: str, before: Iterable[str], aggregates: Iterable[str]
+    ) -> None:
         """Replace the provider's aggregates."""
-        _move(self._aggregates, self.row_of[provider_id], before, aggregates)
+        _move(journal, self._aggregates, self.row_of[provider_id], before, aggregates)
 
-    def use(self, provider_id: str, amounts: Mapping[str, int], sign: int) -> None:
+    def use(self, journal: Journal, provider_id: str, amounts: Mapping[str, int], sign: int) -> None:
         """Add to (or, with sign -1, take from) what is used of the provider."""
         row = self.row_of[provider_id]
         for name, amount in amounts.items():
-            self._column(name).used[row] += sign * amount
+            column = self._column(name)
+            column.use(journal, row, int(column.used[row]) + sign * amount)
 
-    def rename(self, resource_class: str, new_name: str) -> None:
+    def rename(self, journal: Journal, resource_class: str, new_name: str) -> None:
         """The class has another name now."""
         if resource_class in self._columns:
-            self._columns[new_name] = self._columns.pop(resource_class)
+            journal.put(self._columns, new_name, journal.drop(self._columns, resource_class))
 
     def fits(self, resource_class: str, amount: int) -> Rows:
-        """For each row, whether it has room for ``amount`` and gives out claims of that size."""
+        """For each row, whether it has room for ``amount``, however large, and gives out claims of that size."""
+        if amount > MAX_FIGURE:
+            return np.zeros(len(self), dtype=np.bool_)
         column = self._column(resource_class)
         rows = len(self)
         fits: Rows = column.used[:rows] + amount <= column.capacity[:rows]
@@ -192,10 +233,14 @@ class Columns:
         return column
 
 
-def _move(members: dict[str, set[int]], row: int, before: Iterable[str], after: Iterable[str]) -> None:
+def _move(
+    journal: Journal, members: dict[str, set[int]], row: int, before: Iterable[str], after: Iterable[str]
+) -> None:
     for name in before:
-        members[name].discard(row)
+        journal.leave(members[name], row)
         if not members[name]:
-            del members[name]
+            journal.drop(members, name)
     for name in after:
-        members.setdefault(name, set()).add(row)
+        if name not in members:
+            journal.put(members, name, set())
+        journal.join(members[name], row)

@@ -5,17 +5,27 @@ from collections.abc import Mapping
 from domain.errors import Refused
 from domain.ledger.changes import InventoriesSet, LedgerChange
 from domain.ledger.inventory import Inventory
-from domain.ledger.refusals import CONCURRENT_UPDATE, INVENTORY_IN_USE, bad, conflict, find, in_use, missing
+from domain.ledger.refusals import (
+    CONCURRENT_UPDATE,
+    INVENTORY_IN_USE,
+    bad,
+    check_figures,
+    conflict,
+    find,
+    in_use,
+    missing,
+)
 from domain.ledger.state import Ledger, Provider
 from domain.ledger.vocabulary import class_missing, in_order, is_class
 
 GENERATION_CONFLICT = "resource provider generation conflict"
 
 
-def _check_capacity(
+def _check_numbers(
     provider_id: str, inventories: Mapping[str, Inventory], words: str, *, may_be_reserved: bool
 ) -> None:
     """``may_be_reserved`` (from microversion 1.26) is whether all of an inventory may be reserved."""
+    check_figures(inventories, f"{words} {provider_id}")
     for resource_class, inventory in inventories.items():
         if inventory.capacity < 0 or (inventory.capacity == 0 and not may_be_reserved):
             relation = "greater than" if may_be_reserved else "greater than or equal to"
@@ -45,7 +55,7 @@ def create(
     """One more class."""
     provider = find(ledger, provider_id)
     words = "Unable to create inventory for resource provider"
-    _check_capacity(provider_id, {resource_class: inventory}, words, may_be_reserved=may_be_reserved)
+    _check_numbers(provider_id, {resource_class: inventory}, words, may_be_reserved=may_be_reserved)
     if not is_class(ledger, resource_class):
         raise bad(f"{words} {provider_id}: {class_missing(resource_class)}")
     if resource_class in provider.inventories:
@@ -68,7 +78,7 @@ def update(
     provider = find(ledger, provider_id)
     _check_generation(provider, generation)
     words = "Unable to update inventory for resource provider"
-    _check_capacity(provider_id, {resource_class: inventory}, words, may_be_reserved=may_be_reserved)
+    _check_numbers(provider_id, {resource_class: inventory}, words, may_be_reserved=may_be_reserved)
     if not is_class(ledger, resource_class):
         raise missing(class_missing(resource_class))
     if resource_class not in provider.inventories:
@@ -91,7 +101,7 @@ def replace(
     provider = find(ledger, provider_id)
     _check_generation(provider, generation)
     words = "Unable to update inventory for resource provider"
-    _check_capacity(provider_id, inventories, words, may_be_reserved=may_be_reserved)
+    _check_numbers(provider_id, inventories, words, may_be_reserved=may_be_reserved)
     for resource_class in inventories:
         if not is_class(ledger, resource_class):
             raise bad(

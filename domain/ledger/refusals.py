@@ -3,7 +3,10 @@
 https://docs.openstack.org/api-ref/placement/#error-codes
 """
 
+from collections.abc import Mapping
+
 from domain.errors import Refused
+from domain.ledger.inventory import Inventory
 from domain.ledger.state import Ledger, Provider
 
 UNDEFINED = "placement.undefined_code"
@@ -46,3 +49,11 @@ def find(ledger: Ledger, provider_id: str, *, before: str = "", after: str = "")
 def in_use(resource_classes: list[str], provider_id: str) -> str:
     """The reason for which inventories cannot go."""
     return f"Inventory for '{', '.join(resource_classes)}' on resource provider '{provider_id}' in use."
+
+
+def check_figures(inventories: Mapping[str, Inventory], words: str) -> None:
+    """Raise Refused (400), with ``words`` before the reason, for figures that the ledger could not reckon with."""
+    for resource_class, inventory in inventories.items():
+        reason = inventory.unholdable()
+        if reason:
+            raise bad(f"{words}: Invalid inventory for '{resource_class}': {reason}.")

@@ -7,7 +7,15 @@ from typing import NamedTuple
 from domain.ledger.allocations import Wanted, check_generation, check_providers, decide, freed
 from domain.ledger.changes import InventoriesSet, LedgerChange
 from domain.ledger.inventory import Inventory
-from domain.ledger.refusals import CONCURRENT_UPDATE, INVENTORY_IN_USE, PROVIDER_NOT_FOUND, bad, conflict, in_use
+from domain.ledger.refusals import (
+    CONCURRENT_UPDATE,
+    INVENTORY_IN_USE,
+    PROVIDER_NOT_FOUND,
+    bad,
+    check_figures,
+    conflict,
+    in_use,
+)
 from domain.ledger.state import Ledger
 from domain.ledger.vocabulary import class_missing, in_order, is_class
 
@@ -27,7 +35,8 @@ def reshape(ledger: Ledger, providers: Mapping[str, Reshaped], wanted: Sequence[
         check_generation(ledger, one)
     for one in wanted:
         check_providers(ledger, one)
-    for reshaped in providers.values():
+    for provider_id, reshaped in providers.items():
+        check_figures(reshaped.inventories, f"malformed reshaper data for provider {provider_id}")
         for resource_class in reshaped.inventories:
             if not is_class(ledger, resource_class):
                 raise bad(f"malformed reshaper data: {class_missing(resource_class)}")

@@ -1,12 +1,13 @@
 """The ledger's state, changed in place: each change returns how to take it back."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from domain.batch import Undo
-from domain.kind import Kind
+from domain.batch import Journal, Undo, apply_all, journaled
+from domain.kind import Kind, unfoldable
 from domain.ledger.changes import (
     AggregatesSet,
     Claimed,
@@ -66,27 +67,27 @@ class Ledger:
         self.resource_classes: dict[str, None] = {}
         """The custom ones."""
         self.columns = Columns()
-        self._apply: dict[type, Callable[[Any], Undo]] = {
-            Claimed: lambda change: self._put_claim(
-                change.consumer_id, change, (*change.allocations,), change.uncounted
+        self._makers: dict[type, Callable[[Any, Journal], object]] = {
+            Claimed: lambda change, journal: self._put_claim(
+                journal, change.consumer_id, change, (*change.allocations,), change.uncounted
             ),
-            Released: lambda change: self._put_claim(change.consumer_id, None, change.counted, ()),
+            Released: lambda change, journal: self._put_claim(journal, change.consumer_id, None, change.counted, ()),
             ProviderCreated: self._create_provider,
             ProviderUpdated: self._update_provider,
             ProviderDeleted: self._delete_provider,
             InventoriesSet: self._set_inventories,
             TraitsSet: self._set_traits,
             AggregatesSet: self._set_aggregates,
-            TraitCreated: lambda change: _put(self.traits, change.name),
-            TraitDeleted: lambda change: _take(self.traits, change.name),
-            ResourceClassCreated: lambda change: _put(self.resource_classes, change.name),
-            ResourceClassDeleted: lambda change: _take(self.resource_classes, change.name),
-            ResourceClassRenamed: lambda change: self._rename_class(change.name, change.new_name),
+            TraitCreated: lambda change, journal: journal.put(self.traits, change.name, None),
+            TraitDeleted: lambda change, journal: journal.drop(self.traits, change.name),
+            ResourceClassCreated: lambda change, journal: journal.put(self.resource_classes, change.name, None),
+            ResourceClassDeleted: lambda change, journal: journal.drop(self.resource_classes, change.name),
+            ResourceClassRenamed: lambda change, journal: self._rename_class(journal, change.name, change.new_name),
         }
 
     def apply(self, change: LedgerChange) -> Undo:
-        """Make one change."""
-        return self._apply[type(change)](change)
+        """Make one change; nothing of it, where that raises."""
+        return journaled(partial(self._makers[type(change)], change))
 
     def tree(self, provider_id: str) -> Iterator[Provider]:
         """A provider and everything under it, parents before children."""
@@ -96,175 +97,143 @@ class Ledger:
             yield from self.tree(child)
 
     def _put_claim(
-        self, consumer_id: str, claim: Claimed | None, counted: tuple[str, ...], uncounted: tuple[str, ...]
-    ) -> Undo:
+        self,
+        journal: Journal,
+        consumer_id: str,
+        claim: Claimed | None,
+        counted: tuple[str, ...],
+        uncounted: tuple[str, ...],
+    ) -> None:
         before = self.claims.get(consumer_id)
-        self._replace_claim(consumer_id, before, claim)
+        if before:
+            self._end_claim(journal, before)
+        if claim:
+            self._begin_claim(journal, claim)
         for provider_id in counted:
             if provider_id not in uncounted:
-                self.providers[provider_id].generation += 1
+                provider = self.providers[provider_id]
+                journal.assign(provider, "generation", provider.generation + 1)
 
-        def undo() -> None:
-            self._replace_claim(consumer_id, claim, before)
-            for provider_id in counted:
-                if provider_id not in uncounted:
-                    self.providers[provider_id].generation -= 1
+    def _end_claim(self, journal: Journal, claim: Claimed) -> None:
+        consumer_id, project_id = claim.consumer_id, claim.project_id
+        journal.drop(self.claims, consumer_id)
+        journal.drop(self.consumers_of[project_id], consumer_id)
+        if not self.consumers_of[project_id]:
+            journal.drop(self.consumers_of, project_id)
+        for provider_id in claim.allocations:
+            journal.drop(self.providers[provider_id].consumers, consumer_id)
+        self._count(journal, claim, -1)
 
-        return undo
+    def _begin_claim(self, journal: Journal, claim: Claimed) -> None:
+        journal.put(self.claims, claim.consumer_id, claim)
+        if claim.project_id not in self.consumers_of:
+            journal.put(self.consumers_of, claim.project_id, {})
+        journal.put(self.consumers_of[claim.project_id], claim.consumer_id, None)
+        for provider_id in claim.allocations:
+            journal.put(self.providers[provider_id].consumers, claim.consumer_id, None)
+        self._count(journal, claim, 1)
 
-    def _replace_claim(self, consumer_id: str, before: Claimed | None, claim: Claimed | None) -> None:
-        if before:
-            del self.claims[consumer_id]
-            consumers = self.consumers_of[before.project_id]
-            del consumers[consumer_id]
-            if not consumers:
-                del self.consumers_of[before.project_id]
-            for provider_id in before.allocations:
-                del self.providers[provider_id].consumers[consumer_id]
-            self._count(before, -1)
-        if claim:
-            self.claims[consumer_id] = claim
-            self.consumers_of.setdefault(claim.project_id, {})[consumer_id] = None
-            for provider_id in claim.allocations:
-                self.providers[provider_id].consumers[consumer_id] = None
-            self._count(claim, 1)
-
-    def _count(self, claim: Claimed, sign: int) -> None:
+    def _count(self, journal: Journal, claim: Claimed, sign: int) -> None:
         for provider_id, amounts in claim.allocations.items():
             provider = self.providers[provider_id]
-            provider.touched += 1
+            _touch(journal, provider)
             used = provider.used
             for resource_class, amount in amounts.items():
-                used[resource_class] = used.get(resource_class, 0) + sign * amount
-            self.columns.use(provider_id, amounts, sign)
+                journal.put(used, resource_class, used.get(resource_class, 0) + sign * amount)
+            self.columns.use(journal, provider_id, amounts, sign)
 
-    def _create_provider(self, change: ProviderCreated) -> Undo:
-        self._add(Provider(id=change.provider_id, name=change.name, parent_id=change.parent_id))
-        return lambda: self._remove(change.provider_id)
-
-    def _delete_provider(self, change: ProviderDeleted) -> Undo:
-        provider = self._remove(change.provider_id)
-        return lambda: self._add(provider)
-
-    def _add(self, provider: Provider) -> None:
+    def _create_provider(self, change: ProviderCreated, journal: Journal) -> None:
+        if change.provider_id in self.providers or change.name in self.ids_by_name:
+            raise ValueError(f"there is a provider {change.provider_id} or {change.name} already")
+        provider = Provider(id=change.provider_id, name=change.name, parent_id=change.parent_id)
         parent = self.providers[provider.parent_id] if provider.parent_id else None
         provider.root_id = parent.root_id if parent else provider.id
-        self.providers[provider.id] = provider
-        self.ids_by_name[provider.name] = provider.id
-        self.columns.add(provider.id, provider.root_id)
+        journal.put(self.providers, provider.id, provider)
+        journal.put(self.ids_by_name, provider.name, provider.id)
+        self.columns.add(journal, provider.id, provider.root_id)
         if parent:
-            parent.children.add(provider.id)
-            self.nested += 1
-        if provider.inventories:
-            self.columns.set_inventories(provider.id, provider.inventories)
-        self.columns.set_traits(provider.id, (), provider.traits)
-        self.columns.set_aggregates(provider.id, (), provider.aggregates)
+            journal.join(parent.children, provider.id)
+            journal.assign(self, "nested", self.nested + 1)
 
-    def _remove(self, provider_id: str) -> Provider:
-        provider = self.providers.pop(provider_id)
-        del self.ids_by_name[provider.name]
-        self.columns.set_traits(provider_id, provider.traits, ())
-        self.columns.set_aggregates(provider_id, provider.aggregates, ())
-        self.columns.remove(provider_id)
+    def _delete_provider(self, change: ProviderDeleted, journal: Journal) -> None:
+        provider = journal.drop(self.providers, change.provider_id)
+        if provider.children or provider.consumers:
+            raise ValueError(f"provider {provider.id} has children or claims")
+        journal.drop(self.ids_by_name, provider.name)
+        self.columns.set_traits(journal, provider.id, provider.traits, ())
+        self.columns.set_aggregates(journal, provider.id, provider.aggregates, ())
+        self.columns.remove(journal, provider.id)
         if provider.parent_id:
-            self.providers[provider.parent_id].children.discard(provider_id)
-            self.nested -= 1
-        return provider
+            self._leave_parent(journal, provider)
 
-    def _update_provider(self, change: ProviderUpdated) -> Undo:
+    def _leave_parent(self, journal: Journal, provider: Provider) -> None:
+        assert provider.parent_id
+        journal.leave(self.providers[provider.parent_id].children, provider.id)
+        journal.assign(self, "nested", self.nested - 1)
+
+    def _update_provider(self, change: ProviderUpdated, journal: Journal) -> None:
         provider = self.providers[change.provider_id]
-        before = provider.name, provider.parent_id
-        self._place(provider, change.name, change.parent_id)
-        return lambda: self._place(provider, *before)
+        journal.drop(self.ids_by_name, provider.name)
+        journal.assign(provider, "name", change.name)
+        journal.put(self.ids_by_name, change.name, provider.id)
+        if change.parent_id != provider.parent_id:
+            self._move(journal, provider, change.parent_id)
 
-    def _place(self, provider: Provider, name: str, parent_id: str | None) -> None:
-        del self.ids_by_name[provider.name]
-        provider.name = name
-        self.ids_by_name[name] = provider.id
-        if parent_id == provider.parent_id:
-            return
+    def _move(self, journal: Journal, provider: Provider, parent_id: str | None) -> None:
         if provider.parent_id:
-            self.providers[provider.parent_id].children.discard(provider.id)
-            self.nested -= 1
-        provider.parent_id = parent_id
+            self._leave_parent(journal, provider)
+        journal.assign(provider, "parent_id", parent_id)
         root_id = provider.id
         if parent_id:
             parent = self.providers[parent_id]
-            parent.children.add(provider.id)
-            self.nested += 1
+            journal.join(parent.children, provider.id)
+            journal.assign(self, "nested", self.nested + 1)
             root_id = parent.root_id
         for member in self.tree(provider.id):
-            member.root_id = root_id
-            member.touched += 1
-            self.columns.set_root(member.id, root_id)
+            journal.assign(member, "root_id", root_id)
+            _touch(journal, member)
+            self.columns.set_root(journal, member.id, root_id)
 
-    def _set_inventories(self, change: InventoriesSet) -> Undo:
+    def _set_inventories(self, change: InventoriesSet, journal: Journal) -> None:
         provider = self.providers[change.provider_id]
-        before = provider.inventories
-        provider.generation += 1
-        self._stock(provider, change.inventories)
+        journal.assign(provider, "generation", provider.generation + 1)
+        _touch(journal, provider)
+        journal.assign(provider, "inventories", change.inventories)
+        self.columns.set_inventories(journal, provider.id, change.inventories)
 
-        def undo() -> None:
-            provider.generation -= 1
-            self._stock(provider, before)
-
-        return undo
-
-    def _stock(self, provider: Provider, inventories: dict[str, Inventory]) -> None:
-        provider.touched += 1
-        provider.inventories = inventories
-        self.columns.set_inventories(provider.id, inventories)
-
-    def _set_traits(self, change: TraitsSet) -> Undo:
+    def _set_traits(self, change: TraitsSet, journal: Journal) -> None:
         provider = self.providers[change.provider_id]
-        before = provider.traits
-        provider.generation += 1
-        provider.touched += 1
-        provider.traits = change.traits
-        self.columns.set_traits(provider.id, before, change.traits)
+        journal.assign(provider, "generation", provider.generation + 1)
+        _touch(journal, provider)
+        self.columns.set_traits(journal, provider.id, provider.traits, change.traits)
+        journal.assign(provider, "traits", change.traits)
 
-        def undo() -> None:
-            provider.generation -= 1
-            provider.touched += 1
-            provider.traits = before
-            self.columns.set_traits(provider.id, change.traits, before)
-
-        return undo
-
-    def _set_aggregates(self, change: AggregatesSet) -> Undo:
+    def _set_aggregates(self, change: AggregatesSet, journal: Journal) -> None:
         provider = self.providers[change.provider_id]
-        before = provider.aggregates
-        provider.generation += change.counted
-        provider.aggregates = change.aggregates
-        self.columns.set_aggregates(provider.id, before, change.aggregates)
+        journal.assign(provider, "generation", provider.generation + change.counted)
+        self.columns.set_aggregates(journal, provider.id, provider.aggregates, change.aggregates)
+        journal.assign(provider, "aggregates", change.aggregates)
 
-        def undo() -> None:
-            provider.generation -= change.counted
-            provider.aggregates = before
-            self.columns.set_aggregates(provider.id, change.aggregates, before)
-
-        return undo
-
-    def _rename_class(self, name: str, new_name: str) -> Undo:
-        self.resource_classes = {(new_name if known == name else known): None for known in self.resource_classes}
-        self.columns.rename(name, new_name)
+    def _rename_class(self, journal: Journal, name: str, new_name: str) -> None:
+        classes = {(new_name if known == name else known): None for known in self.resource_classes}
+        journal.assign(self, "resource_classes", classes)
+        self.columns.rename(journal, name, new_name)
         for provider in self.providers.values():
-            provider.touched += 1
-            provider.inventories = renamed_inventories(provider.inventories, name, new_name)
+            _touch(journal, provider)
+            journal.assign(provider, "inventories", renamed_inventories(provider.inventories, name, new_name))
             if name in provider.used:
-                provider.used[new_name] = provider.used.pop(name)
-        self.claims = renamed_claims(self.claims, name, new_name)
-        return lambda: self._rename_class(new_name, name)
+                journal.put(provider.used, new_name, journal.drop(provider.used, name))
+        journal.assign(self, "claims", renamed_claims(self.claims, name, new_name))
 
 
-def _put(names: dict[str, None], name: str) -> Undo:
-    names[name] = None
-    return lambda: names.pop(name)
+def _touch(journal: Journal, provider: Provider) -> None:
+    """What is shown of it changes now, and changes once more if this is taken back."""
+    journal.note(lambda: _count_touch(provider))
+    _count_touch(provider)
 
 
-def _take(names: dict[str, None], name: str) -> Undo:
-    del names[name]
-    return lambda: names.setdefault(name)
+def _count_touch(provider: Provider) -> None:
+    provider.touched += 1
 
 
 def aggregate(cell: str) -> AggregateId:
@@ -275,9 +244,9 @@ def aggregate(cell: str) -> AggregateId:
 def evolve(state: Ledger | None, event: Event, _meta: Metadata) -> Ledger:
     """Fold one event, in place."""
     state = state or Ledger()
-    assert isinstance(event, LedgerChanged)
-    for change in event.changes:
-        state.apply(change)
+    if not isinstance(event, LedgerChanged):
+        raise unfoldable(event)
+    apply_all(state, event.changes)
     return state
 
 

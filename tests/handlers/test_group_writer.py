@@ -11,11 +11,13 @@ from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
 from adapters.memory.store import MemoryEventStore
 from adapters.system import SystemClock, SystemIds
-from domain.errors import Bug, Refused, Unavailable
+from domain.errors import Bug, OutOfOrder, Refused, Unavailable
 from domain.kinds import EVENTS
 from domain.quota import KIND, Limits, Quota, QuotaChanged, Reserved, aggregate, release, reserve
 from domain.record import Metadata, Recorded
+from domain.token import TokenRevoked
 from handlers.context import Context, Stamp
+from handlers.disorder import FACT, Disorder
 from handlers.group_writer import GroupWriter
 from tests.aio import asynchronous
 
@@ -53,10 +55,12 @@ class World:
         self.faults = Faults()
         self.mapper = EventMapper(EVENTS)
 
-    def writer(self) -> GroupWriter[Quota]:
+    def writer(self, disorder: Disorder | None = None) -> GroupWriter[Quota]:
         store = MemoryEventStore(self.broker, "api", self.mapper, self.faults)
         stamp = Stamp(SystemClock(), SystemIds())
-        return GroupWriter(KIND, AGGREGATE, store, stamp, lambda changes: QuotaChanged(changes=changes), Quota())
+        return GroupWriter(
+            KIND, AGGREGATE, store, stamp, lambda changes: QuotaChanged(changes=changes), Quota(), disorder
+        )
 
     async def history(self) -> list[Recorded]:
         return await MemoryEventStore(self.broker, "api", self.mapper).load(AGGREGATE)
@@ -155,19 +159,72 @@ async def test_following_the_log_and_writing_do_not_disturb_each_other() -> None
 
 
 @asynchronous
-async def test_a_bug_in_a_decision_does_not_leave_others_waiting() -> None:
+async def test_a_bug_in_a_decision_harms_nobody_else() -> None:
     async with _world() as world:
         writer = world.writer()
 
         def broken(_: Quota) -> tuple[Reserved, ...]:
             raise ZeroDivisionError
 
-        answers = await asyncio.gather(
+        first, bug, last = await asyncio.gather(
             _reserve(writer, "0"), writer.submit(CONTEXT, broken), _reserve(writer, "1"), return_exceptions=True
         )
-        assert all(isinstance(answer, Bug) for answer in answers)
-        await _reserve(writer, "2")
-        assert list(writer.state.reservations) == ["2"]
+        assert isinstance(bug, Bug)
+        assert first == last == 1
+        assert list(writer.state.reservations) == ["0", "1"]
+
+
+@asynchronous
+async def test_of_a_decision_that_cannot_be_applied_nothing_stays() -> None:
+    async with _world() as world:
+        writer = world.writer()
+        fits = Reserved(server_id="half", cell="c", cores=1, ram_mb=1)
+        breaks = Reserved(server_id="broken", cell="c", cores="many", ram_mb=1)  # type: ignore[arg-type]
+        answers = await asyncio.gather(
+            writer.submit(CONTEXT, lambda _: (fits, breaks)), _reserve(writer, "1"), return_exceptions=True
+        )
+        assert isinstance(answers[0], Bug)
+        assert list(writer.state.reservations) == ["1"]
+        assert writer.state.cores == 1
+        (recorded,) = await world.history()
+        assert isinstance(recorded.event, QuotaChanged)
+        assert [change.server_id for change in recorded.event.changes] == ["1"]  # type: ignore[union-attr]
+
+
+@asynchronous
+async def test_what_the_log_cannot_take_in_harms_nobody_else() -> None:
+    async with _world() as world:
+        writer = world.writer()
+        lone = Reserved(server_id="\ud800", cell="c", cores=1, ram_mb=1)
+        answers = await asyncio.gather(
+            _reserve(writer, "0"),
+            writer.submit(CONTEXT, lambda _: (lone,)),
+            _reserve(writer, "1"),
+            return_exceptions=True,
+        )
+        assert [isinstance(answer, Bug) for answer in answers] == [False, True, False]
+        assert list(writer.state.reservations) == ["0", "1"]
+
+
+@asynchronous
+async def test_a_history_that_does_not_fold_is_told_and_nothing_is_decided_on_it() -> None:
+    async with _world() as world:
+        good, disorder = world.writer(), Disorder()
+        await _reserve(good, "0")
+        store = MemoryEventStore(world.broker, "api", world.mapper)
+        senseless = TokenRevoked(user_id="u", expires_at=datetime.now(UTC))
+        await store.append(AGGREGATE, senseless, good._stamp(CONTEXT), good.tail)
+        reader = world.writer(disorder)
+        for recorded in await world.history():
+            await reader.advance(recorded)
+        assert list(reader.state.reservations) == ["0"]
+        for attempt in (_reserve(reader, "1"), reader.refresh()):
+            with pytest.raises(OutOfOrder, match=r"quota\.p"):
+                await attempt
+        assert disorder.of(AGGREGATE)
+        (told,) = disorder.facts[FACT]  # type: ignore[misc]
+        assert "quota.p" in told
+        assert len(await world.history()) == 2
 
 
 def test_metadata_is_of_the_first_in_the_group() -> None:

@@ -1,14 +1,17 @@
 """What was ever stored can be read, and means what it meant."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from adapters.mapper import EventMapper
-from domain.kinds import EVENTS
-from domain.record import Event
+from domain.kind import Kind, Unfoldable
+from domain.kinds import EVENTS, KINDS
+from domain.record import Event, Unreadable
 from tests.replay.golden_files import GOLDEN, META, file_of, read, tag
 
 
@@ -23,3 +26,28 @@ def test_a_sample_is_read_with_nothing_lost(file: Path) -> None:
     recorded = EventMapper(EVENTS).decode(headers, json.dumps(body).encode(), position=1)
     assert recorded.meta == META
     assert json.loads(msgspec.json.encode(recorded.event)) == body
+
+
+def _stored() -> dict[type[Event], Event]:
+    mapper = EventMapper(EVENTS)
+    samples = (read(file) for file in sorted(GOLDEN.glob("*.json")))
+    recorded = [mapper.decode(headers, json.dumps(body).encode(), position=1) for headers, body in samples]
+    return {type(each.event): each.event for each in recorded}
+
+
+# What an event presupposes may be missing in a sample's state; that its type is known is what is asked here.
+PRESUPPOSED = (KeyError, ValueError, AssertionError)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_each_fold_knows_each_event_of_its_kind_and_no_other(kind: Kind[Any]) -> None:
+    stored = _stored()
+    founded = None
+    for event in kind.events:
+        with suppress(*PRESUPPOSED):
+            founded = kind.evolve(founded, stored[event], META)
+    foreign = [event for event in stored.values() if type(event) not in kind.events]
+    for event in (*foreign, Unreadable(type_name="future.event", reason="new")):
+        for state in (None, founded):
+            with pytest.raises((Unfoldable, *PRESUPPOSED)):
+                kind.evolve(state, event, META)

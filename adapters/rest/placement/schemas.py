@@ -3,8 +3,8 @@
 from typing import Any
 
 from adapters.rest.placement.schema import Schema, Validator
+from domain.ledger.inventory import MAX_FIGURE
 
-MAX_INT = 0x7FFFFFFF
 MAX_FLOAT = 3.40282e38
 
 UUID_KEY = "^[0-9a-fA-F-]{36}$"
@@ -76,7 +76,7 @@ AGGREGATES = Since(
 
 
 def _whole(minimum: int) -> Schema:
-    return {"type": "integer", "maximum": MAX_INT, "minimum": minimum}
+    return {"type": "integer", "maximum": MAX_FIGURE, "minimum": minimum}
 
 
 _inventory: dict[str, Any] = {
