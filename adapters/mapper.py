@@ -15,8 +15,8 @@ from urllib.parse import quote, unquote
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from domain.errors import LightcurveError
-from domain.record import AggregateId, Event, Metadata, Recorded, Tail
+from domain.errors import LightcurveError, OutOfOrder
+from domain.record import AggregateId, Event, Metadata, Recorded, Tail, Unreadable
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the body of one schema version into that of the next."""
@@ -33,7 +33,7 @@ class UnknownEvent(LightcurveError):
     code = "unknown_event"
 
 
-class BrokenChain(LightcurveError):
+class BrokenChain(OutOfOrder):
     """The log was altered or lost something: digests, versions or positions do not follow each other."""
 
     code = "broken_chain"
@@ -141,6 +141,29 @@ class EventMapper:
         except (KeyError, ValueError) as error:
             raise BrokenChain(f"The message at position {position} is not an event: {error!r}") from error
 
+    def read(
+        self, headers: Mapping[str, str], body: bytes, position: int, cell: str, aggregate: AggregateId
+    ) -> Recorded:
+        """As ``decode``; but what this program cannot read, or what stands in another's place, comes as Unreadable of
+        the ``aggregate`` where it stands, so that a reader of many can go on with the others."""
+        try:
+            recorded = self.decode(headers, body, position)
+            if recorded.cell != cell or recorded.aggregate != aggregate:
+                raise BrokenChain(f"Position {position} holds an event of another place: {recorded.aggregate}.")
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, others follow
+            reason = error.message if isinstance(error, LightcurveError) else repr(error)
+            return Recorded(
+                cell=cell,
+                aggregate=aggregate,
+                version=_version(headers),
+                position=position,
+                event=Unreadable(type_name=headers.get("ce-type", "unknown"), reason=reason),
+                meta=_metadata_if_any(headers),
+                digest=digest(headers, body),
+                previous=headers.get("ce-previousdigest", ""),
+            )
+        return recorded
+
     def _event(self, tag: str, version: int, body: bytes) -> Event:
         known = self._by_tag.get(tag)
         if known is None:
@@ -237,3 +260,16 @@ def _metadata(headers: Mapping[str, str]) -> Metadata:
         global_request_id=_optional(get("ce-globalrequestid")),
         causation_id=_optional(get("ce-causationid")),
     )
+
+
+def _version(headers: Mapping[str, str]) -> int:
+    """0 for what says none."""
+    text = headers.get("ce-aggregateversion", "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _metadata_if_any(headers: Mapping[str, str]) -> Metadata:
+    try:
+        return _metadata(headers)
+    except (KeyError, ValueError):
+        return Metadata(event_id="", time=datetime.fromtimestamp(0, UTC), request_id="-")

@@ -99,10 +99,10 @@ def apply_all(state: Batched[Any], changes: Iterable[Any]) -> list[Undo]:
     try:
         for change in changes:
             undos.append(state.apply(change))  # noqa: PERF401 - those made before one raises must be known
+        return undos
     except BaseException:
         take_back(undos)
         raise
-    return undos
 
 
 def take_back(undos: Sequence[Undo]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from domain.errors import Bug
-from domain.record import Event, Metadata, Recorded
+from domain.record import Event, Metadata, Recorded, Unreadable
 
 S = TypeVar("S")
 
@@ -24,6 +24,8 @@ class Unfoldable(Bug):
 
 def unfoldable(event: Event) -> Unfoldable:
     """The error for an event of another kind, or of a type that is forgotten in the fold."""
+    if isinstance(event, Unreadable):
+        return Unfoldable(f"{event.type_name} cannot be read: {event.reason}")
     return Unfoldable(f"{event.__struct_config__.tag} cannot be folded here.")
 
 

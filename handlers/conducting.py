@@ -7,6 +7,7 @@ from domain import host, network, quota
 from handlers.conductor import Conductor, Unfinished
 from handlers.consoles import Consoles
 from handlers.context import Stamp
+from handlers.disorder import Disorder
 from handlers.holdings import Holdings
 from handlers.hosts import Hosts
 from handlers.ledger_feed import LedgerFeed
@@ -39,11 +40,12 @@ class Conducting:
         self._stamp = stamp
         self._open_consoles = open_consoles
         self._grants = Consoles(store, bus, stamp)
-        self._registry = Registry(api_store, stamp, [quota.KIND, network.KIND])
-        self._host_registry = Registry(store, stamp, [host.KIND])
-        self._feed = LedgerFeed(store, stamp, saves_snapshots=True)
+        self._disorder = Disorder()
+        self._registry = Registry(api_store, stamp, [quota.KIND, network.KIND], self._disorder)
+        self._host_registry = Registry(store, stamp, [host.KIND], self._disorder)
+        self._feed = LedgerFeed(store, stamp, self._disorder, saves_snapshots=True)
         self._life = LifeSigns(liveness, stamp.clock)
-        states = ServerStates(store, stamp)
+        states = ServerStates(store, stamp, self._disorder)
         hosts = Hosts(self._host_registry)
         holdings = Holdings(store.cell, self._feed.writer, self._registry, vault)
         self._leftovers = Leftovers(states, holdings, stamp)
@@ -66,5 +68,5 @@ class Conducting:
             group.create_task(self._leftovers.run())
             group.create_task(self._bus.serve_reports(self._reports.handle))
             group.create_task(lost_proxies.run())
-            group.create_task(keep_beating(self._liveness, self._stamp.clock, own, {}))
+            group.create_task(keep_beating(self._liveness, self._stamp.clock, own, self._disorder.facts))
             on_ready()

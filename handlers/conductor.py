@@ -11,7 +11,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Protocol
 
-from domain.errors import LightcurveError, NoCapacity, Refused, Stale, Unavailable
+from domain.errors import LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
 from domain.record import Recorded
 from domain.scheduling import NO_VALID_HOST
 from domain.server import decide
@@ -151,6 +151,10 @@ class Conductor:
     async def _try_advance(self, server_id: str) -> None:
         try:
             await self._advance(server_id)
+        except OutOfOrder as error:
+            # Nothing will change by itself; an event wakes it again.
+            log.error("server %s is left alone: %s", server_id, error)
+            self._close(server_id)
         except (Unavailable, Stale) as error:
             # Nothing is lost: the sweep comes by again.
             log.warning("server %s waits: %s", server_id, error)

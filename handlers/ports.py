@@ -38,14 +38,16 @@ class EventStore(Protocol):
         ...
 
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
-        """All events of an aggregate after ``after``, oldest first."""
+        """All events of an aggregate after ``after``, oldest first; Unreadable stands for one that this program
+        cannot read. Raises Unavailable, and OutOfOrder if they do not continue ``after`` or one another."""
         ...
 
     def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
         """Every event after position ``after``, in order, for ever, in batches as they come.
 
         ``kinds`` narrows it to those kinds of aggregate. An empty batch says that the end of the stream
-        was reached; it comes once, after the backlog (at once if there is none).
+        was reached; it comes once, after the backlog (at once if there is none). Unreadable stands for an event
+        that this program cannot read: the others come all the same.
         """
         ...
 

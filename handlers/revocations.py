@@ -5,8 +5,10 @@ from contextlib import aclosing
 from datetime import datetime
 
 from domain import token
+from domain.kind import unfoldable
 from domain.token import RevokedToken, TokenRevoked
 from handlers.context import Context, Stamp
+from handlers.disorder import Disorder
 from handlers.ports import EventStore
 from handlers.repository import NEVER_WAS, Repository
 
@@ -14,8 +16,9 @@ from handlers.repository import NEVER_WAS, Repository
 class Revocations:
     """The tokens that are void before their time. Those whose time has come are forgotten: they are void anyway."""
 
-    def __init__(self, store: EventStore, stamp: Stamp) -> None:
+    def __init__(self, store: EventStore, stamp: Stamp, disorder: Disorder | None = None) -> None:
         """``store`` is the API cell's."""
+        self._disorder = disorder or Disorder()
         self._store = store
         self._clock = stamp.clock
         self._tokens: Repository[RevokedToken] = Repository(token.KIND, store, stamp)
@@ -30,6 +33,8 @@ class Revocations:
                 for recorded in batch:
                     if isinstance(recorded.event, TokenRevoked):
                         self._take(recorded.aggregate.id, recorded.event.expires_at)
+                    else:
+                        self._disorder.note(recorded.aggregate, unfoldable(recorded.event))
                 if not batch:
                     self._caught_up.set()
 

@@ -106,5 +106,5 @@ class MemoryEventStore:
         return self._cell.snapshots.get(aggregate)
 
     def _decode(self, position: int) -> Recorded:
-        envelope = self._cell.entries[position - 1].envelope
-        return self._mapper.decode(envelope.headers, envelope.body, position)
+        aggregate, envelope = self._cell.entries[position - 1]
+        return self._mapper.read(envelope.headers, envelope.body, position, self._cell_name, aggregate)

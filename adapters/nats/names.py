@@ -55,6 +55,11 @@ class Names:
         """Where an aggregate's events stand."""
         return f"{self._event}{aggregate.kind}.{token(aggregate.id)}"
 
+    def aggregate(self, subject: str) -> AggregateId:
+        """The inverse of ``event``."""
+        kind, _, id_ = subject.removeprefix(self._event).partition(".")
+        return AggregateId(kind, untoken(id_))
+
     def kind(self, kind: str) -> str:
         """Where the events of all aggregates of a kind stand."""
         return f"{self._event}{kind}.*"

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from adapters.mapper import BrokenChain, EventMapper, follows
+from adapters.mapper import EventMapper, follows
 from adapters.nats.connection import ApiError, Connection
 from adapters.nats.log import Addition, Log
 from adapters.nats.names import Names
@@ -61,32 +61,28 @@ class NatsEventStore:
             found, more = await self._log.page(subject, tail.position + 1)
             for message in found:
                 headers = message.headers()
-                decoded = self._mapper.decode(headers, message.data, int(headers["Nats-Sequence"]))
-                recorded = self._checked(decoded, subject)
+                recorded = self._mapper.read(
+                    headers, message.data, int(headers["Nats-Sequence"]), self.cell, aggregate
+                )
                 follows(tail, recorded)
                 tail = recorded.tail
                 records.append(recorded)
         return records
 
-    def _checked(self, recorded: Recorded, subject: str) -> Recorded:
-        if recorded.cell != self.cell or self._names.event(recorded.aggregate) != subject:
-            raise BrokenChain(f"Position {recorded.position} holds an event of another place: {recorded.aggregate}.")
-        return recorded
-
     async def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
         """Every event after position ``after``, in order, for ever; see the port.
 
-        Survives restarts of the server. Raises BrokenChain when the stream lost or altered something,
-        UnknownEvent, and Unavailable if the connection was closed for good.
+        Survives restarts of the server. Raises BrokenChain when the stream lost something, and Unavailable if the
+        connection was closed for good.
         """
         filters = tuple(self._names.kind(kind) for kind in kinds)
         reader = Reader(self._connection, self._names.events, after, filters)
-        decode, checked = self._mapper.decode, self._checked
+        read, cell, place = self._mapper.read, self.cell, self._names.aggregate
         try:
             async with aclosing(reader.batches()) as batches:
                 async for batch in batches:
                     yield [
-                        checked(decode(message.headers(), message.data, position), message.subject)
+                        read(message.headers(), message.data, position, cell, place(message.subject))
                         for position, message in batch
                     ]
         except ApiError as error:

@@ -3,15 +3,18 @@
 import asyncio
 import logging
 from datetime import datetime
+from typing import Any
 
 from adapters.rest.app import create_app
 from adapters.rest.services import ProcessRow, Services
 from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
 from domain.errors import Unavailable
+from domain.kind import Kind
 from domain.quota import Limits
 from domain.server.state import Server
 from handlers.context import current_request
+from handlers.disorder import Disorder
 from handlers.hosts import Hosts
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns, keep_beating
@@ -50,14 +53,16 @@ async def run(settings: Settings, name: str) -> None:
 
 async def _serve(plane: Plane, queries: Queries, name: str) -> None:
     settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
-    registry = Registry(plane.api_store, stamp, [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND])
-    host_registry = Registry(plane.store, stamp, [host.KIND])
-    feed = LedgerFeed(plane.store, stamp)
+    disorder = Disorder()
+    kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
+    registry = Registry(plane.api_store, stamp, kinds, disorder)
+    host_registry = Registry(plane.store, stamp, [host.KIND], disorder)
+    feed = LedgerFeed(plane.store, stamp, disorder)
     life = LifeSigns(plane.liveness, clock)
     limits = Limits(instances=settings.quota.instances, cores=settings.quota.cores, ram_mb=settings.quota.ram_mb)
     workers = Workers(plane, registry, name)
     identity = LiveIdentity(settings)
-    revocations = Revocations(plane.api_store, stamp)
+    revocations = Revocations(plane.api_store, stamp, disorder)
     services = Services(
         settings=rest_settings(settings),
         registry=registry,
@@ -87,7 +92,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
             group.create_task(life.run()),
             group.create_task(identity.run()),
             group.create_task(revocations.run()),
-            group.create_task(keep_beating(plane.liveness, clock, f"api/{name}", {})),
+            group.create_task(keep_beating(plane.liveness, clock, f"api/{name}", disorder.facts)),
             group.create_task(workers.announce()),
         ]
         await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())

@@ -9,6 +9,7 @@ from adapters.rest.placement.access import Authenticator, ByToken, believe
 from adapters.rest.placement.app import create_app
 from adapters.rest.placement.policy import Policy, read_overrides
 from domain.errors import Invalid
+from handlers.disorder import Disorder
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import keep_beating
 from handlers.placement import Placement
@@ -54,10 +55,11 @@ def _is_loopback(address: str) -> bool:
 
 async def _serve(plane: Plane, name: str) -> None:
     settings, clock = plane.settings, plane.stamp.clock
-    feed = LedgerFeed(plane.store, plane.stamp)
+    disorder = Disorder()
+    feed = LedgerFeed(plane.store, plane.stamp, disorder)
     workers = Workers(plane, feed, name)
     identity = LiveIdentity(settings)
-    revocations = Revocations(plane.api_store, plane.stamp)
+    revocations = Revocations(plane.api_store, plane.stamp, disorder)
     app = create_app(
         Placement(feed, workers.settle),
         _authenticator(plane, identity, revocations),
@@ -69,7 +71,7 @@ async def _serve(plane: Plane, name: str) -> None:
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(feed.run()),
-            group.create_task(keep_beating(plane.liveness, clock, f"placement/{name}", {})),
+            group.create_task(keep_beating(plane.liveness, clock, f"placement/{name}", disorder.facts)),
             group.create_task(workers.announce()),
             group.create_task(identity.run()),
             group.create_task(revocations.run()),

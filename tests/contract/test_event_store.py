@@ -8,7 +8,7 @@ import pytest
 
 from adapters.mapper import EventMapper
 from domain.errors import Invalid, Stale
-from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
+from domain.record import GENESIS, AggregateId, Event, Recorded, Tail, Unreadable
 from handlers.ports import EventStore, Snapshot
 from tests.aio import asynchronous
 from tests.contract.worlds import MAPPER, Grown, Happened, World, aggregate, meta
@@ -31,6 +31,26 @@ async def read(store: EventStore, after: int, *kinds: str) -> list[Recorded]:
                 break
             found += batch
     return found
+
+
+class TestUnreadable:
+    @asynchronous
+    async def test_stands_for_what_this_program_cannot_read_and_the_others_come_all_the_same(
+        self, world: World
+    ) -> None:
+        async with world:
+            later = await world.store()
+            await append_some(later, aggregate("one"), 1)
+            grown = await later.append(aggregate("two"), Grown(by=1), meta(), GENESIS)
+            await append_some(later, aggregate("three"), 1)
+            store = await world.store(EventMapper([Happened]))
+            found = await read(store, 0)
+            assert [type(recorded.event) for recorded in found] == [Happened, Unreadable, Happened]
+            assert [recorded.aggregate.id for recorded in found] == ["one", "two", "three"]
+            assert found[1].tail == grown.tail
+            (loaded,) = await store.load(aggregate("two"))
+            assert isinstance(loaded.event, Unreadable)
+            assert loaded.event.type_name == "sample.grown"
 
 
 class TestAppend:
