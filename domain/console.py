@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from domain.errors import Refused
+from domain.guest import PowerState
 from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
-from domain.server.state import DELETED, DELETING, REBUILDING, Server
+from domain.server.state import DELETED, DELETING, REBUILDING, STOPPED, SUSPENDED, Server
 
 VNC, SPICE, SERIAL = "vnc", "spice", "serial"
 PROTOCOL_OF = {"novnc": VNC, "xvpvnc": VNC, "spice-html5": SPICE, "spice-direct": SPICE, "serial": SERIAL}
@@ -119,9 +120,11 @@ def grant(
     server: Server, console_type: str, *, user_id: str | None, project_id: str | None, now: datetime,
     life: timedelta, single_use: bool,
 ) -> ConsoleGranted:  # fmt: skip
-    """Let a user see a server that is on a host. Raises Refused (409) in Nova's words if it is on none yet."""
+    """Let a user see a server that runs on a host. Raises Refused (409) in Nova's words if it is on none yet, or has
+    no screen now because it is off or asleep."""
     absent = server.host is None or server.vm_state == DELETED or server.launched_at is None
-    if absent or server.task_state == REBUILDING:
+    dark = server.vm_state in (STOPPED, SUSPENDED) or server.power_state in (PowerState.SHUTDOWN, PowerState.CRASHED)
+    if absent or dark or server.task_state == REBUILDING:
         raise Refused("server.not_ready", f"Instance {server.id} is not ready")
     return ConsoleGranted(
         server_id=server.id,

@@ -192,7 +192,7 @@ def allocate(
     if network.deleted:
         raise not_found("Network", network.id)
     if ip_address is not None:
-        _check_requested(network, ip_address)
+        check_fixed_ip(network, ip_address)
     return (
         PortCreated(
             port_id=port_id,
@@ -207,12 +207,14 @@ def allocate(
     )
 
 
-def _check_requested(network: Network, ip_address: str) -> None:
+def check_fixed_ip(network: Network, ip_address: str) -> None:
+    """Raise Invalid for an address that no port of the network can have: one outside, or the gateway's, the DHCP
+    server's, the network's or the broadcast address; and Refused (400) for one that is taken."""
     try:
-        inside = IPv4Address(ip_address) in network.cidr
+        offset = int(IPv4Address(ip_address)) - int(network.cidr.network_address)
     except ValueError:
-        inside = False
-    if not inside:
+        offset = -1
+    if not FIRST_FREE_OFFSET <= offset < network.cidr.num_addresses - 1:
         raise Invalid(f"Fixed IP address {ip_address} is not a valid ip address for network {network.id}.")
     if network.has(ip_address):
         raise Refused("network.address_in_use", f"Fixed IP address {ip_address} is already in use.", status=400)

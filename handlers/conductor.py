@@ -11,7 +11,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Protocol
 
-from domain.errors import LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
+from domain.errors import Invalid, LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
 from domain.record import Recorded
 from domain.scheduling import NO_VALID_HOST
 from domain.server import decide
@@ -198,7 +198,7 @@ class Conductor:
                 context, server, Fault(code=500, message=_no_host(server), details=error.message), error.removed
             )
             return
-        except Refused as error:
+        except (Refused, Invalid) as error:
             await self.give_up(context, server, Fault(code=error.status, message=error.message), {})
             return
         host = self._hosts.by_id(next(iter(claim.allocations)))

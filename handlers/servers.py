@@ -12,7 +12,7 @@ from msgspec import UNSET
 from domain import quota
 from domain.guest import ImageSource
 from domain.record import Event
-from domain.server import decide, details
+from domain.server import decide, details, hostname
 from domain.server.events import ServerRebuildRequested, ServerRequested
 from domain.server.state import KIND, Server, aggregate
 from handlers import guest_secrets
@@ -123,7 +123,7 @@ class Servers:
             config_drive=new.config_drive,
             description=new.description,
             tags=new.tags,
-            hostname=new.hostname,
+            hostname=new.hostname or hostname.derived(new.name, server_id, index + 1 if numbered else None),
             secrets=await guest_secrets.seal(self._vault, server_id, new.secrets),
             reservation_id=reservation_id,
             launch_index=index,

@@ -83,7 +83,7 @@ class Queries:
         if ("id", "asc") not in order and ("id", "desc") not in order:
             order.append(("id", order[-1][1] if order else "desc"))
         if wanted.marker is not None:
-            clause, more = await self._after(wanted.marker, order)
+            clause, more = await self._after(wanted, order)
             clauses.append(clause)
             values.extend(more)
         text = "SELECT state::text FROM servers"
@@ -174,16 +174,17 @@ class Queries:
             raise Unavailable("The projector has not made its tables yet.") from None
         return ids, position
 
-    async def _after(self, marker: str, order: list[tuple[str, str]]) -> tuple[str, list[Any]]:
+    async def _after(self, wanted: ServerFilter, order: list[tuple[str, str]]) -> tuple[str, list[Any]]:
         """The condition that selects what comes after the marker in this order."""
         columns = ", ".join(column for column, _ in order)
-        rows = await self._rows(f"SELECT {columns} FROM servers WHERE id = %s", marker)  # noqa: S608
-        if not rows:
-            raise Invalid(f"marker [{marker}] not found")
+        text = f"SELECT {columns}, project_id FROM servers WHERE id = %s"  # noqa: S608
+        rows = await self._rows(text, wanted.marker)
+        if not rows or wanted.project_id not in (None, rows[0][-1]):
+            raise Invalid(f"marker [{wanted.marker}] not found")
         alternatives, values = [], list[Any]()
         equal: list[str] = []
         equal_values: list[Any] = []
-        for (column, direction), value in zip(order, rows[0], strict=True):
+        for (column, direction), value in zip(order, rows[0][:-1], strict=True):
             if value is not None:
                 sign = ">" if direction == "asc" else "<"
                 alternatives.append(" AND ".join([*equal, f"({column} {sign} %s OR {column} IS NULL)"]))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from projections.server_filter import ServerFilter
@@ -62,7 +63,8 @@ def _columns(wanted: ServerFilter) -> Iterator[Condition]:
     if wanted.changes_since:
         yield "updated_at >= %s", (wanted.changes_since,)
     if wanted.changes_before:
-        yield "updated_at <= %s", (wanted.changes_before,)
+        # Shown and compared to the second.
+        yield "updated_at < %s", (wanted.changes_before.replace(microsecond=0) + timedelta(seconds=1),)
 
 
 def _states(wanted: ServerFilter) -> Iterator[Condition]:

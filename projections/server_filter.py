@@ -62,9 +62,9 @@ class ServerFilter(msgspec.Struct, frozen=True, kw_only=True):
     changes_since: datetime | None = None
     """Changed at this moment or later."""
     changes_before: datetime | None = None
-    """Changed at this moment or before."""
+    """Changed in this second or before."""
     marker: str | None = None
-    """The id of the last server of the page before."""
+    """The id of the last server of the page before. It must be one of the project asked about, if there is one."""
     limit: int | None = None
     sort: tuple[tuple[str, str], ...] = NEWEST_FIRST
     """Names out of SORT_KEYS, each with ``asc`` or ``desc``; the id settles ties."""

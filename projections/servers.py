@@ -99,7 +99,7 @@ class Servers:
     """Folds each server's events into its row."""
 
     name = "servers"
-    version = 2
+    version = 3
     tables = (TABLE,)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from domain.server.hostname import hostname
-from domain.server.state import Server
+from domain.server.state import Server, guest_name
 
 VERSIONS = (
     *("1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01"),
@@ -14,7 +13,7 @@ Tree = dict[str, Any]
 
 def meta_data(server: Server) -> Tree:
     """The tree below ``meta-data``; a dictionary is a directory."""
-    name = hostname(server)
+    name = guest_name(server)
     address = server.nics[0].ip_address if server.nics else ""
     tree: Tree = {
         "ami-id": f"ami-{(server.image.id if server.image else server.id)[:8]}",

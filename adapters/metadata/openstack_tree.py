@@ -13,8 +13,7 @@ import msgspec
 
 from adapters.libvirt.domain_xml import tap_name
 from domain.guest import Nic
-from domain.server.hostname import hostname
-from domain.server.state import Server
+from domain.server.state import Server, guest_name
 from handlers.guest_secrets import Secrets
 
 Json = dict[str, Any]
@@ -54,7 +53,7 @@ def meta_data(server: Server, secrets: Secrets, version: str, *, admin_pass: boo
     """``meta_data.json``. The password that was asked for is told on a config drive only, as Nova does."""
     document: Json = {
         "uuid": server.id,
-        "hostname": hostname(server),
+        "hostname": guest_name(server),
         "name": server.name,
         "launch_index": server.launch_index,
         "availability_zone": server.availability_zone,

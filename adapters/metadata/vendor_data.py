@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import Invalid, Unavailable
-from domain.server.hostname import hostname
-from domain.server.state import Server
+from domain.server.state import Server, guest_name
 from handlers.context import current_request
 from handlers.guest_secrets import Secrets
 
@@ -65,7 +64,7 @@ class VendorData:
                 "instance-id": server.id,
                 "image-id": server.image.id if server.image else None,
                 "user-data": secrets.user_data,
-                "hostname": hostname(server),
+                "hostname": guest_name(server),
                 "metadata": server.metadata,
                 "boot-roles": None,
             }

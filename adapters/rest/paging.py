@@ -1,5 +1,6 @@
 """Pages: their limit and marker in a query string, and cutting them from what lies in memory."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ from domain.errors import Invalid
 MAX_PAGE = 1000
 """Things in one page at the most, as Nova's max_limit."""
 
+_DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
+
 T = TypeVar("T")
 
 
@@ -18,8 +21,11 @@ def page_limit(query: QueryParams) -> int | None:
     text = query.get("limit")
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal()):
-        raise Invalid(f"Invalid input for query parameters limit. Value: {text}. {text!r} does not match '^[0-9]*$'")
+    if _DIGITS.fullmatch(text) is None:
+        shown = text[:64]
+        raise Invalid(
+            f"Invalid input for query parameters limit. Value: {shown}. {shown!r} does not match '^[0-9]*$'"
+        )
     return int(text)
 
 

@@ -88,6 +88,14 @@ class Hosts(Protocol):
         ...
 
 
+class Projects(Protocol):
+    """Whose things there can be; the identity service knows."""
+
+    async def project_exists(self, project_id: str) -> bool:
+        """Whether there is a project of exactly this id. Raises Unavailable."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
     """Everything a handler of a request may use."""
@@ -95,6 +103,7 @@ class Services:
     settings: RestSettings
     registry: Registry
     """Of the API cell."""
+    projects: Projects
     servers: Servers
     details: ServerDetails
     hosts: Hosts

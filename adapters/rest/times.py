@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 from domain.errors import Invalid
 
+FIRST_YEAR, LAST_YEAR = 1900, 9000
+"""In which one can compute with moments without falling off the calendar."""
+
 
 def seconds(moment: datetime) -> str:
     """``2026-01-31T10:00:00Z``."""
@@ -23,4 +26,6 @@ def parse(name: str, text: str) -> datetime:
         raise Invalid(
             f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a 'date-time'"
         ) from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}. The year is out of range")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ from datetime import datetime
 from domain.errors import Refused, not_found
 from domain.guest import ImageSource, PowerState
 from domain.server import events as e
+from domain.server.limits import check_metadata
 from domain.server.state import (
     ACTIVE,
     DELETED,
@@ -40,6 +41,8 @@ HOST_TASKS = (
     REBUILDING, RESCUING, UNRESCUING,
 )  # fmt: skip
 """What a host can fail at. Deletion is not among it."""
+TAKEN_OVER = (REBOOTING, REBOOTING_HARD, PAUSING, UNPAUSING, SUSPENDING, RESUMING, POWERING_OFF)
+"""Over which a hard reboot may be asked for: Nova's ALLOW_REBOOT, and a stop that hangs."""
 TO_ERROR = (REBOOTING, REBOOTING_HARD, REBUILDING, RESCUING, UNRESCUING)
 """Where a failure leaves in doubt what the guest is; after the others it is as it was, or its power tells."""
 
@@ -55,6 +58,7 @@ def request(server: Server | None, event: e.ServerRequested) -> e.ServerRequeste
     """Request a server under an id nobody has used or abandoned."""
     if server is not None:
         raise Refused("server.id_used", f"Instance {event.server_id} already exists.")
+    check_metadata(event.metadata)
     return event
 
 
@@ -88,11 +92,11 @@ def start(server: Server | None, server_id: str, deadline: datetime) -> e.Server
 
 
 def reboot(server: Server | None, server_id: str, deadline: datetime, *, hard: bool) -> e.ServerRebootRequested:
-    """Reboot: soft while active; hard in any state with a guest, also over a soft one that hangs."""
+    """Reboot: soft while active; hard in any state with a guest, also over an action whose host does not answer."""
     server = existing(server, server_id)
     if hard:
         states = (ACTIVE, STOPPED, PAUSED, SUSPENDED, ERROR)
-        _check(server, "reboot", states, (None, REBOOTING, REBOOTING_HARD))
+        _check(server, "reboot", states, (None, *TAKEN_OVER))
     else:
         _check(server, "reboot", (ACTIVE,))
     return e.ServerRebootRequested(deadline=deadline, hard=hard, supersedes=_under_way(server))
@@ -125,6 +129,7 @@ def resume(server: Server | None, server_id: str, deadline: datetime) -> e.Serve
 def rebuild(server: Server | None, server_id: str, event: e.ServerRebuildRequested) -> e.ServerRebuildRequested:
     """Give a server a fresh disk; it keeps its host, its claim and its addresses."""
     _check(existing(server, server_id), "rebuild", (ACTIVE, STOPPED, ERROR))
+    check_metadata(event.metadata)
     return event
 
 

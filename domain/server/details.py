@@ -6,10 +6,9 @@ The rules are Nova's (its compute API); refusals speak Nova's words. As in ``dec
 from domain.errors import Refused
 from domain.server import events as e
 from domain.server.decide import existing
+from domain.server.limits import MAX_TAGS, check_metadata
 from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server
 
-MAX_METADATA = 128
-MAX_TAGS = 50
 MAY_CHANGE = (ACTIVE, PAUSED, SUSPENDED, STOPPED)
 """The vm_states in which metadata and tags can be changed."""
 
@@ -50,8 +49,7 @@ def set_metadata(
     server = existing(server, server_id)
     _check_state(server, "update metadata")
     metadata = given if replace else server.metadata | given
-    if len(metadata) > MAX_METADATA:
-        raise Refused("metadata.limit", f"Maximum number of metadata items exceeds {MAX_METADATA}", status=403)
+    check_metadata(metadata)
     return _metadata(server, metadata)
 
 

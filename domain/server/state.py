@@ -11,6 +11,7 @@ from domain.guest import ImageSource, Nic, PowerState
 from domain.kind import Kind
 from domain.record import AggregateId, Event, Metadata
 from domain.server import events as e
+from domain.server.hostname import derived
 
 BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", "paused", "suspended"
 RESCUED, ERROR, DELETED = "rescued", "error", "deleted"
@@ -85,6 +86,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: str | None
     tags: tuple[str, ...]
     hostname: str | None
+    """None only in what was folded by older versions; ``guest_name`` derives it then."""
     secrets: str | None
     reservation_id: str
     launch_index: int
@@ -119,6 +121,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     abandoned: bool = False
 
 
+def guest_name(server: Server) -> str:
+    """The host name of the guest."""
+    return server.hostname or derived(server.name, server.id)
+
+
 def aggregate(server_id: str) -> AggregateId:
     """The aggregate of one server."""
     return AggregateId("server", server_id)
@@ -142,7 +149,7 @@ def _requested(event: e.ServerRequested, meta: Metadata) -> Server:
         config_drive=event.config_drive,
         description=event.description,
         tags=event.tags,
-        hostname=event.hostname,
+        hostname=event.hostname or derived(event.name, event.server_id),
         secrets=event.secrets,
         has_key=event.secrets is not None,
         reservation_id=event.reservation_id,
@@ -250,7 +257,7 @@ def _rebuild_requested(server: Server, event: e.ServerRebuildRequested, meta: Me
         "description": event.description,
         "key_name": event.key_name,
         "public_key": event.public_key,
-        "hostname": event.hostname,
+        "hostname": event.hostname or server.hostname,
         "secrets": event.secrets,
         "has_key": server.has_key or event.secrets is not None,
         # What the old system posted opens nothing in the new one, which may post its own.

@@ -66,6 +66,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
     services = Services(
         settings=rest_settings(settings),
         registry=registry,
+        projects=identity.directory,
         servers=Servers(plane.store, registry, plane.vault, stamp, limits),
         details=ServerDetails(plane.store, stamp),
         hosts=Hosts(host_registry),

@@ -7,7 +7,7 @@ import pytest
 
 from domain.errors import Refused
 from domain.record import Event
-from domain.server import details
+from domain.server import details, limits
 from domain.server import events as e
 from domain.server.state import Server, evolve
 from tests.domain.servers import SERVER_ID, given, meta
@@ -85,12 +85,12 @@ def test_metadata() -> None:
 
 def test_there_is_an_end_to_metadata_and_tags() -> None:
     present = server()
-    just = {str(number): "" for number in range(details.MAX_METADATA)}
+    just = {str(number): "" for number in range(limits.MAX_METADATA)}
     assert details.set_metadata(present, SERVER_ID, just, replace=True)
     with pytest.raises(Refused) as refusal:
         details.set_metadata(present, SERVER_ID, just, replace=False)
     assert refusal.value.status == 403
-    full = msgspec.structs.replace(present, tags=tuple(str(number) for number in range(details.MAX_TAGS)))
+    full = msgspec.structs.replace(present, tags=tuple(str(number) for number in range(limits.MAX_TAGS)))
     assert details.add_tag(full, SERVER_ID, "0") is None
     with pytest.raises(Refused) as refusal:
         details.add_tag(full, SERVER_ID, "one more")

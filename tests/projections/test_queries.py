@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -120,6 +121,27 @@ async def test_an_unknown_marker_and_a_bad_expression_are_invalid(database: str)
             await queries.servers(ServerFilter(marker="nowhere"))
         with pytest.raises(Invalid, match="regular expression"):
             await queries.servers(ServerFilter(name="(((["))
+
+
+@asynchronous
+async def test_a_marker_of_another_project_is_as_unknown_as_any(database: str) -> None:
+    await _project(database, history(6))
+    async with _queries(database) as queries:
+        (theirs, *_) = await queries.servers(ServerFilter(project_id="p1", deleted=None))
+        assert await queries.servers(ServerFilter(project_id="p1", deleted=None, marker=theirs.id)) is not None
+        with pytest.raises(Invalid, match=rf"^marker \[{theirs.id}\] not found$"):
+            await queries.servers(ServerFilter(project_id="p2", deleted=None, marker=theirs.id))
+
+
+@asynchronous
+async def test_what_was_changed_in_that_second_was_changed_before_its_end(database: str) -> None:
+    await _project(database, history(6))
+    async with _queries(database) as queries:
+        for server in await queries.servers(ServerFilter(deleted=None)):
+            shown = server.updated_at.replace(microsecond=0)
+            for before, found in ((shown, True), (shown - timedelta(seconds=1), False)):
+                ids = [each.id for each in await queries.servers(ServerFilter(deleted=None, changes_before=before))]
+                assert (server.id in ids) is found
 
 
 @asynchronous

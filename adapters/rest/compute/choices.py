@@ -4,7 +4,6 @@ import base64
 import binascii
 import secrets
 import string
-from ipaddress import IPv4Address
 from typing import Literal
 
 from msgspec import UNSET, UnsetType
@@ -22,6 +21,7 @@ from domain import network as domain_network
 from domain.errors import Invalid, Refused
 from domain.guest import ImageSource
 from domain.network import Network
+from domain.server import limits
 from domain.server.events import NetworkRequest
 from handlers import guest_secrets
 from handlers.server_requests import Key
@@ -74,7 +74,11 @@ def networks(call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | Uns
         return _the_only_one(call)
     if len(asked) > MAX_NICS:
         raise Invalid(f"A server can have {MAX_NICS} network interfaces at the most.")
-    return tuple(_interface(call, each) for each in asked)
+    found = tuple(_interface(call, each) for each in asked)
+    fixed = [(each.network_id, each.fixed_ip) for each in found if each.fixed_ip]
+    if len(set(fixed)) < len(fixed):
+        raise Invalid("The same fixed IP address is requested for several interfaces.")
+    return found
 
 
 def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
@@ -88,14 +92,7 @@ def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
         raise Invalid(f"Network {asked.uuid} could not be found.")
     if asked.fixed_ip is UNSET:
         return NetworkRequest(network_id=found.id)
-    try:
-        inside = IPv4Address(asked.fixed_ip) in found.cidr
-    except ValueError:
-        inside = False
-    if not inside:
-        raise Invalid(f"Fixed IP address {asked.fixed_ip} is not a valid ip address for network {found.id}.")
-    if found.has(asked.fixed_ip):
-        raise Invalid(f"Fixed IP address {asked.fixed_ip} is already in use on instance.")
+    domain_network.check_fixed_ip(found, asked.fixed_ip)
     return NetworkRequest(network_id=found.id, fixed_ip=asked.fixed_ip)
 
 
@@ -147,12 +144,13 @@ def _only_admin(call: Call, what: str) -> None:
         raise Refused("forbidden", f"Policy doesn't allow {rule} to be performed.", status=403)
 
 
-def key(call: Call, name: str | None) -> Key:
-    """A key of the caller's."""
+def key(call: Call, name: str | None, owner: str | None = None) -> Key:
+    """A key of the caller's, or of the owner's of a server that is there."""
     if name is None:
         return Key(None, None)
-    assert call.context.user_id
-    known: keypairs.Keypairs | None = call.services.registry.get(keypairs.aggregate(call.context.user_id))
+    user_id = owner or call.context.user_id
+    assert user_id
+    known: keypairs.Keypairs | None = call.services.registry.get(keypairs.aggregate(user_id))
     if known is None or name not in known.by_name:
         raise Invalid("Invalid key_name provided.")
     return Key(name, known.by_name[name].public_key)
@@ -166,7 +164,8 @@ def password(asked: str | UnsetType) -> str:
 def files(asked: list[File] | UnsetType) -> tuple[guest_secrets.File, ...]:
     """The files for the guest."""
     given = asked if asked is not UNSET else []
-    return tuple(guest_secrets.File(file.path, check_base64("contents", file.contents)) for file in given)
+    limits.check_files((file.path, decoded("contents", file.contents)) for file in given)
+    return tuple(guest_secrets.File(file.path, file.contents) for file in given)
 
 
 def refuse_unsupported(asked: NewServerBody | RebuildArguments) -> None:
@@ -184,9 +183,14 @@ def refuse_unsupported(asked: NewServerBody | RebuildArguments) -> None:
 
 def check_base64(name: str, text: str) -> str:
     """The text, which is base64. Raises Invalid."""
+    decoded(name, text)
+    return text
+
+
+def decoded(name: str, text: str) -> bytes:
+    """What the base64 says. Raises Invalid."""
     try:
-        base64.b64decode("".join(text.split()), validate=True)
-        return text
+        return base64.b64decode("".join(text.split()), validate=True)
     except (ValueError, binascii.Error):
         raise Invalid(
             f"Invalid input for field/attribute {name}. Value: {text[:64]}. {text[:64]!r} is not a 'base64'"

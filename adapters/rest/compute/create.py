@@ -1,18 +1,22 @@
 """Creating servers: from Nova's request to ours, everything looked up and checked before it is accepted."""
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute import choices, links
 from adapters.rest.compute.create_body import CreateBody, NewServerBody, Volume
+from adapters.rest.compute.flavors import known_to
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, Reply
 from adapters.rest.validation import boolean, hostname, integer
-from domain import flavor as flavors
 from domain.errors import Invalid
+from domain.flavor import Flavor
 from handlers.guest_secrets import Secrets
 from handlers.server_requests import NewServer
 
 operations = Operations()
+
+FIRST_IN_ORDER = (0, "0")
+"""The boot index of the root disk."""
 
 
 @operations("POST", "/servers", Access.MEMBER, "os_compute_api:servers:create", body=CreateBody, status=202)
@@ -32,7 +36,7 @@ async def create(call: Call) -> Reply:
     min_count, max_count = _counts(asked)
     password = choices.password(asked.adminPass)
     zone, host = await choices.zone_and_host(call, asked)
-    image, min_ram_mb = choices.image(call, asked.imageRef)
+    image, min_ram_mb = choices.image(call, _image_ref(asked))
     key = choices.key(call, None if asked.key_name is UNSET else asked.key_name)
     new = NewServer(
         name=asked.name,
@@ -78,11 +82,10 @@ def _accepted(call: Call, server_id: str, new: NewServer, password: str) -> Repl
     return Reply({"server": document}, headers={"Location": server_links[0]["href"]})
 
 
-def _flavor(call: Call, reference: str) -> flavors.Flavor:
+def _flavor(call: Call, reference: str) -> Flavor:
     """The flavor by its id, or by a link to it. As in Nova, an unknown one is a bad request, not a missing page."""
     flavor_id = reference.rstrip("/").rpartition("/")[2]
-    known: flavors.Flavors = call.services.registry.get(flavors.CATALOGUE) or flavors.Flavors()
-    flavor = known.by_id.get(flavor_id)
+    flavor = known_to(call, flavor_id)
     if flavor is None or flavor.disabled:
         raise Invalid(f"Flavor {flavor_id} could not be found.")
     return flavor
@@ -150,16 +153,32 @@ def _refuse_unsupported(asked: NewServerBody) -> None:
     if asked.block_device_mapping not in (UNSET, []):
         raise not_implemented("Booting from a volume")
     volumes = asked.block_device_mapping_v2
-    if volumes is not UNSET and not all(_is_root_disk(volume, asked) for volume in volumes):
-        raise not_implemented("Attaching volumes or further disks")
+    if volumes is not UNSET:
+        first = sum(volume.boot_index in FIRST_IN_ORDER for volume in volumes)
+        if first > 1 or (volumes and not first and asked.imageRef in (UNSET, "")):
+            raise Invalid(
+                "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping "
+                "combination is not valid."
+            )
+        if not all(_is_root_disk(volume, asked) for volume in volumes):
+            raise not_implemented("Attaching volumes or further disks")
     choices.refuse_unsupported(asked)
 
 
 def _is_root_disk(volume: Volume, asked: NewServerBody) -> bool:
-    """Whether it only says again that the server starts from its image."""
+    """Whether it only says, perhaps once more, that the server starts from its image."""
     return (
         volume.source_type == "image"
         and volume.destination_type in (UNSET, "local")
-        and volume.boot_index in (0, "0")
-        and volume.uuid == asked.imageRef
+        and volume.boot_index in (*FIRST_IN_ORDER, None)
+        and volume.uuid == _image_ref(asked)
     )
+
+
+def _image_ref(asked: NewServerBody) -> str | UnsetType:
+    """The image to start from: named as such, or by the disk that is first in the boot order."""
+    if asked.imageRef is UNSET and asked.block_device_mapping_v2 is not UNSET:
+        for volume in asked.block_device_mapping_v2:
+            if volume.source_type == "image" and volume.boot_index in FIRST_IN_ORDER:
+                return volume.uuid
+    return asked.imageRef

@@ -18,11 +18,10 @@ from adapters.rest.validation import (
     Text255,
     Versions,
 )
+from domain.server.limits import MAX_TAGS
 
 MAX_USER_DATA = 65535
 """Characters of base64."""
-MAX_TAGS = 50
-MAX_PERSONALITY = 1 << 20
 
 HostName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9_.-]+\Z")]
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^,/\x00-\x1f\x7f]*\Z")]

@@ -53,6 +53,7 @@ MINIMA: dict[str, Callable[[Flavor], int]] = {
 }
 """Query parameters that ask for at least so much."""
 
+MAX_DIGITS = 10
 Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)] | Digits
 NotNegative = Annotated[int, Meta(ge=0, le=MAX_INTEGER)] | Digits
 Factor = float | Annotated[str, Meta(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?\Z")]
@@ -99,12 +100,16 @@ def catalogue(call: Call) -> Flavors:
     return known or Flavors()
 
 
+def known_to(call: Call, flavor_id: str) -> Flavor | None:
+    """The flavor, if the caller may know of it and so use it. Private ones are an administrator's."""
+    flavor = catalogue(call).by_id.get(flavor_id)
+    return flavor if flavor and (flavor.is_public or call.is_admin) else None
+
+
 def find(call: Call) -> Flavor:
-    """The flavor in the path; raises Refused (404). Private ones are an administrator's."""
-    flavor = catalogue(call).get(call.params["flavor_id"])
-    if not flavor.is_public and not call.is_admin:
-        return Flavors().get(flavor.id)
-    return flavor
+    """The flavor in the path; raises Refused (404)."""
+    flavor_id = call.params["flavor_id"]
+    return known_to(call, flavor_id) or Flavors().get(flavor_id)
 
 
 async def execute(call: Call, decide: Callable[[Flavors], Event]) -> Flavors:
@@ -171,7 +176,7 @@ def _page(call: Call) -> tuple[list[Flavor], bool]:
     for parameter, figure in MINIMA.items():
         text = query.get(parameter)
         if text is not None:
-            if not text.isdecimal():
+            if not (text.isdecimal() and len(text) <= MAX_DIGITS):
                 raise Invalid(f"Invalid input for query parameters {parameter}. Value: {text}.")
             found = [flavor for flavor in found if figure(flavor) >= int(text)]
     sort_key, sort_dir = query.get("sort_key", "flavorid"), query.get("sort_dir", "asc")

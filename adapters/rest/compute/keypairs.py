@@ -126,7 +126,7 @@ async def create(call: Call) -> Reply:
     if asked.public_key is UNSET:
         private_key, public_key = new_pair(asked.name)
     else:
-        public_key = asked.public_key.strip()
+        public_key = asked.public_key  # kept as it was given: tools compare what they sent with what they see
     print_of_key = fingerprint(public_key)
 
     def decide(known: Keypairs | None) -> Event:

@@ -14,13 +14,18 @@ from adapters.rest.validation import Body, Flag, Versions, boolean, integer
 from domain import quota
 from domain.errors import Invalid, Refused
 from domain.quota import UNLIMITED, Limits, LimitsSet, Quota
+from domain.server.limits import MAX_FILE_BYTES, MAX_FILE_PATH, MAX_FILES, MAX_METADATA
 
 operations = Operations()
 
 RULE = "os_compute_api:os-quota-sets"
 
-FIXED = {"key_pairs": MAX_KEYPAIRS, "metadata_items": 128, "server_groups": 0, "server_group_members": 0}
-INJECTION = {"injected_files": 5, "injected_file_content_bytes": 10240, "injected_file_path_bytes": 255}
+FIXED = {"key_pairs": MAX_KEYPAIRS, "metadata_items": MAX_METADATA, "server_groups": 0, "server_group_members": 0}
+INJECTION = {
+    "injected_files": MAX_FILES,
+    "injected_file_content_bytes": MAX_FILE_BYTES,
+    "injected_file_path_bytes": MAX_FILE_PATH,
+}
 """Before 2.57."""
 NETWORKING = {
     "fixed_ips": UNLIMITED,
@@ -73,18 +78,25 @@ def _limits(call: Call, limits: Limits) -> dict[str, int]:
     return shown
 
 
-def _readable(call: Call, rule: str) -> str:
+async def _readable(call: Call, rule: str) -> str:
     """The project in the path: the caller's own, or any for an administrator."""
-    project_id = call.params["project_id"]
-    if project_id != call.context.project_id and not call.is_admin:
+    if call.params["project_id"] != call.context.project_id and not call.is_admin:
         raise Refused("forbidden", f"Policy doesn't allow {RULE}:{rule} to be performed.", status=403)
+    return await _existing(call)
+
+
+async def _existing(call: Call) -> str:
+    """The project in the path, which there must be: limits of a name that is none would hold for nobody."""
+    project_id = call.params["project_id"]
+    if project_id != call.context.project_id and not await call.services.projects.project_exists(project_id):
+        raise Invalid(f"Project ID {project_id} is not a valid project.")
     return project_id
 
 
 @operations("GET", "/os-quota-sets/{project_id}", Access.READER, f"{RULE}:show", query=frozenset(("user_id",)))
 async def show(call: Call) -> Any:
     """A project's limits."""
-    project_id = _readable(call, "show")
+    project_id = await _readable(call, "show")
     limits = _usage(call, project_id).limits or call.services.default_limits
     return {"quota_set": {"id": project_id} | _limits(call, limits)}
 
@@ -92,14 +104,14 @@ async def show(call: Call) -> Any:
 @operations("GET", "/os-quota-sets/{project_id}/defaults", Access.TOKEN, f"{RULE}:defaults")
 async def defaults(call: Call) -> Any:
     """The limits of a project that has none of its own."""
-    return {"quota_set": {"id": call.params["project_id"]} | _limits(call, call.services.default_limits)}
+    return {"quota_set": {"id": await _existing(call)} | _limits(call, call.services.default_limits)}
 
 
 @operations("GET", "/os-quota-sets/{project_id}/detail", Access.READER, f"{RULE}:detail",
             query=frozenset(("user_id",)))  # fmt: skip
 async def detail(call: Call) -> Any:
     """A project's limits and what it uses."""
-    project_id = _readable(call, "detail")
+    project_id = await _readable(call, "detail")
     usage = _usage(call, project_id)
     used = {"instances": len(usage.reservations), "cores": usage.cores, "ram": usage.ram_mb}
     limits = _limits(call, usage.limits or call.services.default_limits)
@@ -111,7 +123,7 @@ async def detail(call: Call) -> Any:
             query=frozenset(("user_id",)))  # fmt: skip
 async def update(call: Call) -> Any:
     """Give a project limits of its own."""
-    project_id = call.params["project_id"]
+    project_id = await _existing(call)
     asked: QuotaSetUpdate = call.body.quota_set
     _refuse_fixed(asked)
     forced = asked.force is not UNSET and boolean("force", asked.force)
@@ -151,8 +163,11 @@ def _refuse_fixed(asked: QuotaSetUpdate) -> None:
 @operations("DELETE", "/os-quota-sets/{project_id}", Access.ADMIN, f"{RULE}:delete", status=202,
             query=frozenset(("user_id",)))  # fmt: skip
 async def delete(call: Call) -> Any:
-    """Go back to the defaults."""
-    writer = call.services.registry.writer(quota.aggregate(call.params["project_id"]))
+    """Go back to the defaults. As in Nova, also for a project that is gone, but never for what cannot be one."""
+    project_id = call.params["project_id"]
+    if call.services.registry.get(quota.aggregate(project_id)) is None:
+        return empty(202)
+    writer = call.services.registry.writer(quota.aggregate(project_id))
 
     def decide(state: Quota) -> tuple[LimitsSet, ...]:
         return (LimitsSet(limits=None, request_id=call.context.request_id),) if state.limits else ()

@@ -20,11 +20,11 @@ operations = Operations()
 async def rebuild(call: Call) -> Reply:
     """Accept a rebuild; the answer shows the server as it will be."""
     asked: RebuildArguments = call.body.rebuild
-    await find(call)
+    owner = (await find(call)).user_id
     choices.refuse_unsupported(asked)
     if asked.preserve_ephemeral is not UNSET and boolean("preserve_ephemeral", asked.preserve_ephemeral):
         raise not_implemented("Preserving ephemeral disks")
-    wanted = _wanted(call, asked)
+    wanted = _wanted(call, asked, owner)
     accepted, secrets = await call.services.servers.rebuild(call.context, call.params["server_id"], wanted)
     await call.services.settle(accepted.position, call.services.settings.cell)
     server = await find(call)
@@ -38,7 +38,7 @@ async def rebuild(call: Call) -> Reply:
     return Reply({"server": document}, headers={"Location": location})
 
 
-def _wanted(call: Call, asked: RebuildArguments) -> Rebuild:
+def _wanted(call: Call, asked: RebuildArguments, owner: str) -> Rebuild:
     image, min_ram_mb = choices.image(call, asked.imageRef)
     user_data = asked.user_data
     if isinstance(user_data, str):
@@ -50,7 +50,7 @@ def _wanted(call: Call, asked: RebuildArguments) -> Rebuild:
         name=asked.name,
         metadata=asked.metadata,
         description=asked.description,
-        key=UNSET if asked.key_name is UNSET else choices.key(call, asked.key_name),
+        key=UNSET if asked.key_name is UNSET else choices.key(call, asked.key_name, owner),
         hostname=UNSET if asked.hostname is UNSET else hostname(asked.hostname, call.minor),
         user_data=user_data,
         personality=choices.files(asked.personality),

@@ -8,9 +8,9 @@ from starlette.datastructures import QueryParams
 
 from adapters.rest.compute import links
 from adapters.rest.compute.server_view import basic, detailed
-from adapters.rest.compute.status import states_of
+from adapters.rest.compute.status import NEVER_HERE, states_of
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.paging import MAX_PAGE, flag, page_limit
+from adapters.rest.paging import MAX_PAGE, TRUE, flag, page_limit
 from adapters.rest.times import parse
 from adapters.rest.words import words
 from domain.errors import Invalid, Refused
@@ -38,6 +38,11 @@ QUERY = SUPPORTED | UNSUPPORTED | WITHOUT_EFFECT
 
 TAGS_SINCE, LOCKED_SINCE = 26, 73
 """The microversions from which servers can be listed by these; before, they were ignored."""
+STATUS_CHECKED_SINCE = 38
+"""The microversion from which a status that there is not is refused; before, it found nothing."""
+MAX_EXPRESSION = 255
+"""Characters of a regular expression: what it is looked for in is no longer."""
+_BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 
 SORT_ALIASES = {"name": "display_name", "id": "uuid", "flavor": "instance_type_id", "image": "image_ref"}
 
@@ -119,17 +124,15 @@ def _filter(call: Call) -> ServerFilter | None:
 
 
 def _project(call: Call) -> str | None:
-    """Whose servers: an administrator may ask for all, or for another project's."""
+    """Whose servers: an administrator may ask for all, or with ``all_tenants`` for those of one project."""
     asked_all = flag(call.query, "all_tenants")
     if asked_all and not call.is_admin:
         raise Refused(
             "forbidden", "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.",
             status=403,
         )  # fmt: skip
-    if call.is_admin:
-        named = call.query.get("project_id") or call.query.get("tenant_id")
-        if asked_all or named:
-            return named
+    if asked_all:
+        return call.query.get("project_id") or call.query.get("tenant_id")
     return call.context.project_id
 
 
@@ -144,6 +147,8 @@ def _states(call: Call) -> tuple[tuple[str, ...] | None, tuple[str | None, ...]]
     any_task = False
     for status in statuses:
         its_vm_states, its_task_states = states_of(status)
+        if not its_vm_states and status.upper() not in NEVER_HERE and call.minor >= STATUS_CHECKED_SINCE:
+            raise Invalid(f"Invalid status value: {status}")
         vm_states += its_vm_states
         task_states += its_task_states
         any_task = any_task or (bool(its_vm_states) and not its_task_states)
@@ -160,19 +165,25 @@ def _deleted(call: Call) -> bool | None:
         return False
     if "DELETED" in [status.upper() for status in call.query.getlist("status")]:
         return True
-    return bool(flag(call.query, "deleted"))
+    return call.query.get("deleted", "").lower() in TRUE  # whatever else it says is no, as in Nova
 
 
 def _expression(query: QueryParams, name: str) -> str | None:
     text = query.get(name)
     if text is None:
         return None
-    try:
-        re.compile(text)
-    except re.error:
-        raise Invalid(
-            f"Invalid input for query parameters {name}. Value: {text}. {text!r} is not a regular expression"
-        ) from None
+    problem = ""
+    if len(text) > MAX_EXPRESSION:
+        problem = f"is longer than {MAX_EXPRESSION} characters"
+    elif _BACK_REFERENCE.search(text):
+        problem = "refers back to a group: with that a search may take for ever"
+    else:
+        try:
+            re.compile(text)
+        except (re.error, OverflowError, RecursionError):
+            problem = "is not a regular expression"
+    if problem:
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {text[:64]}. {text[:64]!r} {problem}")
     return text
 
 
@@ -208,4 +219,7 @@ def _sort(call: Call) -> tuple[tuple[str, str], ...]:
             raise Invalid(f"Invalid input for query parameters sort_dir. Value: {direction}.")
     keys = keys or ["created_at"]
     filled = directions + [directions[0] if directions else "desc"] * (len(keys) - len(directions))
-    return tuple(zip(keys, filled, strict=False))
+    first: dict[str, str] = {}
+    for key, direction in zip(keys, filled, strict=False):
+        first.setdefault(key, direction)  # what is sorted by already, a later mention does not change
+    return tuple(first.items())

@@ -1,15 +1,17 @@
 """A server's tags. https://docs.openstack.org/api-ref/compute/#server-tags-servers-tags"""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from msgspec import Meta
 
 from adapters.rest.compute import links
-from adapters.rest.compute.create_body import MAX_TAGS, Tag
+from adapters.rest.compute.create_body import Tag
 from adapters.rest.compute.server_access import find
 from adapters.rest.operation import Access, Call, Operations, Reply, empty
 from adapters.rest.validation import Body, check
 from domain.errors import Refused
+from domain.server.limits import MAX_TAGS
 
 operations = Operations()
 
@@ -49,7 +51,7 @@ async def put(call: Call) -> Any:
     if not accepted.position:
         return empty(204)
     (location, *_) = links.item(call, "servers", server_id)
-    return Reply(status=201, headers={"Location": f"{location['href']}/tags/{tag}"})
+    return Reply(status=201, headers={"Location": f"{location['href']}/tags/{quote(tag, safe='')}"})
 
 
 @operations("PUT", PATH, Access.MEMBER, f"{RULE}:update_all", first=FIRST, body=TagsBody)

@@ -13,8 +13,7 @@ from adapters.rest.times import micros, seconds
 from domain.flavor import Flavor
 from domain.guest import Nic
 from domain.host import Host
-from domain.server.hostname import hostname
-from domain.server.state import DELETED, Server
+from domain.server.state import DELETED, Server, guest_name
 
 Document = dict[str, Any]
 
@@ -65,7 +64,7 @@ def detailed(call: Call, server: Server, host: Host | None, *, alone: bool = Tru
     if call.is_admin:
         _add_operators_view(call, document, server, host)
     elif call.minor >= 90:
-        document["OS-EXT-SRV-ATTR:hostname"] = hostname(server)
+        document["OS-EXT-SRV-ATTR:hostname"] = guest_name(server)
     _add_newer(call, document, server, alone=alone)
     return document
 
@@ -76,7 +75,7 @@ def _add_operators_view(call: Call, document: Document, server: Server, host: Ho
     document[f"{prefix}hypervisor_hostname"] = server.host
     document[f"{prefix}instance_name"] = f"instance-{server.id}"
     if call.minor >= 3:
-        document[f"{prefix}hostname"] = hostname(server)
+        document[f"{prefix}hostname"] = guest_name(server)
         document[f"{prefix}reservation_id"] = server.reservation_id
         document[f"{prefix}launch_index"] = server.launch_index
         document[f"{prefix}kernel_id"] = ""

@@ -12,8 +12,11 @@ from domain.errors import Invalid
 
 
 def fingerprint(public_key: str) -> str:
-    """MD5 over the key's bytes, colon separated; raises Invalid for what is no SSH public key."""
+    """MD5 over the key's bytes, colon separated. Raises Invalid for what is no SSH public key, or several lines."""
+    public_key = public_key.strip()
     try:
+        if len(public_key.splitlines()) != 1:
+            raise ValueError("a key is one line of authorized_keys")
         serialization.load_ssh_public_key(public_key.encode())
         blob = base64.b64decode(public_key.split(None, 2)[1], validate=True)
     except (ValueError, IndexError, binascii.Error, UnsupportedAlgorithm):

@@ -1,5 +1,6 @@
 """Nova's status of a server, out of vm_state and task_state."""
 
+from adapters.rest.words import words
 from domain.server import state as s
 
 STATUSES: dict[str, dict[str | None, str]] = {
@@ -18,6 +19,9 @@ STATUSES: dict[str, dict[str | None, str]] = {
     s.DELETED: {None: "DELETED"},
 }
 """By vm_state, then by task_state; None is any other task."""
+
+NEVER_HERE = words("MIGRATING PASSWORD RESIZE REVERT_RESIZE SHELVED SHELVED_OFFLOADED SOFT_DELETED VERIFY_RESIZE")
+"""Nova's other statuses: what has them cannot be made here, so a listing by them finds nothing."""
 
 WITH_FAULT = ("ERROR", "DELETED")
 WITH_PROGRESS = ("ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING")

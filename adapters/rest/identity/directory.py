@@ -54,14 +54,18 @@ class Directory:
         except KeyError:
             raise not_found("Project", project_id) from None
 
+    async def project_exists(self, project_id: str) -> bool:
+        """Whether there is a project of exactly this id."""
+        return project_id in self.projects
+
     def find_project(self, project_id: str | None, name: str | None) -> Project | None:
-        """An enabled project by its id or name."""
-        project = self.projects.get(project_id or "") or self._projects_by_name.get(name or "")
+        """An enabled project by its id, or by its name where no id is given."""
+        project = self.projects.get(project_id) if project_id else self._projects_by_name.get(name or "")
         return project if project and project.enabled else None
 
     async def authenticate(self, user_id: str | None, name: str | None, password: str) -> User:
         """The enabled user with that password; raises Refused (401), always with the same words."""
-        user = self.users.get(user_id or "") or self._users_by_name.get(name or "")
+        user = self.users.get(user_id) if user_id else self._users_by_name.get(name or "")
         async with self._checks:
             stored = user.password_hash if user else self._nobody
             right = await asyncio.to_thread(verify_password, password, stored)

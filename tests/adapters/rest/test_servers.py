@@ -244,7 +244,7 @@ async def test_pages(cloud: MakeWorld):
         ("status=shutoff", {"web2"}),
         ("status=ACTIVE&status=SHUTOFF", {"web1", "web2", "db1"}),
         ("status=REBOOT", set()),
-        ("status=NONSENSE", set()),
+        ("status=SHELVED", set()),
         ("vm_state=stopped", {"web2"}),
         ("flavor=2", {"db1"}),
         ("limit=0", set()),

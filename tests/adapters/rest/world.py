@@ -14,6 +14,7 @@ from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app
+from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
 from adapters.rest.services import ProcessRow, Services
 from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
@@ -103,7 +104,8 @@ class MemoryQueries:
 
     async def servers(self, wanted: ServerFilter) -> list[Server]:
         known = [decoder.decode(row.state) for row in (await self._fresh()).all(SERVERS)]
-        if wanted.marker and wanted.marker not in [server.id for server in known]:
+        own = [server.id for server in known if wanted.project_id in (None, server.project_id)]
+        if wanted.marker and wanted.marker not in own:
             raise Invalid(f"marker [{wanted.marker}] not found")
         found = [server for server in known if _matches(server, wanted)]
         for key, direction in reversed(wanted.sort):
@@ -190,6 +192,7 @@ class World:
                 public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell="cell1"
             ),
             registry=self.registry,
+            projects=Directory(identity_settings()),
             servers=Servers(self.store, self.registry, self.vault, self.stamp, limits),
             details=ServerDetails(self.store, self.stamp),
             hosts=Hosts(self.host_registry),
