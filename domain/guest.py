@@ -1,8 +1,15 @@
 """What a hypervisor is told about a guest, and what it says of it."""
 
 from enum import IntEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+MAX_COUNT = 2**31 - 1
+"""Of epochs and versions that a host names: what every column can hold."""
+Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 
 class PowerState(IntEnum):
@@ -85,8 +92,8 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
 class GuestState(msgspec.Struct, frozen=True, kw_only=True):
     """A guest as a host finds it."""
 
-    server_id: str
-    epoch: int
+    server_id: Uuid
+    epoch: Count
     power_state: PowerState
 
 

@@ -16,6 +16,9 @@ from domain.guest import GuestState, PowerState
 from handlers.context import Stamp, current_request
 from handlers.liveness import keep_beating
 from handlers.messages import (
+    MAX_DETAILS,
+    MAX_GUESTS,
+    MAX_MESSAGE,
     Answer,
     ConsoleAddressQuestion,
     Enrolment,
@@ -26,6 +29,7 @@ from handlers.messages import (
     Report,
     Wanted,
     answer_decoder,
+    clean,
     command_decoder,
     encode,
     question_decoder,
@@ -37,6 +41,8 @@ log = logging.getLogger(__name__)
 WORKING_SECONDS = 3.0
 """How often the queue is told that a long command is still being worked on."""
 RETRY_SECONDS = 2.0
+MAX_RETRY_SECONDS = 300.0
+"""What cannot be done again and again is tried less and less often."""
 OBSERVE_SECONDS = 60.0
 """How often the power of all guests is reported, should an event have been lost."""
 MAX_AT_ONCE = 200
@@ -124,7 +130,7 @@ class Agent:
         except Unavailable as error:
             log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
             with suppress(Unavailable):
-                await delivery.retry(RETRY_SECONDS)
+                await delivery.retry(_pause(delivery.attempt))
         finally:
             heart.cancel()
             self._slots.release()
@@ -175,7 +181,7 @@ class Agent:
 
     async def _try(self, command: HostCommand) -> Report:
         try:
-            state = await self._execute(self._hypervisors[command.host], command)
+            state = await self._try_to_execute(command)
         except HostFailed as error:
             log.warning("%s of server %s failed: %s %s", command.kind, command.server_id, error, error.details)
             if command.kind == "destroy":
@@ -186,8 +192,8 @@ class Agent:
                 server_id=command.server_id,
                 epoch=command.epoch,
                 version=command.version,
-                message=error.message,
-                details=error.details,
+                message=clean(error.message, MAX_MESSAGE),
+                details=clean(error.details, MAX_DETAILS),
             )
         log.info("%s of server %s done", command.kind, command.server_id)
         return Outcome(
@@ -198,6 +204,16 @@ class Agent:
             version=command.version,
             power_state=state.power_state if state else PowerState.NOSTATE,
         )
+
+    async def _try_to_execute(self, command: HostCommand) -> GuestState | None:
+        """Whatever goes wrong with one command, the others go on. Raises HostFailed, Unavailable."""
+        try:
+            return await self._execute(self._hypervisors[command.host], command)
+        except LightcurveError:
+            raise
+        except Exception as error:
+            log.exception("%s of server %s", command.kind, command.server_id)
+            raise HostFailed("The host failed unexpectedly.", f"{type(error).__name__}: {error}") from error
 
     async def _execute(self, hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
         server_id = command.server_id
@@ -249,8 +265,8 @@ class Agent:
             log.warning("the guests of %s cannot be listed: %s", host, error)
             return
         idle = tuple(guest for guest in guests if guest.server_id not in self._locks)
-        if idle:
-            await self._observe(host, idle)
+        for first in range(0, len(idle), MAX_GUESTS):
+            await self._observe(host, idle[first : first + MAX_GUESTS])
 
     async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
         versions = {
@@ -274,7 +290,10 @@ class Agent:
         async def send() -> bytes:
             return await self._bus.report(host, body)
 
-        return answer_decoder.decode(await self._until_it_answers(send))
+        answer = answer_decoder.decode(await self._until_it_answers(send))
+        if answer.refused:
+            log.error("%s of host %s is refused: %s", type(report).__name__, host, answer.refused)
+        return answer
 
     async def _until_it_answers(self, ask: Callable[[], Awaitable[T]]) -> T:
         while True:
@@ -294,3 +313,8 @@ class Agent:
 
     def _request_id(self) -> str:
         return f"req-{self._stamp.ids.uuid()}"
+
+
+def _pause(attempt: int) -> float:
+    """Seconds until a command that could not be carried out comes again."""
+    return min(RETRY_SECONDS * 1.5 ** min(attempt - 1, 30), MAX_RETRY_SECONDS)

@@ -15,6 +15,7 @@ from handlers.leftovers import Leftovers
 from handlers.liveness import LifeSigns, keep_beating
 from handlers.lost_proxies import LostProxies, OpenConsoles
 from handlers.ports import CommandBus, EventStore, Liveness, Vault
+from handlers.refusals import Refusals
 from handlers.registry import Registry
 from handlers.reports import Reports
 from handlers.server_states import ServerStates
@@ -34,6 +35,7 @@ class Conducting:
         stamp: Stamp,
         unfinished: Unfinished,
         open_consoles: OpenConsoles,
+        refusals: Refusals | None = None,
     ) -> None:
         self._bus = bus
         self._liveness = liveness
@@ -52,7 +54,8 @@ class Conducting:
         self._conductor = Conductor(
             store, states, holdings, hosts, self._life.host_up, bus, stamp, unfinished, self._leftovers
         )
-        self._reports = Reports(states, self._conductor, holdings, hosts)
+        self._refusals = refusals or Refusals()
+        self._reports = Reports(states, self._conductor, holdings, hosts, self._refusals, stamp.clock)
 
     async def run(self, name: str, on_ready: Callable[[], None]) -> None:
         """Work until cancelled. ``name`` is that of the process, for its signs of life."""
@@ -68,5 +71,6 @@ class Conducting:
             group.create_task(self._leftovers.run())
             group.create_task(self._bus.serve_reports(self._reports.handle))
             group.create_task(lost_proxies.run())
-            group.create_task(keep_beating(self._liveness, self._stamp.clock, own, self._disorder.facts))
+            facts = (self._disorder.facts, self._refusals.facts)
+            group.create_task(keep_beating(self._liveness, self._stamp.clock, own, *facts))
             on_ready()

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from domain import console
+from domain import host as hosts
 from domain.console import ConsoleClosed, ConsoleGrant, ConsoleOpened
-from domain.errors import LightcurveError, Refused
+from domain.errors import Invalid, LightcurveError, Refused, Unavailable
+from domain.host import Host
 from domain.record import Event
 from domain.server.state import KIND as SERVER
 from domain.server.state import Server
 from domain.server.state import aggregate as server_aggregate
 from handlers.context import Context, Stamp, current_request
-from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, console_address_decoder, encode
+from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, encode, read_console_address
 from handlers.ports import CommandBus, EventStore
+from handlers.refusals import Refusals
 from handlers.repository import NEVER_WAS, Repository
 
 log = logging.getLogger(__name__)
@@ -38,14 +41,17 @@ class Consoles:
         *,
         life: timedelta = timedelta(seconds=600),
         single_use: bool = False,
+        refusals: Refusals | None = None,
     ) -> None:
         self._grants: Repository[ConsoleGrant] = Repository(console.KIND, store, stamp)
         self._servers: Repository[Server] = Repository(SERVER, store, stamp)
+        self._hosts: Repository[Host] = Repository(hosts.KIND, store, stamp)
         self._store = store
         self._bus = bus
         self._stamp = stamp
         self._life = life
         self._single_use = single_use
+        self._refusals = refusals or Refusals()
 
     async def issue(self, context: Context, server: Server, console_type: str) -> str:
         """A token for the server's console: shown once, and kept only as its digest.
@@ -118,14 +124,23 @@ class Consoles:
         return recorded.position if recorded else 0
 
     async def address(self, server: Server, console_type: str) -> ConsoleAddress:
-        """Where the server's host offers its console. Raises Unavailable, HostFailed, or Refused (400) if the
-        server has no such console."""
+        """Where the server's host offers its console: at the address with which it is enrolled, and nowhere else.
+
+        Raises Unavailable, HostFailed, or Refused (400) if the server has no such console.
+        """
         assert server.host
         question = ConsoleAddressQuestion(
             server_id=server.id, protocol=console.PROTOCOL_OF[console_type], request_id=current_request.get()
         )
+        host, _ = await self._hosts.load(hosts.aggregate(server.host))
+        if host is None:
+            raise Unavailable(f"Host {server.host} is not enrolled.")
         answer = await self._bus.ask(server.host, encode(question))
-        address = console_address_decoder.decode(answer)
+        try:
+            address = read_console_address(answer, host.description.host_ip)
+        except Invalid as error:
+            self._refusals.count(server.host, error.message)
+            raise Unavailable(f"Host {server.host} does not say where the console is.") from error
         if address is None:
             raise Refused("console.unavailable", f"Unavailable console type {console_type}.", status=400)
         return address

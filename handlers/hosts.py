@@ -5,11 +5,11 @@ from typing import Any
 
 from domain import host as domain_host
 from domain import ledger
-from domain.errors import Unavailable
+from domain.errors import Refused, Unavailable
 from domain.guest import HostDescription
-from domain.host import Host
+from domain.host import Host, HostEnrolled
 from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Inventory, Ledger
-from domain.record import Event
+from domain.record import Event, Recorded
 from domain.scheduling import HostView
 from handlers.context import Context
 from handlers.group_writer import GroupWriter
@@ -26,8 +26,18 @@ class Hosts:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._names: dict[str, str] = {}
-        """Names by id; an id never gets another name while this process runs."""
-        self._looked_at = -1
+        """Names by id; an id never gets another name."""
+        for host in registry.all("host"):
+            self._names.setdefault(host.id, host.name)
+        registry.listen(self._note)
+
+    def _note(self, recorded: Recorded) -> None:
+        if isinstance(recorded.event, HostEnrolled):
+            self._names.setdefault(recorded.event.host_id, recorded.aggregate.id)
+
+    async def move(self, context: Context, name: str, address: str) -> int:
+        """A host has another address; returns the event's position. Raises Refused, Invalid."""
+        return await self._execute(context, name, lambda host: domain_host.move(host, name, address))
 
     async def enable(self, context: Context, name: str) -> int:
         """Let new servers go there; returns the event's position."""
@@ -41,7 +51,8 @@ class Hosts:
         self, context: Context, writer: GroupWriter[Ledger], host_id: str, description: HostDescription
     ) -> None:
         """A machine reports for duty. Its first event comes before its inventory, so that nothing is offered
-        by a machine that was refused."""
+        by a machine that was refused, and nobody may pass for another by its id. Raises Refused, Invalid."""
+        _check_id(self.get(host_id), writer.state, host_id, description.name)
         await self._execute(context, description.name, lambda host: domain_host.enrol(host, host_id, description))
         offered = inventories(description)
         await writer.submit(context, lambda state: ledger.offer(state, host_id, description.name, offered))
@@ -57,10 +68,6 @@ class Hosts:
     def get(self, host_id: str) -> Host | None:
         """The host of that id, if it is known here."""
         name = self._names.get(host_id)
-        if name is None and self._looked_at != self._registry.position:
-            self._looked_at = self._registry.position
-            self._names = {host.id: host.name for host in self._registry.all("host")}
-            name = self._names.get(host_id)
         return self._registry.get(domain_host.aggregate(name)) if name else None
 
     def by_id(self, host_id: str) -> Host:
@@ -72,6 +79,16 @@ class Hosts:
 
     async def _execute(self, context: Context, name: str, decide: Callable[[Any], Event | None]) -> int:
         return (await self._registry.execute(context, domain_host.aggregate(name), decide))[1]
+
+
+def _check_id(known: Host | None, resources: Ledger, host_id: str, name: str) -> None:
+    if known is not None:
+        others = known.name != name
+    else:
+        provider = resources.providers.get(host_id)
+        others = provider is not None and provider.name != name
+    if others:
+        raise Refused("host.id_taken", f"The id {host_id} is not {name}'s, but of something else that is here.")
 
 
 class HostViews(Mapping[str, HostView]):

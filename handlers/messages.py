@@ -1,10 +1,29 @@
-"""What the control plane and a host say to each other. JSON by msgspec; fields are only ever added."""
+"""What the control plane and a host say to each other. JSON by msgspec; fields are only ever added.
+
+What a host says is believed within bounds only: the types here are the gate, and ``read_report`` and
+``read_console_address`` the only ways through it.
+"""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
+from domain.errors import Invalid
+from domain.guest import Count, GuestSpec, GuestState, HostDescription, PowerState, Uuid
+
+MAX_MESSAGE, MAX_DETAILS = 2_000, 32_000
+"""Characters of what a host tells of a failure."""
+MAX_GUESTS = 1_000
+"""In one observation; of more a host tells in several."""
+CONSOLE_PORTS = 5900, 65535
+"""Between these a host may offer consoles: the screens of QEMU, and what the system gives out."""
+
+RequestId = Annotated[str, Meta(pattern=r"\Areq-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+Word = Annotated[str, Meta(pattern=r"\A[a-z_]{1,32}\Z")]
+Message = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_MESSAGE)]
+Details = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_DETAILS)]
 
 
 class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,52 +50,52 @@ class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", omit_defaults=True):
     """The base of what a host reports."""
 
-    request_id: str
+    request_id: RequestId
 
 
 class Enrolment(Report, tag="enrolment", frozen=True, kw_only=True):
     """A host's agent has started."""
 
-    host_id: str
+    host_id: Uuid
     description: HostDescription
 
 
 class Wanted(Report, tag="wanted", frozen=True, kw_only=True):
     """Is a command that was delivered before still wanted?"""
 
-    server_id: str
-    epoch: int
-    version: int
+    server_id: Uuid
+    epoch: Count
+    version: Count
 
 
 class Outcome(Report, tag="outcome", frozen=True, kw_only=True):
     """A command was carried out; ``power_state`` is the guest's now."""
 
-    kind: str
-    server_id: str
-    epoch: int
-    version: int
+    kind: Word
+    server_id: Uuid
+    epoch: Count
+    version: Count
     power_state: PowerState = PowerState.NOSTATE
 
 
 class Failure(Report, tag="failure", frozen=True, kw_only=True):
     """A command could not be carried out; nothing half-done is left."""
 
-    kind: str
-    server_id: str
-    epoch: int
-    version: int
-    message: str
+    kind: Word
+    server_id: Uuid
+    epoch: Count
+    version: Count
+    message: Message
     """For the tenant."""
-    details: str = ""
+    details: Details = ""
     """For the administrator."""
 
 
 class Observation(Report, tag="observation", frozen=True, kw_only=True):
     """The power of guests, seen by the host: one that changed, or all of them after a start."""
 
-    guests: tuple[GuestState, ...]
-    versions: dict[str, int] = {}
+    guests: Annotated[tuple[GuestState, ...], Meta(max_length=MAX_GUESTS)]
+    versions: Annotated[dict[Uuid, Count], Meta(max_length=MAX_GUESTS)] = {}
     """By server: the newest command that this agent had carried out when it looked. An observation older than the
     server's last action tells nothing any more."""
 
@@ -117,19 +136,47 @@ class ConsoleAddressQuestion(Question, tag="console_address", frozen=True, kw_on
 class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A TCP port of a host. ``greeting`` has to be sent before anything else, if there is one."""
 
-    host: str
-    port: int
+    host: Annotated[str, Meta(max_length=64)]
+    port: Annotated[int, Meta(ge=0, le=65535)]
     """0: there is only the other one."""
-    tls_port: int = 0
+    tls_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """Where the same console is spoken inside TLS; 0: nowhere."""
-    greeting: str = ""
+    greeting: Annotated[str, Meta(max_length=256)] = ""
 
 
 command_decoder = msgspec.json.Decoder(HostCommand)
-report_decoder: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
+_report_decoder: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
 answer_decoder = msgspec.json.Decoder(Answer)
 question_decoder: msgspec.json.Decoder[ConsoleLogQuestion | ConsoleAddressQuestion] = msgspec.json.Decoder(
     ConsoleLogQuestion | ConsoleAddressQuestion
 )
-console_address_decoder: msgspec.json.Decoder[ConsoleAddress | None] = msgspec.json.Decoder(ConsoleAddress | None)
+_console_address_decoder: msgspec.json.Decoder[ConsoleAddress | None] = msgspec.json.Decoder(ConsoleAddress | None)
 encode = msgspec.json.encode
+
+
+def read_report(body: bytes) -> AnyReport:
+    """What a host reports. Raises Invalid for what cannot be believed, or not be kept."""
+    try:
+        return _report_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"The report is not understood: {error}") from None
+
+
+def read_console_address(body: bytes, address: str) -> ConsoleAddress | None:
+    """Where a host says that a console is. Raises Invalid if that is not at its own ``address``, as enrolled, or on a
+    port where no console can be: a proxy goes there, and hands over what is typed."""
+    try:
+        said = _console_address_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"The console's address is not understood: {error}") from None
+    if said is None:
+        return None
+    first, last = CONSOLE_PORTS
+    if said.host != address or not all(first <= port <= last for port in (said.port, said.tls_port) if port):
+        raise Invalid(f"The console's address {said.host}:{said.port}/{said.tls_port} is not one of {address}'s.")
+    return said
+
+
+def clean(text: str, limit: int) -> str:
+    """Text as the gate lets it pass: what cannot be told is replaced, what is too long is cut."""
+    return text[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

@@ -1,15 +1,15 @@
 """What hosts report, turned into events. A host cannot write the log: it can only ask us to."""
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
-from domain.errors import Refused
+from domain.errors import Invalid, Refused, Unavailable
 from domain.guest import GuestState, PowerState
 from domain.record import Event
 from domain.server import decide
 from domain.server.events import Fault
 from domain.server.state import DELETED, DELETING, Server
+from handlers.allowances import Allowances
 from handlers.conductor import Conductor
 from handlers.context import Context, current_request
 from handlers.holdings import Holdings
@@ -23,11 +23,15 @@ from handlers.messages import (
     Outcome,
     Wanted,
     encode,
-    report_decoder,
+    read_report,
 )
+from handlers.ports import Clock
+from handlers.refusals import Refusals
 from handlers.server_states import ServerStates
 
-log = logging.getLogger(__name__)
+CHANGES_AT_ONCE, CHANGES_PER_SECOND = 2_000, 1.0
+"""How often a host may change what the log says without having been told to: all of its guests at once when it loses
+its power, and then again and again. What it may not is left for its next observation."""
 
 DONE: dict[str, Callable[[Server | None, int, int], Event | None]] = {
     "stop": decide.stopped,
@@ -50,19 +54,34 @@ DONE_WITH_POWER: dict[str, Callable[[Server | None, int, int, PowerState], Event
 
 
 class Reports:
-    """Handles the reports to one cell. Every report may come twice, late, or for what is no longer so."""
+    """Handles the reports to one cell. Every report may come twice, late, or for what is no longer so; one that
+    cannot be believed is refused and counted."""
 
-    def __init__(self, states: ServerStates, conductor: Conductor, holdings: Holdings, hosts: Hosts) -> None:
+    def __init__(
+        self,
+        states: ServerStates,
+        conductor: Conductor,
+        holdings: Holdings,
+        hosts: Hosts,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> None:
         self._states = states
         self._conductor = conductor
         self._holdings = holdings
         self._hosts = hosts
+        self._refusals = refusals
+        self._changes = Allowances(clock, CHANGES_AT_ONCE, CHANGES_PER_SECOND)
 
     async def handle(self, host: str, body: bytes) -> bytes:
         """Take one report, and answer it once its consequences are in the log."""
-        report = report_decoder.decode(body)
-        current_request.set(report.request_id)
-        return encode(await self._answer(host, report))
+        try:
+            report = read_report(body)
+            current_request.set(report.request_id)
+            return encode(await self._answer(host, report))
+        except (Invalid, Refused) as error:
+            self._refusals.count(host, error.message)
+            return encode(Answer(refused=error.message))
 
     async def _answer(self, host: str, report: AnyReport) -> Answer:
         match report:
@@ -85,13 +104,11 @@ class Reports:
 
     async def _enrol(self, host: str, report: Enrolment) -> Answer:
         if report.description.name != host:
-            return Answer(refused=f"{host} may not enrol as {report.description.name}.")
+            raise Invalid(f"{host} may not enrol as another.")
+        if not self._changes.take(host):
+            raise Unavailable(f"Host {host} changes too often.")
         context = Context(request_id=report.request_id)
-        try:
-            await self._hosts.enrol(context, self._holdings.ledger, report.host_id, report.description)
-        except Refused as error:
-            log.error("host %s refused: %s", host, error)
-            return Answer(refused=error.message)
+        await self._hosts.enrol(context, self._holdings.ledger, report.host_id, report.description)
         return Answer()
 
     async def _outcome(self, host: str, report: Outcome) -> Answer:
@@ -135,13 +152,17 @@ class Reports:
         for guest in report.guests:
             server = await self._states.get(guest.server_id)
             if not _belongs(server, host, guest.epoch):
-                remove.extend(self._unwanted(await self._fresh(guest.server_id), host, guest))
+                if self._unwanted(server, host, guest):
+                    remove.extend(self._unwanted(await self._fresh(guest.server_id), host, guest))
                 continue
-            await self._states.execute(
-                Context(request_id=report.request_id),
-                guest.server_id,
-                partial(_observed, guest, report.versions.get(guest.server_id)),
-            )
+            decision = partial(_observed, guest, report.versions.get(guest.server_id))
+            if decision(server) is None:
+                # The server is as its host sees it. Should what is remembered be old, the next observation tells.
+                continue
+            if not self._changes.take(host):
+                self._refusals.count(host, "its guests change too often")
+                break
+            await self._states.execute(Context(request_id=report.request_id), guest.server_id, decision)
         return Answer(remove=tuple(remove))
 
     async def _acting(self, report: Outcome | Failure) -> Server | None:
@@ -156,11 +177,10 @@ class Reports:
         self._states.forget(server_id)
         return await self._states.get(server_id)
 
-    @staticmethod
-    def _unwanted(server: Server | None, host: str, guest: GuestState) -> tuple[GuestState, ...]:
+    def _unwanted(self, server: Server | None, host: str, guest: GuestState) -> tuple[GuestState, ...]:
         """The guest, if the log says that it must not be there. An unknown one is left alone."""
         if server is None:
-            log.warning("host %s has guest %s, of which the log knows nothing", host, guest.server_id)
+            self._refusals.count(host, f"it has guest {guest.server_id}, of which the log knows nothing")
             return ()
         gone = server.vm_state == DELETED or guest.epoch < server.epoch
         reassigned = guest.epoch == server.epoch and server.host != host

@@ -13,4 +13,6 @@ def consoles(plane: Plane) -> Consoles:
     if mine.single_use and mine.spice_direct_url:
         raise Invalid("[console] single_use and spice_direct_url do not go together: other proxies redeem no tokens.")
     life = timedelta(seconds=mine.token_seconds)
-    return Consoles(plane.store, plane.bus, plane.stamp, life=life, single_use=mine.single_use)
+    return Consoles(
+        plane.store, plane.bus, plane.stamp, life=life, single_use=mine.single_use, refusals=plane.refusals
+    )

@@ -9,7 +9,8 @@ from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.system import SystemClock, SystemIds
-from domain.guest import Nic
+from domain import host
+from domain.guest import HostDescription, Nic
 from domain.kinds import EVENTS
 from domain.record import Event
 from domain.server import events as e
@@ -43,6 +44,18 @@ class Cell:
         self.vault = MemoryVault(self.broker, "cell1")
         self.bus = MemoryCommandBus(self.broker, "cell1")
         self._servers: Repository[Server] = Repository(KIND, self.store, self.stamp)
+        self._hosts: Repository[host.Host] = Repository(host.KIND, self.store, self.stamp)
+
+    async def enrol(self) -> None:
+        """Have the servers' host enrolled, on this machine."""
+        description = HostDescription(
+            name=PLACED.host, hypervisor_type="QEMU", hypervisor_version=7002022, vcpus=4, memory_mb=4096, disk_gb=40
+        )
+        await self._hosts.execute(
+            self.stamp.own_context(),
+            host.aggregate(PLACED.host),
+            lambda known: host.enrol(known, PLACED.host_id, description),
+        )
 
     async def tell(self, server_id: str, *events: Event) -> None:
         """Let these things happen to a server."""
@@ -62,6 +75,7 @@ class Cell:
         placed = e.ServerPlaced(
             host=PLACED.host, host_id=PLACED.host_id, epoch=1, availability_zone="nova", nics=nics
         )
+        await self.enrol()
         await self.tell(server_id, requested, placed, BUILT)
         return server_id
 

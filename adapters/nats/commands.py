@@ -1,20 +1,21 @@
 """Commands to hosts through a work queue; their reports and answers through plain requests."""
 
 import asyncio
-import functools
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import NamedTuple
 
 import msgspec
 
 from adapters.nats.connection import ApiError, Connection, Message, NoAnswer, NobodyThere, header_block
-from adapters.nats.names import Names, token, untoken
+from adapters.nats.names import Names, token
 from adapters.nats.pull import WORKING, Pull, PullLost
+from adapters.nats.serving import Handler, Route, Server, raise_told
 from adapters.nats.streams import NANOSECONDS
-from domain.errors import HostFailed, LightcurveError, Unavailable
+from domain.errors import Unavailable
+from domain.host import is_simulated
+from handlers.refusals import Refusals
 
 _log = logging.getLogger(__name__)
 
@@ -25,18 +26,14 @@ MAX_UNDONE = 1000
 SEND_TIMEOUT = 5.0
 REPORT_TIMEOUT = 10.0
 """Seconds until a report without an answer counts as failed."""
-MAX_HANDLED_AT_ONCE = 256
-"""Reports or questions that one process works on at the same time."""
+MAX_ADMISSION_BYTES = 4 * 1024 * 1024
+"""Of a request to be admitted, which names each host that is served."""
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""Of a host's answer to a question; a console's log is the longest."""
 CONDUCTORS = "conductor"
 """The queue group that shares the reports."""
 _RETRY = 0.1
 _REFUSED_RETRY = 1.0
-_ERROR = "Lightcurve-Error"
-_ANSWER_PLACES = ("_INBOX.", "_R_.")
-"""Nothing else is answered, lest somebody has us write where he may not: his own inbox, or the server's
-stand-in for one of another account."""
-
-Handler = Callable[[str, bytes], Awaitable[bytes]]
 
 
 class NatsDelivery:
@@ -87,12 +84,14 @@ class NatsCommandBus:
         name: str | None = None,
         ack_wait: float = ACK_WAIT,
         report_timeout: float = REPORT_TIMEOUT,
+        refusals: Refusals | None = None,
     ) -> None:
         self._connection = connection
         self._names = Names(cell)
         self._name = name
         self._ack_wait = ack_wait
         self._report_timeout = report_timeout
+        self._refusals = refusals or Refusals()
 
     async def send(self, host: str, command_id: str, body: bytes) -> None:
         """Put a command in a host's queue; see the port."""
@@ -152,11 +151,20 @@ class NatsCommandBus:
         except NobodyThere:
             await self._make_consumer(token(name), hosts)
         else:
-            _raise_told(answer)
+            raise_told(answer)
 
     async def _admit(self, name: str, request: bytes) -> bytes:
+        """Make a receiver's consumer. A host is admitted under its own name, for itself; one process may serve any
+        number of simulated hosts, which have a credential of their own."""
         try:
-            await self._make_consumer(token(name), msgspec.json.decode(request, type=list[str]))
+            hosts = msgspec.json.decode(request, type=list[str])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            hosts = []
+        if not hosts or (hosts != [name] and not all(is_simulated(host) for host in hosts)):
+            self._refusals.count(name, "it asked for the commands of others")
+            raise Unavailable(f"The receiver {name} may not take these commands.")
+        try:
+            await self._make_consumer(token(name), hosts)
         except (NoAnswer, ApiError) as error:
             raise Unavailable(f"The command queue refuses the receiver {name}: {error}") from error
         return b""
@@ -182,9 +190,11 @@ class NatsCommandBus:
         deadline = clock() + self._report_timeout
         while True:
             try:
-                return (
-                    await self._connection.call(self._names.report(host), body, timeout=max(0.01, deadline - clock()))
-                ).data
+                answer = await self._connection.call(
+                    self._names.report(host), body, timeout=max(0.01, deadline - clock())
+                )
+                raise_told(answer)
+                return answer.data
             except NoAnswer as problem:
                 if clock() + _RETRY > deadline:
                     raise Unavailable(f"No conductor answers: {problem}") from None
@@ -192,9 +202,10 @@ class NatsCommandBus:
 
     async def serve_reports(self, handle: Handler) -> None:
         """Answer reports until cancelled; see the port. Raises Unavailable if the connection ended for good."""
-        reports = _Route(self._names.report("*"), CONDUCTORS, handle, tell_errors=False)
-        receivers = _Route(self._names.receiver("*"), CONDUCTORS, self._admit, tell_errors=True)
-        await _Server(self._connection).run([reports, receivers])
+        reports = Route(self._names.report("*"), CONDUCTORS, handle, tell_errors=False)
+        receivers = Route(self._names.receiver("*"), CONDUCTORS, self._admit, tell_errors=True,
+                          max_bytes=MAX_ADMISSION_BYTES)  # fmt: skip
+        await Server(self._connection, self._refusals).run([reports, receivers])
 
     async def ask(self, host: str, question: bytes, timeout: float = 10.0) -> bytes:
         """Ask a host; raises Unavailable, or HostFailed with the host's own words."""
@@ -204,79 +215,13 @@ class NatsCommandBus:
             raise Unavailable(f"Host {host} does not listen.") from None
         except NoAnswer as problem:
             raise Unavailable(f"Host {host} does not answer: {problem}") from None
-        _raise_told(answer)
+        if len(answer.data) > MAX_ANSWER_BYTES:
+            self._refusals.count(host, f"an answer of {len(answer.data)} bytes")
+            raise Unavailable(f"Host {host} answers more than was asked.")
+        raise_told(answer)
         return answer.data
 
     async def serve_questions(self, hosts: list[str], handle: Handler) -> None:
         """Answer questions until cancelled; see the port. What the handler raises is raised by ``ask``."""
-        routes = [_Route(self._names.question(host), "", handle, tell_errors=True) for host in hosts]
-        await _Server(self._connection).run(routes)
-
-
-class _Route(NamedTuple):
-    subject: str
-    queue: str
-    handle: Handler
-    tell_errors: bool
-
-
-class _Server:
-    """Answers requests, several at a time."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._slots = asyncio.Semaphore(MAX_HANDLED_AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def run(self, routes: list[_Route]) -> None:
-        taps: list[int] = []
-        try:
-            for route in routes:
-                sink = functools.partial(self._on_message, route)
-                taps.append(await self._connection.tap(route.subject, sink, route.queue))
-            await self._connection.until_closed()
-            raise Unavailable("The connection to the log was closed.")
-        finally:
-            for tap in taps:
-                self._connection.untap(tap)
-            for task in self._tasks:
-                task.cancel()
-
-    def _on_message(self, route: _Route, message: Message) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(route, message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, route: _Route, message: Message) -> None:
-        host = untoken(message.subject.rsplit(".", 1)[1])
-        headers = b""
-        async with self._slots:
-            try:
-                answer = await route.handle(host, message.data)
-            except Exception as error:  # noqa: BLE001 - a handler's failure must not end the service
-                _log.exception("a request of or to host %s failed", host)
-                if not route.tell_errors:
-                    return
-                headers, answer = _told(error)
-        if message.reply.startswith(_ANSWER_PLACES):
-            self._connection.send(message.reply, answer, headers)
-
-
-def _raise_told(answer: Message) -> None:
-    kind = answer.headers().get(_ERROR)
-    if kind is None:
-        return
-    message, details = msgspec.json.decode(answer.data, type=tuple[str, str])
-    if kind == HostFailed.code:
-        raise HostFailed(message, details)
-    raise Unavailable(message)
-
-
-def _told(error: Exception) -> tuple[bytes, bytes]:
-    if isinstance(error, HostFailed):
-        kind, words = error.code, (error.message, error.details)
-    elif isinstance(error, LightcurveError):
-        kind, words = Unavailable.code, (error.message, "")
-    else:
-        kind, words = Unavailable.code, ("The host could not answer.", "")
-    return header_block({_ERROR: kind}), msgspec.json.encode(words)
+        routes = [Route(self._names.question(host), "", handle, tell_errors=True) for host in hosts]
+        await Server(self._connection, self._refusals).run(routes)

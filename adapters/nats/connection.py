@@ -30,6 +30,8 @@ CALL_TIMEOUT = 5.0
 PING_INTERVAL = 10
 """Seconds; a peer that is silent for three of them is gone."""
 _PENDING_BYTES = 64 * 1024 * 1024
+MAX_LINE = 4000
+"""Bytes of a protocol line that we send at most; NATS ends the connection over one of more than 4,096."""
 
 
 class Credentials(NamedTuple):
@@ -80,7 +82,7 @@ class Message(NamedTuple):
         """The headers, names as they were sent."""
         if self.raw is None:
             return {}
-        lines = self.raw.decode().split("\r\n")
+        lines = self.raw.decode(errors="replace").split("\r\n")
         found = {}
         for index in range(1, len(lines) - 2):
             name, _, value = lines[index].partition(":")
@@ -187,7 +189,8 @@ class Connection(Client):
 
     def send(self, subject: str, payload: bytes = b"", headers: bytes = b"", reply: str = "") -> None:
         """Send without waiting for anything. While the connection is away the message is kept for its return,
-        or dropped if too much is kept already. Raises Invalid for more than the server takes."""
+        or dropped if too much is kept already. Raises Invalid for more, or a longer subject, than the server
+        takes."""
         if len(headers) + len(payload) > self._max_payload:
             # The server would end the connection over it.
             raise Invalid(f"A message of {len(payload)} bytes is too large for the log.")
@@ -197,7 +200,10 @@ class Connection(Client):
             head = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(payload)}\r\n"
         else:
             head = f"PUB {subject} {reply} {len(payload)}\r\n"
-        self._write(b"".join((head.encode(), headers, payload, b"\r\n")))
+        line = head.encode()
+        if len(line) > MAX_LINE:
+            raise Invalid(f"A subject of {len(subject)} characters is too long for the log.")
+        self._write(b"".join((line, headers, payload, b"\r\n")))
 
     async def call(
         self, subject: str, payload: bytes = b"", headers: bytes = b"", timeout: float = CALL_TIMEOUT

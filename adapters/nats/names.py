@@ -10,26 +10,39 @@ _CELL = re.compile(r"[a-z0-9-]{1,63}")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPE = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(r"((?:=[0-9A-F]{2})+)")
+MAX_TOKEN = 2048
+"""Bytes of one token of a subject. A protocol line of more than 4,096 bytes, with subject, place for the answer and
+lengths, makes NATS end the connection."""
 
 
 @lru_cache(maxsize=4096)
 def token(text: str) -> str:
     """``text`` as one token of a subject, also fit for a consumer's name or a bucket's key. Reversible.
 
+    Raises Invalid for what can be no name: nothing, too much, half a character.
     The equals sign escapes, because it is the one that subjects, consumer names and keys all allow.
     """
-    if _PLAIN.fullmatch(text):
-        return text
     if not text:
         raise Invalid("A name on the log must not be empty.")
-    return _ESCAPE.sub(lambda match: "".join(f"={byte:02X}" for byte in match[0].encode()), text)
+    escaped = text
+    if len(text) <= MAX_TOKEN and not _PLAIN.fullmatch(text):
+        try:
+            escaped = _ESCAPE.sub(lambda match: "".join(f"={byte:02X}" for byte in match[0].encode()), text)
+        except UnicodeEncodeError:
+            raise Invalid("A name on the log must be valid Unicode.") from None
+    if len(escaped) > MAX_TOKEN:
+        raise Invalid(f"A name of {len(text)} characters is too long for the log.")
+    return escaped
 
 
 def untoken(escaped: str) -> str:
-    """The inverse of ``token``."""
+    """The inverse of ``token``. Raises Invalid for what ``token`` never makes."""
     if "=" not in escaped:
         return escaped
-    return _ESCAPED.sub(lambda match: bytes.fromhex(match[0].replace("=", "")).decode(), escaped)
+    try:
+        return _ESCAPED.sub(lambda match: bytes.fromhex(match[0].replace("=", "")).decode(), escaped)
+    except UnicodeDecodeError:
+        raise Invalid(f"{escaped[:100]!r} is no name on the log.") from None
 
 
 def _any(name: str) -> str:
@@ -92,6 +105,10 @@ class Names:
     def alive(self, name: str) -> str:
         """Where a sender's signs of life stand; the parts of ``role/host`` are tokens of their own."""
         return f"alive.{self.cell}." + ".".join(token(part) for part in name.split("/"))
+
+    def sender(self, alive: str) -> str:
+        """The inverse of ``alive``: whose signs of life stand on a subject. Raises Invalid."""
+        return "/".join(untoken(part) for part in alive.split(".")[2:])
 
     def snapshot(self, aggregate: AggregateId) -> str:
         """The key of an aggregate's snapshot."""

@@ -14,6 +14,10 @@ MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_COMMAND_BYTES = 1024 * 1024
 SIGN_OF_LIFE_KEPT = 24 * 3600
 """Seconds for which the last beat of a silent sender is kept."""
+MAX_SIGN_BYTES = 64 * 1024
+"""Of a sign of life; a larger one is not stored."""
+MAX_SENDERS = 200_000
+"""Whose signs of life are kept; the oldest sign makes room."""
 _STREAM_NOT_FOUND = 10059
 _READY_TIMEOUT = 15.0
 _RETRY = 0.1
@@ -93,13 +97,15 @@ def fleeting(names: Names) -> list[Config]:
             "name": names.liveness,
             "subjects": [f"alive.{names.cell}.>"],
             "max_age": SIGN_OF_LIFE_KEPT * NANOSECONDS,
+            "max_msgs": MAX_SENDERS,
+            "max_msg_size": MAX_SIGN_BYTES,
         },
         last | {"name": names.positions, "subjects": [names.position("*")], "max_age": 0},
     ]
 
 
 async def ensure(connection: Connection, wanted: list[Config], timeout: float = _READY_TIMEOUT) -> None:
-    """Make the streams that are absent and check the others.
+    """Make the streams that are absent and check the others; one in memory is changed to what it has to be.
 
     Raises WrongStream naming the first setting that differs; Unavailable if JetStream is not ready within
     ``timeout`` seconds.
@@ -134,7 +140,9 @@ async def _ensure(connection: Connection, wanted: Config) -> None:
         else:
             break
     found = info["config"]
-    for setting, value in wanted.items():
-        # The server leaves out what is false or empty.
-        if found.get(setting, type(value)()) != value:
-            raise WrongStream(name, setting, found.get(setting), value)
+    # The server leaves out what is false or empty.
+    wrong = [setting for setting, value in wanted.items() if found.get(setting, type(value)()) != value]
+    if wrong and wanted["storage"] == found["storage"] == "memory":
+        await connection.api(f"STREAM.UPDATE.{name}", found | wanted)
+    elif wrong:
+        raise WrongStream(name, wrong[0], found.get(wrong[0]), wanted[wrong[0]])

@@ -22,8 +22,10 @@ from adapters.memory.broker import Broker
 from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.store import MemoryEventStore
 from adapters.system import SystemClock, SystemIds
+from domain import host
 from domain.flavor import Flavor
-from domain.guest import PowerState
+from domain.guest import HostDescription, PowerState
+from domain.host import Host, HostEnrolled
 from domain.kinds import EVENTS
 from domain.record import Event
 from domain.server.events import ServerBuilt, ServerPlaced, ServerRequested
@@ -166,6 +168,14 @@ async def _serve_proxy(pipe: "Connection[tuple[int, str], int]", guest_port: int
     for event in events:
         server, _ = await servers.execute(stamp.own_context(), aggregate(server_id), _just(event))
     assert server
+    hosts: Repository[Host] = Repository(host.KIND, store, stamp)
+    enrolled = HostEnrolled(
+        host_id="h1",
+        description=HostDescription(
+            name="node1", hypervisor_type="QEMU", hypervisor_version=1, vcpus=1, memory_mb=1, disk_gb=1
+        ),
+    )
+    await hosts.execute(stamp.own_context(), host.aggregate("node1"), lambda _: enrolled)
     consoles = Consoles(store, bus, stamp, life=timedelta(hours=1))
     place = encode(ConsoleAddress(host="127.0.0.1", port=guest_port))
 

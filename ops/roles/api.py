@@ -93,7 +93,9 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
             group.create_task(life.run()),
             group.create_task(identity.run()),
             group.create_task(revocations.run()),
-            group.create_task(keep_beating(plane.liveness, clock, f"api/{name}", disorder.facts)),
+            group.create_task(
+                keep_beating(plane.liveness, clock, f"api/{name}", disorder.facts, plane.refusals.facts)
+            ),
             group.create_task(workers.announce()),
         ]
         await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())

@@ -51,6 +51,7 @@ async def run(settings: Settings, name: str) -> None:
             metadata=_metadata(settings.metadata),
             config_drive_format=compute.config_drive_format,
             vnc_listen=compute.console_address,
+            host_ip=compute.console_address,
             spice=_spice(compute),
         ),
         HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password),

@@ -44,6 +44,7 @@ async def run(settings: Settings, name: str) -> None:
                 stamp=plane.stamp,
                 unfinished=of_cell,
                 open_consoles=of_cell,
+                refusals=plane.refusals,
             )
             await conducting.run(name, notify.ready)
     finally:

@@ -52,7 +52,7 @@ async def run(settings: Settings, name: str) -> None:
         following = asyncio.Event()
         group.create_task(doorkeeper.run(following.set))
         group.create_task(identity.run(doorkeeper.judge_anew))
-        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, life_sign(proxy), {}))
+        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, life_sign(proxy), plane.refusals.facts))
         await following.wait()
         server = await start(
             ConsoleProxy(doorkeeper, proxy_settings), listening_socket(mine.listen, mine.port), _tls(mine)

@@ -15,6 +15,7 @@ from adapters.nats.vault import NatsVault
 from adapters.system import SystemClock, SystemIds
 from domain.kinds import EVENTS
 from handlers.context import Stamp
+from handlers.refusals import Refusals
 from ops.settings import NatsSettings, Settings
 
 CONNECT_SECONDS = 60.0
@@ -34,6 +35,8 @@ class Plane:
     liveness: NatsLiveness
     positions: NatsPositions
     vault: NatsVault
+    refusals: Refusals
+    """What hosts have said wrongly, as this process has met it."""
 
 
 async def open_connection(settings: NatsSettings, role: str) -> Connection:
@@ -48,6 +51,7 @@ async def open_connection(settings: NatsSettings, role: str) -> Connection:
 async def open_plane(settings: Settings, role: str) -> AsyncIterator[Plane]:
     """Connect, and see that the streams are there and as they must be."""
     connection = await open_connection(settings.nats, role)
+    refusals = Refusals()
     try:
         mapper = EventMapper(EVENTS)
         for cell in (settings.cell, settings.api_cell):
@@ -58,10 +62,11 @@ async def open_plane(settings: Settings, role: str) -> AsyncIterator[Plane]:
             stamp=Stamp(SystemClock(), SystemIds()),
             store=NatsEventStore(connection, settings.cell, mapper),
             api_store=NatsEventStore(connection, settings.api_cell, mapper),
-            bus=NatsCommandBus(connection, settings.cell),
-            liveness=NatsLiveness(connection, settings.cell),
+            bus=NatsCommandBus(connection, settings.cell, refusals=refusals),
+            liveness=NatsLiveness(connection, settings.cell, refusals),
             positions=NatsPositions(connection),
             vault=NatsVault(connection, settings.cell),
+            refusals=refusals,
         )
     finally:
         await connection.close()

@@ -47,7 +47,7 @@ REBUILD = "lightcurve_rebuild"
 async def run(settings: Settings, name: str) -> None:
     """Work until cancelled; a database that goes away is waited for."""
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
-        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}", {}))
+        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}"))
         while True:
             try:
                 await _project(plane)

@@ -15,9 +15,10 @@ from adapters.memory.signs import MemoryLiveness
 from adapters.simulated import SimulatedHypervisor
 from adapters.system import SystemClock, SystemIds
 from domain.guest import PowerState
+from handlers import agent
 from handlers.agent import Agent
 from handlers.context import Stamp
-from handlers.messages import Answer, AnyReport, HostCommand, Outcome, Wanted, encode, report_decoder
+from handlers.messages import Answer, AnyReport, Failure, HostCommand, Outcome, Wanted, encode, read_report
 from tests.aio import asynchronous
 from tests.real_libvirt import guest_spec
 from tests.waiting import until
@@ -36,11 +37,13 @@ class Cell:
         self.bus = MemoryCommandBus(broker, "cell1")
         self.hypervisor = SimulatedHypervisor(HOST, CLOCK, Random(1))
         liveness = MemoryLiveness(broker, "cell1")
-        self.agent = Agent({HOST: self.hypervisor}, {HOST: "h1"}, self.bus, liveness, Stamp(CLOCK, SystemIds()))
+        self.agent = Agent(
+            {HOST: self.hypervisor}, {HOST: str(uuid4())}, self.bus, liveness, Stamp(CLOCK, SystemIds())
+        )
         self.reports: list[AnyReport] = []
 
     async def answer(self, _host: str, body: bytes) -> bytes:
-        report = report_decoder.decode(body)
+        report = read_report(body)
         self.reports.append(report)
         return encode(Answer(wanted=not isinstance(report, Wanted)))
 
@@ -61,7 +64,7 @@ class Cell:
 
 def command(kind: str, **changes: object) -> HostCommand:
     usual = HostCommand(
-        host=HOST, kind=kind, server_id=SPEC.server_id, epoch=1, version=5, request_id="req-1", spec=SPEC,
+        host=HOST, kind=kind, server_id=SPEC.server_id, epoch=1, version=5, request_id=f"req-{uuid4()}", spec=SPEC,
         deadline=CLOCK.now() + HOUR,
     )  # fmt: skip
     return replace(usual, **changes)
@@ -98,3 +101,31 @@ async def test_a_command_that_does_not_say_what_the_guest_shall_be_fails() -> No
         await until(lambda: any(getattr(report, "message", None) for report in cell.reports))
         for task in work:
             task.cancel()
+
+
+@asynchronous
+async def test_whatever_one_command_meets_the_next_is_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+
+    async def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error\0")
+
+    monkeypatch.setattr(cell.hypervisor, "stop", broken)
+    await cell.bus.send(HOST, "1", encode(command("stop")))
+    await cell.bus.send(HOST, "2", encode(command("reboot_hard", version=6)))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: any(isinstance(report, Outcome) for report in cell.reports))
+        for task in work:
+            task.cancel()
+    (failure,) = [report for report in cell.reports if isinstance(report, Failure)]
+    assert failure.message == "The host failed unexpectedly."
+    assert "Input/output error\N{REPLACEMENT CHARACTER}" in failure.details
+
+
+def test_what_cannot_be_done_is_tried_less_and_less_often() -> None:
+    pauses = [agent._pause(attempt) for attempt in range(1, 2_000)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] == agent.RETRY_SECONDS
+    assert pauses[-1] == agent.MAX_RETRY_SECONDS

@@ -48,7 +48,7 @@ class Proxy:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.doorkeeper.run())
-            group.create_task(keep_beating(self.liveness, self._world.cell.clock, life_sign(self.name), {}))
+            group.create_task(keep_beating(self.liveness, self._world.cell.clock, life_sign(self.name)))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[tuple[Session, asyncio.Event]]:
@@ -82,7 +82,7 @@ class World:
         self._tasks = [self.spawn(self.cell.bus.serve_questions([PLACED.host], self._answer))]
 
     async def _answer(self, _host: str, _question: bytes) -> bytes:
-        return encode(ConsoleAddress(host="192.0.2.9", port=5900))
+        return encode(ConsoleAddress(host="127.0.0.1", port=5900))
 
     def spawn(self, work: "Awaitable[None]") -> "asyncio.Task[None]":
         return self._group.create_task(work)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ class World:
         life = LifeSigns(liveness, self.cell.clock)
         grants = Consoles(self.cell.store, self.cell.bus, self.cell.stamp)
         lost = LostProxies(self, grants, life, self.cell.stamp, own)
-        for part in (life.run(), keep_beating(liveness, self.cell.clock, own, {}), lost.run()):
+        for part in (life.run(), keep_beating(liveness, self.cell.clock, own), lost.run()):
             self._tasks.append(self.spawn(_until_dead(part)))
         return faults
 

@@ -1,6 +1,7 @@
 """What hosts are told about the guests that they report."""
 
 from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
 
@@ -15,6 +16,7 @@ from domain.server import events as e
 from domain.server.state import aggregate
 from handlers.context import Stamp
 from handlers.messages import Answer, Observation, answer_decoder, encode
+from handlers.refusals import Refusals
 from handlers.reports import Reports
 from handlers.server_states import ServerStates
 from tests.aio import asynchronous
@@ -43,7 +45,7 @@ async def test_guests_that_must_not_be_there(history: tuple[Event, ...], host: s
     tail = GENESIS
     for event in history:
         tail = (await store.append(aggregate(SERVER_ID), event, stamp(stamp.own_context()), tail)).tail
-    reports = Reports(ServerStates(store, stamp), Mock(), Mock(), Mock())
-    observation = Observation(request_id="req-1", guests=(GUEST,))
+    reports = Reports(ServerStates(store, stamp), Mock(), Mock(), Mock(), Refusals(), SystemClock())
+    observation = Observation(request_id=f"req-{uuid4()}", guests=(GUEST,))
     answer: Answer = answer_decoder.decode(await reports.handle(host, encode(observation)))
     assert answer.remove == ((GUEST,) if removed else ())

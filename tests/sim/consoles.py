@@ -61,7 +61,7 @@ async def view_consoles(world: "World", faults: ProcessFaults) -> None:
     liveness = MemoryLiveness(world.broker, CELL, faults)
     async with asyncio.TaskGroup() as group:
         group.create_task(doorkeeper.run())
-        group.create_task(keep_beating(liveness, world.clock, life_sign(proxy), {}))
+        group.create_task(keep_beating(liveness, world.clock, life_sign(proxy)))
         while world.weather.stormy:
             await asyncio.sleep(world.random.random() * BETWEEN_VIEWS)
             group.create_task(_view(world, consoles, doorkeeper))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
 
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
@@ -174,7 +175,7 @@ class World:
         async def run(faults: ProcessFaults) -> None:
             agent = Agent(
                 {host: self.hypervisors[host]},
-                {host: f"id-{host}"},
+                {host: str(uuid5(NAMESPACE_DNS, host))},
                 MemoryCommandBus(self.broker, CELL, faults),
                 MemoryLiveness(self.broker, CELL, faults),
                 self.stamp,

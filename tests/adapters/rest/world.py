@@ -239,7 +239,7 @@ class World:
         for number in (1, 2):
             description = HostDescription(
                 name=f"node{number}", hypervisor_type="QEMU", hypervisor_version=7002022, vcpus=8, memory_mb=16384,
-                disk_gb=100,
+                disk_gb=100, host_ip="10.0.0.7",
             )  # fmt: skip
             host_id = f"{number}" * 8 + "-aaaa-4aaa-8aaa-" + f"{number}" * 12
             enrolled = host.enrol(None, host_id, description)
