@@ -4,19 +4,16 @@ import argparse
 import asyncio
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from domain.errors import Invalid, LightcurveError, Unavailable
-from ops import logs
+from domain.errors import Invalid, LightcurveError
+from ops import logs, notify
 from ops.settings import Settings, load
 
 STATE_DIR = "LIGHTCURVE_STATE_DIR"
-STOP_SECONDS = 60.0
 ROLES = ("api", "conductor", "projector", "placement", "metadata", "console", "compute", "simulated")
 
 Role = Callable[[Settings, str], Awaitable[None]]
@@ -132,10 +129,13 @@ def _until_stopped(work: Awaitable[None]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
+        alive = asyncio.create_task(notify.keep_saying_alive())
         try:
             await task
         except asyncio.CancelledError:
             return
+        finally:
+            alive.cancel()
 
     _run_loop(supervised())
 
@@ -150,112 +150,29 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    from ops.stack import Stack, running
+    from ops.stack import Stack
+    from ops.up_down import up
 
-    stack = Stack(arguments.state_dir)
-    if running(stack):
-        print("The stack is up already.")
-        _await_up(stack)
-        _seed(stack, stack.settings())
-        return
-    stack.set_up(nats_port=arguments.nats_port, api_port=arguments.api_port)
-    if arguments.simulated_hosts is not None:
-        os.environ["LIGHTCURVE_SIMULATED_HOSTS"] = str(arguments.simulated_hosts)
-    settings = stack.settings()
-    problems = stack.problems(settings, with_libvirt=not settings.simulated.hosts)
-    if problems:
-        raise Unavailable("it cannot start:\n  " + "\n  ".join(problems))
-    stack.log_dir.mkdir(exist_ok=True)
-    stack.state_file.unlink(missing_ok=True)
-    output = (stack.log_dir / "supervisor.log").open("ab")
-    command = [sys.executable, "-m", "ops.cli", "--state-dir", str(stack.directory), "supervise"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+    up(
+        Stack(arguments.state_dir),
+        nats_port=arguments.nats_port,
+        api_port=arguments.api_port,
+        simulated_hosts=arguments.simulated_hosts,
     )
-    _await_up(stack, process)
-    _seed(stack, settings)
-
-
-def _seed(stack: Any, settings: Settings) -> None:
-    """A new cloud starts with flavors, a network and an image."""
-    from ops import seed
-    from ops.guest_image.build import build_tiny
-    from ops.identity import project_id
-
-    asyncio.run(seed.seed(settings, project_id("admin")))
-    image, disk_format = settings.cache / "simulated-image", "raw"
-    if settings.simulated.hosts:
-        # Simulated hosts never look into an image.
-        image.write_bytes(b"nothing")
-    else:
-        print("  the guest image is built, if it is not there yet", flush=True)
-        image, disk_format = build_tiny(settings.cache / "guest-image"), "qcow2"
-    seed.upload_image(settings.api.public_url, stack.password("admin"), image, disk_format)
-
-
-def _await_up(stack: Any, process: "subprocess.Popen[bytes] | None" = None) -> None:
-    from ops.stack import running
-
-    shown: set[str] = set()
-    while True:
-        state = running(stack) or {}
-        programs = state.get("programs", {})
-        assert isinstance(programs, dict)
-        for name, facts in programs.items():
-            if facts.get("ready") and name not in shown:
-                print(f"  {name} is ready", flush=True)
-                shown.add(name)
-        if state.get("phase") == "up":
-            return
-        if process is not None and process.poll() is not None:
-            words = (stack.log_dir / "supervisor.log").read_text().splitlines()[-1:]
-            raise Unavailable("the stack did not start: " + "".join(words).removeprefix("lightcurve: "))
-        time.sleep(0.1)
 
 
 def _supervise(arguments: argparse.Namespace) -> None:
     from ops.stack import Stack
-    from ops.supervisor import Failed, Supervisor
+    from ops.up_down import supervise
 
-    stack = Stack(arguments.state_dir)
-    settings = stack.settings()
-    logs.configure("supervisor", settings.cell, settings.log_level)
-    stack.prepare(settings)
-    programs = stack.programs(settings, with_libvirt=not settings.simulated.hosts)
-    supervisor = Supervisor(programs, stack.log_dir, stack.state_file)
-
-    async def supervise() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
-        try:
-            await supervisor.run()
-        except Failed as failure:
-            raise Unavailable(str(failure)) from None
-
-    asyncio.run(supervise())
+    supervise(Stack(arguments.state_dir))
 
 
 def _down(arguments: argparse.Namespace) -> None:
-    from ops.stack import Stack, running
+    from ops.stack import Stack
+    from ops.up_down import down
 
-    stack = Stack(arguments.state_dir)
-    state = running(stack)
-    if arguments.erase and stack.is_set_up:
-        stack.remove_guests()
-    if state:
-        pid = int(str(state["pid"]))
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while running(stack):
-            if time.monotonic() > deadline:
-                raise Unavailable(f"the supervisor (pid {pid}) does not stop; see {stack.log_dir}/supervisor.log")
-            time.sleep(0.1)
-        print("The stack is down.")
-    else:
-        print("The stack is not running.")
-    if arguments.erase:
-        stack.erase()
-        print(f"{stack.directory} is erased.")
+    down(Stack(arguments.state_dir), erase=arguments.erase)
 
 
 def _status(arguments: argparse.Namespace) -> None:

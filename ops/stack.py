@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from adapters.disk_space import space
 from adapters.rest.identity.passwords import hash_password
 from domain.errors import Unavailable
 from ops.embedded.libvirt import EmbeddedLibvirt
@@ -19,6 +19,7 @@ from ops.embedded.postgres import EmbeddedPostgres
 from ops.roles.api import names as api_names
 from ops.roles.placement import names as placement_names
 from ops.settings import Settings, load
+from ops.state_lock import StateLock
 from ops.supervisor import Program, Ready
 
 NATS_PORT = 14222
@@ -29,6 +30,8 @@ USERS: dict[str, dict[str, tuple[str, ...]]] = {
     "compute": {"service": ("service", "reader")},
 }
 """Who there is at first, with the roles held by project."""
+PROBE_SECONDS = 2.0
+"""How long a part may take to answer the question whether it is well."""
 METADATA_SECRET = "metadata.secret"  # noqa: S105 - a file's name
 
 
@@ -40,6 +43,7 @@ class Stack:
         self.config_file = self.directory / "lightcurve.toml"
         self.log_dir = self.directory / "log"
         self.state_file = self.directory / "run" / "supervisor.json"
+        self.lock = StateLock(self.directory / "run" / "supervisor.lock")
         self.postgres = EmbeddedPostgres(self.directory / "postgres")
 
     @property
@@ -96,24 +100,35 @@ class Stack:
                 found.append(
                     f"Port {port} is taken by another program: stop it, or change {key} in {self.config_file}."
                 )
-        free_mb = shutil.disk_usage(self.directory).free >> 20
-        if free_mb < 1024:
-            found.append(f"Only {free_mb} MiB are free under {self.directory}: at least 1024 are needed.")
+        disk = space(self.directory)
+        if not disk.spare:
+            needed = f"more than {disk.reserve >> 20} are needed"
+            found.append(f"Only {disk.free >> 20} MiB are free under {self.directory}: {needed}.")
         return found
+
+    def ended_by_force(self) -> bool:
+        """Whether its last supervisor could not stop the programs; it does not run now."""
+        try:
+            return bool(json.loads(self.state_file.read_text())["phase"] != "down")
+        except (OSError, ValueError, KeyError):
+            return False
 
     def programs(self, settings: Settings, *, with_libvirt: bool) -> list[Program]:
         """Everything, in the order of its start."""
         nats = self.nats(settings)
         programs = [
-            Program("nats", tuple(nats.argv()), _answers(nats.ready)),
+            Program("nats", tuple(nats.argv()), _answers(nats.ready), disk=nats.directory),
             # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to go.
-            Program("postgres", tuple(self.postgres.argv()), _answers(self.postgres.ready), signal.SIGINT),
+            Program(
+                "postgres",
+                tuple(self.postgres.argv()),
+                _answers(self.postgres.ready),
+                signal.SIGINT,
+                disk=self.postgres.directory,
+            ),
         ]
         if with_libvirt:
-            programs += [
-                Program(daemon.name, daemon.argv, _in_thread(daemon.ready))
-                for daemon in self.libvirt(settings).programs()
-            ]
+            programs += [daemon.kept() for daemon in self.libvirt(settings).programs()]
         programs += [self._role("projector"), self._role("conductor")]
         programs += [self._role("api", name) for name in api_names(settings)]
         programs += [self._role("placement", name) for name in placement_names(settings)]
@@ -131,15 +146,24 @@ class Stack:
         return programs
 
     def remove_guests(self) -> None:
-        """Remove every guest of this stack from libvirt, with its networks on this machine."""
+        """Remove every guest of this stack, with its networks on this machine, while the stack is down.
+
+        Raises Unavailable if any cannot be removed, or cannot be looked for.
+        """
         from ops.remove_guests import remove_guests
 
-        asyncio.run(remove_guests(self.settings()))
+        settings = self.settings()
+        agents = settings.state_dir.absolute() / "compute"
+        if agents.exists():
+            asyncio.run(remove_guests(agents, self.libvirt(settings), self.log_dir))
 
     def erase(self) -> None:
-        """Remove everything."""
+        """Remove everything. Raises Unavailable, naming what could not be removed."""
         self.postgres.erase()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        failures: list[str] = []
+        shutil.rmtree(self.directory, onerror=lambda _do, path, error: failures.append(f"{path}: {error[1]}"))
+        if self.directory.exists() and any(self.directory.iterdir()):
+            raise Unavailable(f"{self.directory} could not be erased: {'; '.join(failures[:3])}")
 
     def _metadata_secret(self, settings: Settings) -> dict[str, str]:
         """The secret of a stack whose configuration is older than its metadata service."""
@@ -261,17 +285,10 @@ def _taken(port: int) -> bool:
 def _answers(ready: Callable[[float], Awaitable[None]]) -> Ready:
     async def ask() -> bool:
         try:
-            await ready(0.5)
+            await ready(PROBE_SECONDS)
         except Unavailable:
             return False
         return True
-
-    return ask
-
-
-def _in_thread(ready: Callable[[], bool]) -> Ready:
-    async def ask() -> bool:
-        return await asyncio.to_thread(ready)
 
     return ask
 
@@ -280,7 +297,32 @@ def running(stack: Stack) -> dict[str, object] | None:
     """What the supervisor says of itself; None if it does not run."""
     try:
         state: dict[str, object] = json.loads(stack.state_file.read_text())
-        os.kill(int(str(state["pid"])), 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
+        state = {}
+    pid = stack.lock.holder()
+    if pid is None and not _is_older(stack, state):
         return None
-    return state if state["phase"] != "down" else None
+    if pid is not None and state.get("pid") != pid:
+        # It was written by an earlier one.
+        return {"pid": pid, "phase": "starting", "programs": {}}
+    return state
+
+
+def is_supervisor(pid: int, directory: Path | None = None) -> bool:
+    """Whether the process is a supervisor (of this directory, if one is given), as far as its command line tells."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"supervise" in words and (directory is None or str(directory).encode() in words)
+
+
+def _is_older(stack: Stack, state: dict[str, object]) -> bool:
+    """Whether a supervisor runs that was started before there was a lock."""
+    pid = state.get("pid")
+    return (
+        not stack.lock.exists()
+        and isinstance(pid, int)
+        and state.get("phase") != "down"
+        and is_supervisor(pid, stack.directory)
+    )

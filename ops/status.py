@@ -33,6 +33,8 @@ async def show(stack: Stack) -> None:
             for name, facts in programs.items()
         ],
     )
+    if state.get("disk"):
+        print(f"\n{state['disk']}")
     settings = stack.settings()
     queries = Queries(settings.database.url)
     await queries.open()
@@ -102,7 +104,7 @@ def _process_state(facts: dict[str, object]) -> str:
         os.kill(int(str(facts["pid"])), 0)
     except OSError:
         return "ended"
-    return "ready" if facts.get("ready") else "starting"
+    return str(facts["state"])
 
 
 def ago(seconds: float) -> str:

@@ -1,42 +1,28 @@
-"""A small supervisor for the all-in-one stack: starts programs in order, starts again what ends, stops all."""
+"""A small supervisor for the all-in-one stack: starts programs in order, keeps each, stops all."""
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
-import signal
-import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from adapters.disk_space import Level, Space, space
+from ops import log_files
+from ops.keeper import Keeper, Pace, Program, Ready
 
-READY_SECONDS = 60.0
-BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-STEADY_SECONDS = 30.0
-"""Who has run for so long starts over with the shortest pause."""
+__all__ = ["Failed", "Pace", "Program", "Ready", "Supervisor"]
+
 MAX_FAILED_STARTS = 5
 """A program that has ended so often before it was ever ready is given up."""
-STOP_SECONDS = 15.0
-_PR_SET_PDEATHSIG = 1
-NOTIFY_SOCKET = "NOTIFY_SOCKET"
+WORD_SECONDS = 30.0
+"""How often it is said what the start waits for."""
+HOUSEKEEPING_SECONDS = 5.0
+"""How often the logs and the disk are looked at."""
+MIB = 1024**2
 
-Ready = Callable[[], Awaitable[bool]]
-
-
-@dataclass(frozen=True)
-class Program:
-    """What is run. Programs later in the list wait until it is ready: ``ready`` is asked again and again; a program
-    without it says so itself, by systemd's notification protocol (sd_notify)."""
-
-    name: str
-    argv: tuple[str, ...]
-    ready: Ready | None = None
-    stop_signal: signal.Signals = signal.SIGTERM
-    environment: Mapping[str, str] = field(default_factory=dict)
+log = logging.getLogger(__name__)
 
 
 class Failed(Exception):
@@ -44,18 +30,29 @@ class Failed(Exception):
 
 
 class Supervisor:
-    """Runs the programs until stopped. What it knows it writes to ``state_file``, for ``lightcurve status``."""
+    """Runs the programs until stopped. What it knows it writes to ``state_file``, for ``lightcurve status``.
 
-    def __init__(self, programs: list[Program], log_dir: Path, state_file: Path) -> None:
+    A start may take as long as it takes: it ends when a program ends again and again, or when somebody stops it.
+    """
+
+    def __init__(
+        self, programs: list[Program], log_dir: Path, state_file: Path, *, disk: Path | None = None,
+        pace: Pace | None = None,
+    ) -> None:  # fmt: skip
+        """``disk`` is where everything is kept, if its room shall be watched."""
         self._programs = programs
         self._log_dir = log_dir
         self._state_file = state_file
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
-        self._state: dict[str, dict[str, object]] = {}
+        self._disk = disk
+        self._pace = pace or Pace()
+        self._keepers: dict[str, Keeper] = {}
         self._stopping = asyncio.Event()
-        self._notified: set[str] = set()
-        self._listeners: dict[str, socket.socket] = {}
+        self._up = asyncio.Event()
         self._phase = "starting"
+        self._waiting = ""
+        self._space: Space | None = None
+        self._level = Level.FINE
+        self._writes = True
 
     def stop(self) -> None:
         """Begin to stop everything, the last started first."""
@@ -65,120 +62,107 @@ class Supervisor:
         """Start all, keep them running, and stop them once told to. Raises Failed if one never becomes ready."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
         self._write()
-        keepers: list[asyncio.Task[None]] = []
+        running: list[tuple[Keeper, asyncio.Task[None]]] = []
+        housekeeping = asyncio.create_task(self._keep_house())
         try:
             for program in self._programs:
+                keeper = Keeper(program, self._log_dir / f"{program.name}.log", self._write, self._pace)
+                self._keepers[program.name] = keeper
+                running.append((keeper, asyncio.create_task(keeper.run())))
+                await self._until_ready(keeper)
                 if self._stopping.is_set():
                     return
-                keepers.append(asyncio.create_task(self._keep(program)))
-                await self._until_ready(program)
             self._write("up")
+            self._up.set()
             await self._stopping.wait()
         finally:
             self._stopping.set()
             self._write("stopping")
-            for program in reversed(self._programs):
-                await self._end(program)
-            await asyncio.gather(*keepers, return_exceptions=True)
-            for listener in self._listeners.values():
-                asyncio.get_running_loop().remove_reader(listener)
-                listener.close()
+            housekeeping.cancel()
+            for keeper, task in reversed(running):
+                keeper.stop()
+                await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(housekeeping, return_exceptions=True)
             self._write("down")
 
-    async def _keep(self, program: Program) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            started = time.monotonic()
-            process = await self._start(program)
-            code = await process.wait()
-            if self._stopping.is_set():
+    async def up(self) -> None:
+        """Until all are ready. ``run`` has to be under way."""
+        await self._up.wait()
+
+    async def _until_ready(self, keeper: Keeper) -> None:
+        began, said = time.monotonic(), 0.0
+        while not keeper.is_ready:
+            if keeper.restarts >= MAX_FAILED_STARTS:
+                raise Failed(f"{keeper.program.name} ends again and again; {keeper.last_words()}")
+            waited = time.monotonic() - began
+            if waited - said > WORD_SECONDS:
+                said = waited
+                self._waiting = f"{keeper.program.name} is not ready yet, after {waited:.0f} s; {keeper.last_words()}"
+                log.warning("%s", self._waiting)
+                self._write()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._pace.starting)
                 return
-            steady = time.monotonic() - started > STEADY_SECONDS
-            failures = 0 if steady else failures + 1
-            pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
-            log.warning("%s ended with %d; starting it again in %.1f s", program.name, code, pause)
-            self._state[program.name]["restarts"] = int(str(self._state[program.name]["restarts"])) + 1
+        self._waiting = ""
+
+    async def _keep_house(self) -> None:
+        """Keep the logs bounded, and tell of a disk that fills, before it is full."""
+        while True:
             try:
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                continue
+                await asyncio.to_thread(log_files.rotate, self._log_dir)
+                if self._disk is not None:
+                    self._look_at(self._disk, space(self._disk))
+            except Exception as error:  # noqa: BLE001 - it is tried again, and must not end for any reason
+                log.warning("the logs and the disk could not be looked after: %r", error)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
-    async def _start(self, program: Program) -> asyncio.subprocess.Process:
-        file = self._log_dir / f"{program.name}.log"
-        with file.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *program.argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **program.environment, NOTIFY_SOCKET: await self._notify_socket(program)},
-                preexec_fn=_die_with_parent,
-                # A terminal's interrupt is for the supervisor, which stops the others in order.
-                start_new_session=True,
-            )
-        self._processes[program.name] = process
-        state = self._state.setdefault(program.name, {"restarts": 0})
-        state.update(pid=process.pid, started=time.time())
+    def _look_at(self, disk: Path, found: Space) -> None:
+        self._space = found
+        if found.level is not self._level:
+            self._level = found.level
+            log.log(logging.INFO if found.level is Level.FINE else logging.ERROR, "%s", words_on(disk, found))
         self._write()
-        return process
-
-    async def _until_ready(self, program: Program) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while not await self._is_ready(program):
-            if int(str(self._state.get(program.name, {}).get("restarts", 0))) >= MAX_FAILED_STARTS:
-                raise Failed(f"{program.name} ends again and again; {self._last_words(program)}")
-            if time.monotonic() > deadline:
-                raise Failed(f"{program.name} did not become ready; {self._last_words(program)}")
-            if self._stopping.is_set():
-                return
-            await asyncio.sleep(0.05)
-        log.info("%s is ready", program.name)
-        self._state[program.name]["ready"] = True
-        self._write()
-
-    def _last_words(self, program: Program) -> str:
-        file = self._log_dir / f"{program.name}.log"
-        lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
-        return f"its log, {file}, ends with: {lines[-1][-400:] if lines else '(nothing)'}"
-
-    async def _is_ready(self, program: Program) -> bool:
-        return await program.ready() if program.ready else program.name in self._notified
-
-    async def _notify_socket(self, program: Program) -> str:
-        """An abstract socket on which the program says that it is ready; a new one each time it is started."""
-        self._notified.discard(program.name)
-        address = f"@lightcurve-{os.getpid()}-{program.name}"
-        if program.name not in self._listeners:
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            listener.bind("\0" + address[1:])
-            self._listeners[program.name] = listener
-            asyncio.get_running_loop().add_reader(listener, self._on_notice, program.name, listener)
-        return address
-
-    def _on_notice(self, name: str, listener: socket.socket) -> None:
-        if b"READY=1" in listener.recv(4096).split(b"\n"):
-            self._notified.add(name)
-
-    async def _end(self, program: Program) -> None:
-        process = self._processes.get(program.name)
-        if process is None or process.returncode is not None:
-            return
-        process.send_signal(program.stop_signal)
-        try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            log.warning("%s does not stop; killing it", program.name)
-            process.kill()
-            await process.wait()
 
     def _write(self, phase: str | None = None) -> None:
+        """Tell how things are; that it cannot be told, on a full disk say, must not keep anything from being done."""
         self._phase = phase or self._phase
-        state = {"pid": os.getpid(), "phase": self._phase, "programs": self._state}
-        fresh = self._state_file.with_suffix(".new")
-        fresh.write_text(json.dumps(state))
-        fresh.replace(self._state_file)
+        state: dict[str, object] = {"pid": os.getpid(), "phase": self._phase, "waiting": self._waiting}
+        state["programs"] = {name: keeper.facts for name, keeper in self._keepers.items() if "pid" in keeper.facts}
+        if self._disk is not None and self._space is not None:
+            state["disk"] = words_on(self._disk, self._space)
+        try:
+            _write_down(self._state_file, json.dumps(state))
+        except OSError as error:
+            if self._writes:
+                log.error("what runs here cannot be written to %s: %s", self._state_file, error)
+            self._writes = False
+        else:
+            self._writes = True
 
 
-def _die_with_parent() -> None:
-    """Should the supervisor be killed, its programs get their signal from the kernel."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+def _write_down(file: Path, text: str) -> None:
+    """Replace what the file says, whole and at once; on a full disk, over what it says now, as that needs no room.
+
+    Raises OSError.
+    """
+    fresh = file.with_suffix(".new")
+    try:
+        fresh.write_text(text)
+        fresh.replace(file)
+    except OSError:
+        with file.open("r+b") as target:
+            # Blanks are nothing to a reader of JSON.
+            target.write(text.encode().ljust(log_files.size(file)))
+
+
+def words_on(disk: Path, found: Space) -> str:
+    """How a disk is, and what to do about it."""
+    sizes = f"{found.free // MIB} of {found.total // MIB} MiB are free on the disk of {disk}"
+    reserve = f"{found.reserve // MIB} MiB"
+    match found.level:
+        case Level.FULL:
+            return f"THE DISK IS FULL: {sizes}; no image is taken and no guest is built until {reserve} are free"
+        case Level.LOW:
+            return f"the disk is nearly full: {sizes}; below {reserve} no image is taken and no guest is built"
+        case _:
+            return sizes

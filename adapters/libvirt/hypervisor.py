@@ -72,6 +72,20 @@ class LibvirtHypervisor:
         await self._networks.mend()
         return await self._connection.call(lambda conn: list_guests(conn, self._settings.home))
 
+    async def remove_everything(self) -> list[str]:
+        """Destroy every guest of ours that libvirt or the state directory knows, then all networks and rules.
+
+        Returns the servers' ids. For a host that is given up: nobody else may use the state directory meanwhile.
+        Raises HostFailed, Unavailable; then it can be called again.
+        """
+        in_libvirt = await self._connection.call(lambda conn: list_guests(conn, self._settings.home))
+        on_disk = await asyncio.to_thread(self._instances.all)
+        found = sorted({guest.server_id for guest in in_libvirt} | {spec.server_id for spec in on_disk})
+        for server_id in found:
+            await self.destroy(server_id)
+        await self._networks.remove_all()
+        return found
+
     async def build(self, spec: GuestSpec) -> GuestState:
         """Make the guest and start it; see the port.
 

@@ -94,6 +94,12 @@ class Networks:
             except HostFailed as error:
                 _log.warning("network %s: %s %s", network_id, error.message, error.details)
 
+    async def remove_all(self) -> None:
+        """Remove every network and every rule of ours; for when the last guest has gone. Raises HostFailed."""
+        for directory in sorted(self._dir.iterdir()) if self._dir.is_dir() else ():
+            await self._remove(directory.name)
+        await self._ports.ensure([])
+
     async def _secured(self, *, leaving: str | None = None, look: bool = False) -> list[GuestSpec]:
         """The guests that stay, with their ports held to their addresses.
 

@@ -5,6 +5,7 @@ that we start sees its own ``qemu.conf``, laid over the machine's in a mount nam
 file is never touched, and nothing has to be put back however we end. Guests outlive the daemon.
 """
 
+import asyncio
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops import keeper
 from ops.embedded import reaper
 
 URI = "qemu:///system"
@@ -91,6 +93,14 @@ class Program:
     name: str
     argv: tuple[str, ...]
     ready: Callable[[], bool]
+
+    def kept(self) -> keeper.Program:
+        """The same for our own supervisor."""
+
+        async def ready() -> bool:
+            return await asyncio.to_thread(self.ready)
+
+        return keeper.Program(self.name, self.argv, ready)
 
 
 class EmbeddedLibvirt:

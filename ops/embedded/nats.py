@@ -17,8 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+from adapters.disk_space import space
 from adapters.nats.connection import Credentials
 from domain.errors import Unavailable
+from ops.embedded.nats_probe import is_healthy
 
 MAX_PAYLOAD = 8 * 1024 * 1024
 """Bytes of the largest message."""
@@ -29,6 +31,8 @@ CONTROL = "control"
 """The user of the control plane: everything is allowed."""
 COMPUTE = "compute"
 """The user of all hosts: they take commands, report, answer questions, and show signs of life."""
+PROBE = "probe"
+"""The user of the system account, who asks whether the server is well."""
 
 
 def binary() -> Path:
@@ -69,7 +73,7 @@ class EmbeddedNats:
         return self.directory / "nats.conf"
 
     def credentials(self, user: str) -> Credentials:
-        """The password of ``control`` or ``compute``, made at the first call and kept."""
+        """A user's password, made at the first call and kept."""
         file = self.directory / f"{user}.password"
         if not file.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -86,29 +90,19 @@ class EmbeddedNats:
         return [str(binary()), "--config", str(self.config)]
 
     async def ready(self, timeout: float = _READY_TIMEOUT) -> None:
-        """Wait until the server accepts clients, its streams recovered. Raises Unavailable."""
+        """Wait until the server accepts clients, and every stream can be written. Raises Unavailable."""
+        credentials = self.credentials(PROBE)
         try:
             async with asyncio.timeout(timeout):
-                while not await self._greets():  # noqa: ASYNC110 - another process gives no event
+                while not await is_healthy(self.port, credentials, timeout):  # noqa: ASYNC110 - no event to wait for
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             raise Unavailable(f"nats-server does not answer on 127.0.0.1:{self.port}.") from None
 
-    async def _greets(self) -> bool:
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        try:
-            return (await reader.readline()).startswith(b"INFO ")
-        except OSError:
-            return False
-        finally:
-            writer.close()
-
     def _config(self) -> str:
         # JSON strings are valid in NATS's configuration language.
         control, compute = (json.dumps(self.credentials(user).password) for user in (CONTROL, COMPUTE))
+        probe = json.dumps(self.credentials(PROBE).password)
         return f"""\
 # Written by lightcurve at every start; changes here do not last.
 listen: "127.0.0.1:{self.port}"
@@ -119,8 +113,14 @@ write_deadline: "10s"
 jetstream {{
   store_dir: {json.dumps(str(self.directory.resolve()))}
   sync_interval: {self.sync}
+  # Else it takes a share of what was free at its start, and refuses what comes beyond.
+  max_file_store: {space(self.directory).total}
 }}
+system_account: SYS
 accounts {{
+  SYS {{
+    users: [{{user: {PROBE}, password: {probe}}}]
+  }}
   CONTROL {{
     jetstream: enabled
     users: [{{user: {CONTROL}, password: {control}}}]

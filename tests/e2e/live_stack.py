@@ -40,8 +40,10 @@ def free_port() -> int:
 class LiveStack:
     """One stack under one directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
+        """``options`` are for ``up``, beside the ports."""
         self.directory = directory
+        self.options = options
         self.ports = ["--nats-port", str(free_port()), "--api-port", str(free_port())]
         self.environment = {**os.environ, "LIGHTCURVE_CACHE_DIR": str(CACHE)}
         self._tokens: dict[str, str] = {}
@@ -51,7 +53,7 @@ class LiveStack:
         return subprocess.run(command, capture_output=True, text=True, check=check, env=self.environment)
 
     def up(self) -> None:
-        done = self.lightcurve("up", *self.ports, check=False)
+        done = self.lightcurve("up", *self.ports, *self.options, check=False)
         assert done.returncode == 0, done.stdout + done.stderr + self.logs()
 
     def restart(self, config: str) -> None:

@@ -1,20 +1,16 @@
 """What keeps a stack from starting is said in plain words."""
 
-import shutil
 import socket
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from adapters.disk_space import Space
+from ops import stack as stack_module
 from ops.embedded.nats import free_port
 from ops.settings import load
 from ops.stack import Stack
 from ops.supervisor import Program
-
-
-class _Usage(NamedTuple):
-    free: int
 
 
 def _stack(tmp_path: Path) -> Stack:
@@ -41,9 +37,10 @@ def test_a_taken_port(tmp_path: Path) -> None:
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = _stack(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: _Usage(free=50 << 20))
+    monkeypatch.setattr(stack_module, "space", lambda _: Space(free=50 << 20, total=4000 << 20))
     (problem,) = stack.problems(stack.settings(), with_libvirt=False)
     assert problem.startswith("Only 50 MiB are free")
+    assert "more than 200 are needed" in problem
 
 
 def test_setting_up_again_changes_nothing(tmp_path: Path) -> None:

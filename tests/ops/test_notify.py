@@ -1,0 +1,44 @@
+"""A role says that it lives as long as its event loop turns."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from ops import notify
+from ops.notices import Notices
+from tests.aio import asynchronous
+from tests.waiting import until
+
+
+@asynchronous
+async def test_signs_of_life_and_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[bool] = []
+    notices = Notices(heard.append)
+    monkeypatch.setenv("NOTIFY_SOCKET", notices.address)
+    monkeypatch.setenv("WATCHDOG_USEC", "30000")
+    alive = asyncio.create_task(notify.keep_saying_alive())
+    await until(lambda: len(heard) > 3)
+    assert not any(heard)
+    notify.ready()
+    await until(lambda: True in heard)
+    alive.cancel()
+    notices.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"), [("", 10), ("nonsense", 10), ("0", 10), ("9000000", 3), ("600000000", 10)]
+)
+def test_who_started_it_says_how_often(limit: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", limit)
+    assert notify._wanted_seconds() == seconds
+
+
+def test_a_listener_that_does_not_keep_up_holds_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        for _ in range(10_000):
+            notify.ready()
+    notify.ready()
