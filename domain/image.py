@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from domain.errors import Refused, not_found
-from domain.kind import Kind, unfoldable
+from domain.kind import EVERY, Kind, of_project, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 
@@ -171,8 +171,14 @@ def evolve(state: Image | None, event: Event, meta: Metadata) -> Image:
                 updated_at=meta.time,
             )
         case ImageDeleted():
-            return replace(state, status="deleted", updated_at=meta.time)
+            # Only that it was is kept: an id is never used again, and what is gone takes no room.
+            return replace(state, name=None, status="deleted", tags=(), properties={}, updated_at=meta.time)
     raise unfoldable(event)
 
 
-KIND = Kind("image", (ImageCreated, ImageUploaded, ImageUpdated, ImageDeleted), evolve)
+def lists(image: Image) -> tuple[str, ...]:
+    """Where an image is found: with its project's, and with those of its visibility."""
+    return () if image.status == "deleted" else (EVERY, of_project(image.owner), image.visibility)
+
+
+KIND = Kind("image", (ImageCreated, ImageUploaded, ImageUpdated, ImageDeleted), evolve, lists)

@@ -1,12 +1,25 @@
 """What every kind of aggregate has: its events, and how they fold into a state."""
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.errors import Bug
 from domain.record import Event, Metadata, Recorded, Unreadable
 
 S = TypeVar("S")
+
+EVERY = "every"
+"""The list of all that there is of a kind."""
+
+
+def of_project(project_id: str) -> str:
+    """The list of what belongs to a project."""
+    return f"project {project_id}"
+
+
+def in_every(_state: Any) -> tuple[str, ...]:
+    """The lists of a state of whose kind there is only the one."""
+    return (EVERY,)
 
 
 class Kind(NamedTuple, Generic[S]):
@@ -16,6 +29,9 @@ class Kind(NamedTuple, Generic[S]):
     name: str
     events: tuple[type[Event], ...]
     evolve: Callable[[S | None, Event, Metadata], S]
+    lists: Callable[[S], tuple[str, ...]] = in_every
+    """The names of the lists that a state stands in, such as that of its project; none once it is gone. Whoever
+    holds many in memory finds by them what belongs to one without a look at all the others."""
 
 
 class Unfoldable(Bug):

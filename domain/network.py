@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from domain.batch import Change, Journal, Undo, apply_all, journaled
 from domain.errors import Invalid, Refused, not_found
 from domain.guest import Nic
-from domain.kind import Kind, unfoldable
+from domain.kind import EVERY, Kind, of_project, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 GATEWAY_OFFSET = 1
@@ -243,4 +243,21 @@ def evolve(state: Network | None, event: Event, meta: Metadata) -> Network:
     return state
 
 
-KIND = Kind("network", (NetworkCreated, NetworkDeleted, PortsChanged), evolve)
+SHARED = "shared"
+"""The list of the networks that every project may use."""
+
+
+def of_range(cidr: IPv4Network) -> str:
+    """The list of the networks that have exactly this range."""
+    return f"range {cidr}"
+
+
+def lists(network: Network) -> tuple[str, ...]:
+    """Where a network is found: with its project's, with those of its range, and perhaps with the shared ones."""
+    if network.deleted:
+        return ()
+    shared = (SHARED,) if network.shared else ()
+    return (EVERY, of_project(network.project_id), of_range(network.cidr), *shared)
+
+
+KIND = Kind("network", (NetworkCreated, NetworkDeleted, PortsChanged), evolve, lists)

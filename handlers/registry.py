@@ -11,7 +11,7 @@ from typing import Any
 
 from domain import network, quota
 from domain.errors import OutOfOrder
-from domain.kind import Kind
+from domain.kind import EVERY, Kind
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from domain.server.state import KIND as SERVER
 from handlers.context import Context, Stamp
@@ -42,6 +42,10 @@ class Registry:
         self._disorder = disorder or Disorder()
         self._states: dict[AggregateId, tuple[Any, Tail]] = {}
         self._writers: dict[AggregateId, GroupWriter[Any]] = {}
+        self._lists: dict[tuple[str, str], dict[AggregateId, None]] = {}
+        """By kind and name of the list; the oldest first."""
+        self._listed: dict[AggregateId, tuple[str, ...]] = {}
+        """In which lists each aggregate stands."""
         self._listeners: list[Listener] = []
         self.position = 0
         self._caught_up = asyncio.Event()
@@ -78,14 +82,16 @@ class Registry:
         return self._states.get(aggregate, (None, GENESIS))[0]
 
     def all(self, kind: str) -> Iterator[Any]:
-        """The states of all aggregates of a kind, oldest first."""
-        return (state for _, state in self.states(kind))
+        """The states of all aggregates of a kind that are not gone, oldest first."""
+        return self.listed(kind, EVERY)
+
+    def listed(self, kind: str, name: str) -> Iterator[Any]:
+        """The states in one of a kind's lists; see ``Kind.lists``. Costs what it returns."""
+        return (self.get(aggregate) for aggregate in list(self._lists.get((kind, name), ())))
 
     def states(self, kind: str) -> Iterator[tuple[str, Any]]:
-        """The ids and states of all aggregates of a kind, oldest first."""
-        for aggregate in [*self._writers, *self._states]:
-            if aggregate.kind == kind and (state := self.get(aggregate)) is not None:
-                yield aggregate.id, state
+        """The ids and states of all aggregates of a kind that are not gone, oldest first."""
+        return ((aggregate.id, self.get(aggregate)) for aggregate in list(self._lists.get((kind, EVERY), ())))
 
     def writer(self, aggregate: AggregateId) -> GroupWriter[Any]:
         """The group writer of an aggregate of a batched kind."""
@@ -106,18 +112,21 @@ class Registry:
         if aggregate.kind in BATCHED:
             state, recorded = await repository.execute(context, aggregate, decide)
             if recorded:
-                await self.writer(aggregate).refresh()
+                self._relist(aggregate, await self.writer(aggregate).refresh())
             return state, recorded.position if recorded else 0
         known = self._states.get(aggregate, (None, GENESIS))
         state, recorded = await repository.execute(context, aggregate, decide, known)
         if recorded and recorded.version > self._states.get(aggregate, (None, GENESIS))[1].version:
-            self._states[aggregate] = state, recorded.tail
+            self._keep(aggregate, state, recorded.tail)
         return state, recorded.position if recorded else 0
 
     async def _take(self, recorded: Recorded) -> None:
         aggregate = recorded.aggregate
         if aggregate.kind in BATCHED:
-            await self.writer(aggregate).advance(recorded)
+            writer = self.writer(aggregate)
+            await writer.advance(recorded)
+            if writer.tail.version:
+                self._relist(aggregate, writer.state)
         else:
             self._fold(recorded)
         self.position = recorded.position
@@ -137,4 +146,27 @@ class Registry:
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this aggregate only
             self._disorder.note(aggregate, error)
         else:
-            self._states[aggregate] = state, recorded.tail
+            self._keep(aggregate, state, recorded.tail)
+
+    def _keep(self, aggregate: AggregateId, state: Any, tail: Tail) -> None:
+        self._states[aggregate] = state, tail
+        self._relist(aggregate, state)
+
+    def _relist(self, aggregate: AggregateId, state: Any) -> None:
+        """Have it in the lists that its state names, and keep its place where it stays."""
+        before = self._listed.get(aggregate, ())
+        after = self._kinds[aggregate.kind].lists(state)
+        if after == before:
+            return
+        for name in before:
+            if name not in after:
+                others = self._lists[aggregate.kind, name]
+                del others[aggregate]
+                if not others:
+                    del self._lists[aggregate.kind, name]
+        for name in after:
+            self._lists.setdefault((aggregate.kind, name), {})[aggregate] = None
+        if after:
+            self._listed[aggregate] = after
+        else:
+            del self._listed[aggregate]

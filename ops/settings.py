@@ -83,6 +83,12 @@ class QuotaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     instances: Annotated[int, Meta(ge=-1)] = 10
     cores: Annotated[int, Meta(ge=-1)] = 20
     ram_mb: Annotated[int, Meta(ge=-1)] = 51200
+    networks: Annotated[int, Meta(ge=-1)] = 100
+    images: Annotated[int, Meta(ge=-1)] = 100
+    image_gb: Annotated[int, Meta(ge=-1)] = 1000
+    """GiB of all images of a project together."""
+    one_image_gb: Annotated[int, Meta(ge=-1)] = 1000
+    """GiB of a single image."""
 
 
 class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

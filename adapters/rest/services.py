@@ -96,6 +96,17 @@ class Projects(Protocol):
         ...
 
 
+class StockLimits(NamedTuple):
+    """How much one project may have of what the embedded neighbours keep; -1: no limit."""
+
+    networks: int = 100
+    images: int = 100
+    image_bytes: int = 1 << 40
+    """Of all its images together."""
+    one_image_bytes: int = 1 << 40
+    """Of a single one."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
     """Everything a handler of a request may use."""
@@ -123,6 +134,7 @@ class Services:
     passwords: Passwords
     revocations: Revocations
     default_limits: Limits
+    stock_limits: StockLimits
     stamp: Stamp
     clock: Clock
     ids: Ids

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.rest.app import create_app
-from adapters.rest.services import ProcessRow, Services
+from adapters.rest.services import ProcessRow, Services, StockLimits
 from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
 from domain.errors import Unavailable
@@ -29,7 +29,7 @@ from ops.identity import LiveIdentity, identity_settings
 from ops.roles import projector
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
-from ops.settings import Settings
+from ops.settings import QuotaSettings, Settings
 from projections.queries import Queries
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         passwords=Passwords(plane.store, plane.vault, stamp),
         revocations=revocations,
         default_limits=limits,
+        stock_limits=_stock_limits(settings.quota),
         stamp=stamp,
         clock=clock,
         ids=stamp.ids,
@@ -100,6 +101,13 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         ]
         await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
         await serve(create_app(services, identity.directory), settings.api.listen, settings.api.port, background)
+
+
+def _stock_limits(quota: QuotaSettings) -> StockLimits:
+    def in_bytes(gigabytes: int) -> int:
+        return gigabytes << 30 if gigabytes >= 0 else gigabytes
+
+    return StockLimits(quota.networks, quota.images, in_bytes(quota.image_gb), in_bytes(quota.one_image_gb))
 
 
 class Workers:

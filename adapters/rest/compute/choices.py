@@ -12,6 +12,8 @@ from adapters.rest.compute.create_body import File, NetworkRef, NewServerBody
 from adapters.rest.compute.rebuild_body import RebuildArguments
 from adapters.rest.errors import not_implemented
 from adapters.rest.image.access import may_use
+from adapters.rest.image.bodies import MAX_PROPERTIES_BYTES, property_bytes
+from adapters.rest.network import access as network_access
 from adapters.rest.network.access import visible_networks
 from adapters.rest.operation import Call
 from adapters.rest.validation import address, identifier
@@ -46,6 +48,8 @@ def image(call: Call, reference: str | UnsetType) -> tuple[ImageSource, int]:
         raise Invalid("Can not find requested image")
     if found.status != "active":
         raise Invalid(f"Image {image_id} is not active.")
+    if property_bytes(found.properties) > MAX_PROPERTIES_BYTES:
+        raise Invalid(f"Image {image_id} has properties of more than {MAX_PROPERTIES_BYTES} bytes.")
     assert found.hash_value
     assert found.disk_format
     source = ImageSource(
@@ -87,9 +91,10 @@ def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
     if asked.uuid is UNSET:
         raise Invalid("Bad networks format: a network's uuid is missing.")
     identifier("uuid", asked.uuid)
-    found: Network | None = call.services.registry.get(domain_network.aggregate(asked.uuid))
-    if found is None or found not in visible_networks(call):
-        raise Invalid(f"Network {asked.uuid} could not be found.")
+    try:
+        found = network_access.find(call, asked.uuid)
+    except Refused as refusal:
+        raise Invalid(refusal.message) from None
     if asked.fixed_ip is UNSET:
         return NetworkRequest(network_id=found.id)
     domain_network.check_fixed_ip(found, asked.fixed_ip)

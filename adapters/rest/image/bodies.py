@@ -10,10 +10,16 @@ from adapters.rest.limits import read_body
 from adapters.rest.operation import Call
 from adapters.rest.validation import UNREADABLE, Text255, explain
 from domain.errors import Invalid, Refused
+from domain.text import can_be_a_name
 
 MAX_PROPERTIES = 128
 MAX_PROPERTY = 65535
 """Characters."""
+MAX_PROPERTIES_BYTES = 1 << 16
+"""Of all properties of an image, names and values: they go into each of its servers, and from there into every row,
+command and listing."""
+MAX_TAGS = 128
+Size = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
 class NewImage(msgspec.Struct):
@@ -25,9 +31,9 @@ class NewImage(msgspec.Struct):
     container_format: Text255 | None = None
     visibility: Literal["public", "private", "shared", "community"] = "shared"
     protected: bool = False
-    min_disk: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
-    min_ram: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
-    tags: list[Text255] = []
+    min_disk: Size = 0
+    min_ram: Size = 0
+    tags: Annotated[list[Text255], Meta(max_length=MAX_TAGS)] = []
 
 
 _new_image = msgspec.json.Decoder(NewImage)
@@ -83,6 +89,13 @@ def check_properties(properties: dict[str, Any]) -> dict[str, str]:
     for name, value in properties.items():
         if not isinstance(value, str):
             raise Invalid(f"{value!r} is not of type 'string': property {name}")
-        if not 0 < len(name) <= 255 or len(value) > MAX_PROPERTY:
-            raise Invalid(f"Property {name[:255]} is too long.")
+        if not can_be_a_name(name) or not name or len(value) > MAX_PROPERTY:
+            raise Invalid(f"Property {name[:64]!r} is too long, or its name has control characters.")
+    if property_bytes(properties) > MAX_PROPERTIES_BYTES:
+        raise Refused("image.properties", f"The properties have more than {MAX_PROPERTIES_BYTES} bytes.", status=413)
     return properties
+
+
+def property_bytes(properties: dict[str, str]) -> int:
+    """The size of all properties."""
+    return sum(len(part.encode()) for item in properties.items() for part in item)

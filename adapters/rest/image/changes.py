@@ -1,11 +1,12 @@
 """Changing an image: JSON patch, as Glance takes it, and tags."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from adapters.rest.image.bodies import check_formats, check_properties, read_json
+from adapters.rest.image.bodies import MAX_TAGS, Size, check_formats, check_properties, read_json
 from adapters.rest.image.document import (
     RESERVED,
     SETTABLE,
@@ -15,6 +16,7 @@ from adapters.rest.image.document import (
     find_own,
 )
 from adapters.rest.operation import Access, Call, Operations, empty
+from adapters.rest.validation import Text255
 from domain import image as images
 from domain.errors import Invalid, Refused
 from domain.image import Image, ImageUpdated
@@ -39,10 +41,14 @@ async def patch(call: Call) -> Any:
 async def add_tag(call: Call) -> Any:
     """Tag an image."""
     tag = call.params["tag"]
-    if len(tag) > 255:
-        raise Invalid("A tag has 255 characters at the most.")
-    await _execute(call, find_own(call).id, lambda known: _update(known, tags=(*known.tags, tag)))
+    await _execute(call, find_own(call).id, lambda known: _update(known, tags=_with_tag(known, tag)))
     return empty(204)
+
+
+def _with_tag(image: Image, tag: str) -> tuple[str, ...]:
+    if tag not in image.tags and len(image.tags) >= MAX_TAGS:
+        raise Refused("image.tags", f"The limit of {MAX_TAGS} tags is exceeded.", status=413)
+    return (*image.tags, tag)
 
 
 @operations("DELETE", "/v2/images/{image_id}/tags/{tag}", Access.MEMBER, "modify_image", status=204)
@@ -125,14 +131,14 @@ def _step(step: Any) -> tuple[str, str, Any]:
 
 
 class _Fields(msgspec.Struct):
-    name: str | None
+    name: Text255 | None
     visibility: str
     protected: bool
     disk_format: str | None
     container_format: str | None
-    min_disk: int
-    min_ram: int
-    tags: list[str]
+    min_disk: Size
+    min_ram: Size
+    tags: Annotated[list[Text255], Meta(max_length=MAX_TAGS)]
 
 
 def _check_fields(fields: dict[str, Any]) -> None:
@@ -142,7 +148,3 @@ def _check_fields(fields: dict[str, Any]) -> None:
         raise Invalid(str(error)) from None
     if checked.visibility not in VISIBILITIES:
         raise Invalid(f"Invalid visibility value: {checked.visibility}")
-    if checked.name and len(checked.name) > 255:
-        raise Invalid("A name has 255 characters at the most.")
-    if not (0 <= checked.min_disk < 2**31 and 0 <= checked.min_ram < 2**31):
-        raise Invalid("min_disk and min_ram are positive integers.")

@@ -10,6 +10,7 @@ from starlette.responses import FileResponse
 from adapters.rest.image.document import find, find_own
 from adapters.rest.image.files import ImageFile, Part, Stored
 from adapters.rest.image.formats import inspect
+from adapters.rest.image.stock import Allowance
 from adapters.rest.limits import Disconnected
 from adapters.rest.operation import Access, Call, Operations, empty
 from domain import image as images
@@ -36,10 +37,11 @@ async def upload(call: Call) -> Any:
     # Refused now rather than after a long upload; the event decides it again.
     images.upload(image, image.id, ImageUploaded(size=0, virtual_size=0, checksum="", hash_value=""))
     assert image.disk_format
+    allowance = Allowance(call, image)
     file = ImageFile(call.services.settings.images_dir, image.id)
     part = await asyncio.to_thread(file.open_part)
     try:
-        stored = await _receive(call, part)
+        stored = await _receive(call, part, allowance)
         virtual_size = inspect(image.disk_format, stored.head, stored.size)
         await _publish(call, file, image.id, stored, virtual_size)
     except OSError as error:
@@ -50,7 +52,7 @@ async def upload(call: Call) -> Any:
     return empty(204)
 
 
-async def _receive(call: Call, part: Part) -> Stored:
+async def _receive(call: Call, part: Part, allowance: Allowance) -> Stored:
     waiting: list[bytes] = []
     size = 0
     while True:
@@ -60,6 +62,7 @@ async def _receive(call: Call, part: Part) -> Stored:
         body: bytes = message.get("body", b"")
         waiting.append(body)
         size += len(body)
+        allowance.take(len(body))
         if size >= CHUNK:
             await asyncio.to_thread(part.write, b"".join(waiting))
             waiting, size = [], 0

@@ -17,6 +17,8 @@ _V2 = struct.Struct(">4sIQIIQI")
 _INCOMPATIBLE = struct.Struct(">Q")
 _INCOMPATIBLE_AT = 72
 _EXTERNAL_DATA_FILE = 1 << 2
+MAX_DISK_BYTES = 1 << 50
+"""Of the disk inside: a pebibyte."""
 MIN_CLUSTER_BITS, MAX_CLUSTER_BITS = 9, 21
 
 
@@ -47,6 +49,8 @@ def _qcow2(head: bytes) -> int:
         raise Invalid("The image is encrypted; that is not supported.")
     if not MIN_CLUSTER_BITS <= cluster_bits <= MAX_CLUSTER_BITS:
         raise Invalid("The qcow2 header is damaged: impossible cluster size.")
+    if virtual_size > MAX_DISK_BYTES:
+        raise Invalid(f"The disk inside the image has {virtual_size} bytes; at most {MAX_DISK_BYTES} are accepted.")
     if version == 3:
         if len(head) < HEADER_BYTES:
             raise Invalid("The qcow2 header is incomplete.")

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 from msgspec import UNSET
 
 from adapters.rest.errors import not_implemented
-from adapters.rest.image.access import may_use
+from adapters.rest.image import stock
+from adapters.rest.image.access import may_use, usable_images
 from adapters.rest.image.bodies import read_new_image
 from adapters.rest.image.document import check_visibility, document, find, find_own
 from adapters.rest.image.files import ImageFile
@@ -21,6 +22,7 @@ from domain.image import Image, ImageCreated
 operations = Operations()
 
 DEFAULT_PAGE = 25
+MAX_DIGITS = 20
 CONTROLS = frozenset(("limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "os_hidden"))
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
 
@@ -47,8 +49,7 @@ async def more_versions(call: Call) -> Any:
 async def index(call: Call) -> Any:
     """Images, the newest first."""
     query = call.query
-    known: list[Image] = list(call.services.registry.all("image"))
-    found = [image for image in known if image.status != "deleted" and _listed(call, image)]
+    found = [image for image in usable_images(call) if _listed(call, image)]
     for name, value in query.multi_items():
         if name not in CONTROLS:
             found = [image for image in found if _matches(image, name, value)]
@@ -91,7 +92,7 @@ def _matches(image: Image, name: str, value: str) -> bool:
     if name == "tag":
         return value in image.tags
     if name in ("size_min", "size_max"):
-        if not value.isdecimal():
+        if not (value.isdecimal() and len(value) < MAX_DIGITS):
             raise Invalid(f"Invalid value for {name}: {value}")
         size = image.size or 0
         return size >= int(value) if name == "size_min" else size <= int(value)
@@ -139,6 +140,7 @@ async def create(call: Call) -> Reply:
     asked, properties = await read_new_image(call)
     image_id = asked.id if asked.id is not UNSET else call.services.ids.uuid()
     identifier("id", image_id)
+    stock.check_count(call)
     check_visibility(call, asked.visibility)
     event = ImageCreated(
         image_id=image_id,

@@ -87,25 +87,29 @@ async def show_port(call: Call) -> Any:
     raise Refused("port_not_found", f"Port {wanted} could not be found.", status=404)
 
 
-QUOTA = dict.fromkeys(("network", "subnet", "port", "router", "floatingip", "security_group"), -1) | {
-    "security_group_rule": -1,
-    "subnetpool": -1,
-    "rbac_policy": -1,
-}
+UNLIMITED = dict.fromkeys(
+    ("port", "router", "floatingip", "security_group", "security_group_rule", "subnetpool", "rbac_policy"), -1
+)
+
+
+def _quota(call: Call) -> Document:
+    """Networks are limited, each with its one subnet; the rest of Neutron's is not here, or follows from servers."""
+    limit = call.services.stock_limits.networks
+    return {"quota": {"network": limit, "subnet": limit} | UNLIMITED}
 
 
 @operations("GET", "/v2.0/quotas/{project_id}", Access.READER, "get_quota")
 async def quota(call: Call) -> Any:
-    """Nothing of the network is limited."""
+    """What a project may have."""
     if call.params["project_id"] != call.context.project_id and not call.is_admin:
         raise Refused("policy_not_authorized", "rule:get_quota is disallowed by policy", status=403)
-    return {"quota": QUOTA}
+    return _quota(call)
 
 
 @operations("GET", "/v2.0/quotas/{project_id}/default", Access.READER, "get_quota")
-async def default_quota(_call: Call) -> Any:
-    """Nothing of the network is limited."""
-    return {"quota": QUOTA}
+async def default_quota(call: Call) -> Any:
+    """The same for every project."""
+    return _quota(call)
 
 
 @operations("GET", "/v2.0/security-groups", Access.READER, "get_security_group")

@@ -1,5 +1,8 @@
+from ipaddress import IPv4Network
+
 import pytest
 
+from adapters.rest.network.networks import POOL
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, NETWORK, SUBNET, new_server
 from tests.aio import asynchronous
@@ -45,10 +48,10 @@ async def test_a_network_comes_with_its_subnet(cloud: MakeWorld):
         assert answer.status == 201
         network = answer.body["network"]
         subnet = (await amy.get(f"{V2}/subnets/{network['subnets'][0]}")).body["subnet"]
-        assert subnet["cidr"] == "10.128.0.0/24"
+        assert IPv4Network(subnet["cidr"]).subnet_of(POOL)
         more = await amy.post(f"{V2}/networks", {"network": {"name": "net3"}})
         other = (await amy.get(f"{V2}/subnets/{more.body['network']['subnets'][0]}")).body["subnet"]
-        assert other["cidr"] == "10.128.1.0/24"
+        assert not IPv4Network(other["cidr"]).overlaps(IPv4Network(subnet["cidr"]))
         refused = await amy.post(f"{V2}/subnets", {"subnet": {"network_id": network["id"], "cidr": "10.1.0.0/24"}})
         assert refused.status == 409
         assert (await eve.get(f"{V2}/networks/{network['id']}")).status == 404
@@ -101,6 +104,6 @@ async def test_discovery_and_quota(cloud: MakeWorld):
     async with cloud() as world:
         nobody, amy = await world.client(None), await world.client("amy")
         assert (await nobody.get("/network")).body["versions"][0]["id"] == "v2.0"
-        assert (await amy.get(f"{V2}/quotas/{BLUE}")).body["quota"]["network"] == -1
+        assert (await amy.get(f"{V2}/quotas/{BLUE}")).body["quota"]["network"] == 100
         assert (await amy.get(f"{V2}/quotas/other")).status == 403
         assert (await amy.get(f"{V2}/extensions/quotas")).body["extension"]["alias"] == "quotas"

@@ -16,7 +16,7 @@ from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
-from adapters.rest.services import ProcessRow, Services
+from adapters.rest.services import ProcessRow, Services, StockLimits
 from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
 from adapters.system import SystemIds
 from domain import flavor, host, image, keypair, ledger, network, quota
@@ -169,7 +169,13 @@ class Pulse:
 
 
 class World:
-    def __init__(self, directory: Path, clock: Clock | None = None, public_url: str = "http://cloud.test") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock | None = None,
+        public_url: str = "http://cloud.test",
+        stock_limits: StockLimits | None = None,
+    ) -> None:
         self.clock: Clock = clock or InstantClock()
         self.broker = broker = Broker(self.clock)
         mapper = EventMapper(EVENTS)
@@ -206,6 +212,7 @@ class World:
             passwords=Passwords(self.store, self.vault, self.stamp),
             revocations=Revocations(api_store, self.stamp),
             default_limits=limits,
+            stock_limits=stock_limits or StockLimits(),
             stamp=self.stamp,
             clock=self.clock,
             ids=self.stamp.ids,
