@@ -58,7 +58,8 @@ async def _served(libvirt: EmbeddedLibvirt, log_dir: Path) -> AsyncIterator[None
     try:
         await asyncio.wait({running, up}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not up.done():
-            raise Unavailable(f"Guests cannot be looked for, since libvirt does not start: see {log_dir}.")
+            why = running.exception() if running.done() else f"see {log_dir}"
+            raise Unavailable(f"Guests cannot be looked for, since libvirt does not start: {why}.")
         yield
     finally:
         up.cancel()

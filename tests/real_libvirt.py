@@ -63,6 +63,11 @@ class Daemons:
         os.kill(self.libvirtd_pid(), signal.SIGKILL)
         self._running["libvirtd"][1].wait(10)
 
+    def stop_libvirtd(self) -> None:
+        """In good order; guests go on running."""
+        self._running["libvirtd"][1].terminate()
+        self._running["libvirtd"][1].wait(10)
+
     def restart_libvirtd(self) -> None:
         self._launch(self._running["libvirtd"][0])
 
@@ -150,9 +155,11 @@ def hypervisor(state_dir: Path, images: LocalImages) -> LibvirtHypervisor:
 
 
 def virsh(*words: str) -> str:
-    """What an operator does beside us."""
+    """What an operator does beside us. Raises LookupError for a domain that is not there."""
     argv = ["virsh", "--quiet", "--connect", "qemu:///system", *words]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    if "failed to get domain" in done.stderr or "Domain not found" in done.stderr:
+        raise LookupError(done.stderr)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -178,4 +185,8 @@ def traces(state_dir: Path, *network_ids: str) -> set[str]:
 
 
 def _is_of(domain: str, home: str) -> bool:
-    return f'home="{home}"' in virsh("dumpxml", domain)
+    """Whether it is a guest of this state directory; one of others may be gone since it was listed."""
+    try:
+        return f'home="{home}"' in virsh("dumpxml", domain)
+    except LookupError:
+        return False

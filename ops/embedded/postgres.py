@@ -5,6 +5,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 from hashlib import sha256
@@ -75,12 +76,14 @@ class EmbeddedPostgres:
 
     def prepare(self) -> None:
         """Make the cluster if there is none. Raises Unavailable with what PostgreSQL says."""
-        for directory in (self.directory, self.socket_dir):
-            directory.mkdir(parents=True, exist_ok=True)
-            directory.chmod(0o700)
+        owners = {os.geteuid()}
         if os.geteuid() == 0:
             _ensure_account()
             account = pwd.getpwnam(ACCOUNT)
+            owners.add(account.pw_uid)
+        for directory in (self.directory, self.socket_dir):
+            _make_private(directory, owners)
+        if os.geteuid() == 0:
             for directory in (self.directory, self.socket_dir):
                 os.chown(directory, account.pw_uid, account.pw_gid)
             for name in ("installation", "state"):
@@ -142,6 +145,21 @@ class EmbeddedPostgres:
         own_mounts = ["unshare", "--mount", "--propagation", "slave", "--"]
         become = ["/bin/sh", "-c", BECOME, str(self._passage), str(installation()), str(self.directory)]
         return [*own_mounts, *become, program, *command[1:]]
+
+
+def _make_private(directory: Path, owners: set[int]) -> None:
+    """Have a directory that is ours alone. Raises Unavailable if somebody else has put something there: where
+    everybody may write, as in /tmp, root would otherwise be led wherever a link leads."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+            raise Unavailable(
+                f"{directory} is not a directory of ours: find out whose it is, and remove it."
+            ) from None
+        directory.chmod(0o700)
 
 
 def _ensure_account() -> None:
