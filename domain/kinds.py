@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from domain import console, flavor, host, image, keypair, ledger, network, quota, token
+from domain import console, flavor, host, image, keypair, ledger, network, quota, skip, token
 from domain.kind import Kind
 from domain.record import Event
 from domain.server import state as server
@@ -20,6 +20,7 @@ KINDS: dict[str, Kind[Any]] = {
         network.KIND,
         image.KIND,
         token.KIND,
+        skip.KIND,
     )
 }
 

@@ -78,6 +78,7 @@ class ConsoleSessions:
 
     name = "console_sessions"
     version = 1
+    folds = True
     tables = (GRANTS, TABLE)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:

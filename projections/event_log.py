@@ -56,6 +56,7 @@ class EventLog:
 
     name = "event_log"
     version = 1
+    folds = False
     tables = (TABLE,)
 
     def reads(self, _recorded: Recorded) -> Iterable[tuple[Table, Key]]:

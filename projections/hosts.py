@@ -31,6 +31,7 @@ class Hosts:
 
     name = "hosts"
     version = 1
+    folds = True
     tables = (TABLE,)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:

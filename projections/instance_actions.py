@@ -108,6 +108,7 @@ class InstanceActions:
 
     name = "instance_actions"
     version = 1
+    folds = True
     tables = (TABLE,)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:

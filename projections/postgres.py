@@ -3,8 +3,12 @@
 Each build of a projection has tables of its own; views under the plain names show the build in force. So a
 projection can be built anew beside the old one while that still answers, and the change-over is one transaction.
 Rows travel as JSON both ways: one statement a table and batch, without any work per column in Python.
+
+A batch that fails is halved until the one event that cannot be taken in is found and parked; all others are
+applied. A NUL, which PostgreSQL has no place for, is kept as U+FFFD.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -12,7 +16,10 @@ import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from domain.record import Recorded
+from domain.kind import unfoldable
+from domain.record import Recorded, Unreadable
+from projections import parking
+from projections.parking import FOLLOWS, Parked, Parking, indigestible, reason_of
 from projections.table import Key, Projection, Table
 
 CACHED_ROWS = 50_000
@@ -28,6 +35,9 @@ CREATE TABLE IF NOT EXISTS projection_positions (
     PRIMARY KEY (build, cell)
 );
 """
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""An escaped NUL in JSON, and not an escaped backslash before a harmless u0000."""
 
 WRITER_LOCK = 7_243_001
 """Advisory lock: one writer a database."""
@@ -55,9 +65,14 @@ async def connect(url: str, name: str) -> AsyncConnection[Any]:
 class PostgresRows:
     """The rows of some builds, for the one writer of the database."""
 
-    def __init__(self, connection: AsyncConnection[Any], builds: list[Build]) -> None:
+    def __init__(
+        self, connection: AsyncConnection[Any], builds: list[Build], skipped: set[tuple[str, int]] | None = None
+    ) -> None:
+        """``skipped`` are the cells and positions of events that were given up; it may grow."""
         self._connection = connection
         self.builds = builds
+        self.skipped = set() if skipped is None else skipped
+        self._parking = Parking(connection)
         self.positions: dict[tuple[int, str], int] = {}
         """By build and cell."""
         self._cache: dict[str, dict[Key, Any]] = {}
@@ -69,10 +84,11 @@ class PostgresRows:
         }
 
     async def open(self) -> None:
-        """Learn the positions."""
+        """Learn the positions, and what is parked."""
         cursor = await self._connection.execute("SELECT build, cell, position FROM projection_positions")
         numbers = {build.number for build in self.builds}
         self.positions = {(build, cell): position async for build, cell, position in cursor if build in numbers}
+        await self._parking.open()
 
     def position(self, cell: str) -> int:
         """Up to where all builds have read a cell."""
@@ -89,28 +105,93 @@ class PostgresRows:
         self._dirty[table.name][key] = row
 
     async def apply(self, batch: list[Recorded]) -> None:
-        """Apply a batch of one cell's events in one transaction; what was applied before is passed over."""
+        """Apply a batch of one cell's events in one transaction; what was applied before is passed over, and what
+        cannot be applied is parked. Where the database is at fault psycopg.Error or OSError is raised: begin anew."""
         if not batch:
             return
-        for name in self._types:
-            cached = self._cache.setdefault(name, {})
-            if len(cached) > CACHED_ROWS:
-                cached.clear()
-            self._dirty[name] = {}
+        try:
+            await self._apply_all(batch, carefully=False)
+        except Exception as error:
+            if not indigestible(error):
+                raise
+            await self._apply_all(batch, carefully=True)
+        cell, last = batch[0].cell, batch[-1].position
+        for build in self.builds:
+            self.positions[build.number, cell] = max(last, self.positions.get((build.number, cell), 0))
+
+    async def _apply_all(self, batch: list[Recorded], *, carefully: bool) -> None:
+        self._trim_cache()
         cell, last = batch[0].cell, batch[-1].position
         try:
             async with self._connection.transaction():
                 for build in self.builds:
                     done = self.positions.get((build.number, cell), 0)
-                    await self._apply(build, [recorded for recorded in batch if recorded.position > done])
+                    events = [recorded for recorded in batch if recorded.position > done]
+                    if carefully:
+                        await self._apply_what_can_be(build, events)
+                    else:
+                        await self._apply(build, await self._set_aside(build, events))
                 await self._write_positions(cell, last)
         except BaseException:
-            self._cache.clear()
+            self._forget_rows(self._types)
             raise
-        for build in self.builds:
-            self.positions[build.number, cell] = max(last, self.positions.get((build.number, cell), 0))
+
+    async def parked(self) -> list[Parked]:
+        """Every event that is parked, in order."""
+        return await self._parking.all()
+
+    async def retry(self, number: int, events: list[Recorded]) -> None:
+        """Apply events of one aggregate that are parked in a build, in order; what fails again is parked again, with
+        what follows it. An event that is skipped is parked no longer."""
+        build = next(build for build in self.builds if build.number == number)
+        self._trim_cache()
+        async with self._connection.transaction():
+            await self._parking.release(number, events)
+            await self._apply_what_can_be(build, events)
+
+    async def _set_aside(self, build: Build, events: list[Recorded]) -> list[Recorded]:
+        """The events without those that are given up, and without those, which are parked now, that have an earlier
+        one of their aggregate parked."""
+        if self.skipped:
+            events = [event for event in events if (event.cell, event.position) not in self.skipped]
+        if not build.projection.folds:
+            return events
+        behind = [event for event in events if self._parking.has(build.number, event)]
+        if not behind:
+            return events
+        await self._parking.park(build.number, build.projection.name, behind, FOLLOWS)
+        return [event for event in events if not self._parking.has(build.number, event)]
+
+    async def _apply_what_can_be(self, build: Build, events: list[Recorded]) -> None:
+        events = await self._set_aside(build, events)
+        if not events:
+            return
+        try:
+            async with self._connection.transaction():
+                await self._apply(build, events)
+        except Exception as error:
+            if not indigestible(error):
+                raise
+            self._forget_rows(table.name for table in build.projection.tables)
+            if len(events) == 1:
+                await self._parking.park(build.number, build.projection.name, events, reason_of(error))
+                return
+            half = len(events) // 2
+            for part in (events[:half], events[half:]):
+                await self._apply_what_can_be(build, part)
+
+    def _trim_cache(self) -> None:
+        for name in self._types:
+            cached = self._cache.setdefault(name, {})
+            if len(cached) > CACHED_ROWS:
+                cached.clear()
+
+    def _forget_rows(self, tables: Iterable[str]) -> None:
+        for name in tables:
+            self._cache[name] = {}
 
     async def _apply(self, build: Build, batch: list[Recorded]) -> None:
+        self._dirty |= {table.name: {} for table in build.projection.tables}
         reads: dict[str, set[Key]] = {}
         for recorded in batch:
             for table, key in build.projection.reads(recorded):
@@ -120,13 +201,15 @@ class PostgresRows:
             if keys := reads.get(table.name):
                 await self._load(build, table, keys)
         for recorded in batch:
+            if isinstance(recorded.event, Unreadable):
+                raise unfoldable(recorded.event)
             build.projection.apply(recorded, self)
         for table in build.projection.tables:
             if rows := self._dirty[table.name]:
                 await self._write(build, table, rows.values())
 
     async def _load(self, build: Build, table: Table, keys: set[Key]) -> None:
-        wanted = msgspec.json.encode([dict(zip(table.key, key, strict=True)) for key in keys]).decode()
+        wanted = _json([dict(zip(table.key, key, strict=True)) for key in keys])
         query = sql.SQL(
             "SELECT coalesce(json_agg(t), '[]')::text FROM {table} t WHERE ({qualified}) IN"
             " (SELECT {key} FROM json_populate_recordset(null::{table}, %s::json))"
@@ -156,7 +239,7 @@ class PostgresRows:
         ]
         await self._connection.execute(
             query.format(table=build.table(table), key=_names(table.key), sets=sql.SQL(", ").join(sets)),
-            (msgspec.json.encode(list(rows)).decode(),),
+            (_json(list(rows)),),
         )
 
     async def _write_positions(self, cell: str, position: int) -> None:
@@ -177,7 +260,7 @@ async def lock_writer(connection: AsyncConnection[Any]) -> bool:
 
 async def builds_in_force(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:
     """The builds that answer now. A projection that has none gets an empty one."""
-    await connection.execute(SCHEMA)
+    await connection.execute(SCHEMA + parking.SCHEMA)
     builds = []
     for projection in projections:
         cursor = await connection.execute(
@@ -251,6 +334,12 @@ async def drop_build(connection: AsyncConnection[Any], build: Build) -> None:
     for table in build.projection.tables:
         await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(build.table(table)))
     await connection.execute("DELETE FROM projection_builds WHERE build = %s", (build.number,))
+
+
+def _json(rows: object) -> str:
+    """The rows as a document that PostgreSQL takes."""
+    document = msgspec.json.encode(rows).decode()
+    return _NUL.sub(r"\1\\ufffd", document) if "\\u0000" in document else document
 
 
 def _names(names: Iterable[str]) -> sql.Composed:

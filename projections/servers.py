@@ -100,6 +100,7 @@ class Servers:
 
     name = "servers"
     version = 3
+    folds = True
     tables = (TABLE,)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:

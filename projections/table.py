@@ -54,6 +54,11 @@ class Projection(Protocol):
         ...
 
     @property
+    def folds(self) -> bool:
+        """Whether what an event changes depends on the earlier events of its aggregate."""
+        ...
+
+    @property
     def tables(self) -> tuple[Table, ...]:
         """Where its rows are."""
         ...
