@@ -42,6 +42,10 @@ class EventStore(Protocol):
         cannot read. Raises Unavailable, and OutOfOrder if they do not continue ``after`` or one another."""
         ...
 
+    async def event_at(self, position: int) -> Recorded | None:
+        """The event at a position, Unreadable as above; None if there is none. Raises Unavailable."""
+        ...
+
     def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
         """Every event after position ``after``, in order, for ever, in batches as they come.
 

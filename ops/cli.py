@@ -64,6 +64,21 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("projection")
     rebuild.set_defaults(command=_rebuild)
 
+    events = commands.add_parser("events", help="events that a projection could not take in")
+    kinds = events.add_subparsers(required=True, metavar="COMMAND")
+    parked = kinds.add_parser("parked", help="list them, with the reasons")
+    parked.add_argument("--limit", type=int, default=1000)
+    parked.set_defaults(command=_events_parked)
+    retry = kinds.add_parser("retry", help="have them applied again, in order, with what waits behind them")
+    retry.add_argument("position", type=int, nargs="*", help="default: all")
+    retry.add_argument("--cell", help="default: the configured one")
+    retry.set_defaults(command=_events_retry)
+    skip = kinds.add_parser("skip", help="give one up: projections pass over it, now and when they are rebuilt")
+    skip.add_argument("position", type=int)
+    skip.add_argument("--cell", help="default: the configured one")
+    skip.add_argument("--reason", required=True, help="goes into the log")
+    skip.set_defaults(command=_events_skip)
+
     holdings = commands.add_parser("holdings", help="what servers hold: claims, ports, quota, as JSON from the log")
     holdings.set_defaults(command=_holdings)
 
@@ -224,6 +239,26 @@ def _revoke_consoles(arguments: argparse.Namespace) -> None:
 
     settings = load(arguments.state_dir / "lightcurve.toml")
     print(f"{asyncio.run(revoke(settings, arguments.server))} console tokens are revoked.")
+
+
+def _events_parked(arguments: argparse.Namespace) -> None:
+    from ops.parked_events import show
+
+    asyncio.run(show(load(arguments.state_dir / "lightcurve.toml"), arguments.limit))
+
+
+def _events_retry(arguments: argparse.Namespace) -> None:
+    from ops.parked_events import retry
+
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    asyncio.run(retry(settings, arguments.cell or settings.cell, arguments.position))
+
+
+def _events_skip(arguments: argparse.Namespace) -> None:
+    from ops.parked_events import give_up
+
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    asyncio.run(give_up(settings, arguments.cell or settings.cell, arguments.position, arguments.reason))
 
 
 def _rebuild(arguments: argparse.Namespace) -> None:

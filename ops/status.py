@@ -8,6 +8,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from domain.errors import LightcurveError, Unavailable
+from handlers.disorder import FACT
 from handlers.liveness import DOWN_AFTER
 from handlers.ports import Beat
 from ops.roles.plane import Plane, open_plane
@@ -41,7 +42,10 @@ async def show(stack: Stack) -> None:
     try:
         async with open_plane(settings, "status") as plane:
             await _projections(plane, queries)
-            await _hosts(plane, queries)
+            await _parked(queries)
+            beats = await _beats(plane)
+            _out_of_order(beats)
+            await _hosts(beats, queries)
     finally:
         await queries.close()
     nats = stack.nats(settings)
@@ -67,8 +71,25 @@ async def _projections(plane: Plane, queries: Queries) -> None:
     )
 
 
-async def _hosts(plane: Plane, queries: Queries) -> None:
-    beats = await _beats(plane)
+async def _parked(queries: Queries) -> None:
+    """Say what projections could not take in, if there is anything."""
+    for name, cell, count, first in await queries.parked_counts():
+        events = "1 event is" if count == 1 else f"{count} events are"
+        print(
+            f"\n{events} parked in projection {name} of {cell}, from position {first} on: it does not show what they "
+            "say. See: lightcurve events parked"
+        )
+
+
+def _out_of_order(beats: dict[str, Beat]) -> None:
+    """Say which histories a process cannot read or fold, if there are any."""
+    for name, beat in sorted(beats.items()):
+        told = beat.facts.get(FACT)
+        for sentence in told if isinstance(told, list) else ():
+            print(f"\n{name}: {sentence}")
+
+
+async def _hosts(beats: dict[str, Beat], queries: Queries) -> None:
     rows = []
     for row in await queries.hosts():
         beat = beats.get(f"compute/{row.name}")

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
@@ -47,6 +48,17 @@ action_decoder = msgspec.json.Decoder(ActionRow)
 actions_decoder = msgspec.json.Decoder(list[ActionRow])
 hosts_decoder = msgspec.json.Decoder(list[HostRow])
 log_decoder = msgspec.json.Decoder(list[LogRow])
+
+
+class ParkedRow(NamedTuple):
+    """An event that a projection has set aside."""
+
+    projection: str
+    cell: str
+    position: int
+    aggregate: str
+    reason: str
+    since: datetime
 
 
 class Queries:
@@ -160,6 +172,28 @@ class Queries:
             " JOIN projection_positions USING (build) ORDER BY name, build, cell"
         )
         return await self._rows(text)
+
+    async def parked(self, limit: int) -> list[ParkedRow]:
+        """The events that projections have set aside, oldest first."""
+        text = (
+            "SELECT name, cell, position, kind || '.' || aggregate_id, reason, parked_at FROM projection_parked"
+            " JOIN projection_builds USING (build) ORDER BY cell, position, name LIMIT %s"
+        )
+        return [ParkedRow(*row) for row in await self._parked_rows(text, limit)]
+
+    async def parked_counts(self) -> list[tuple[str, str, int, int]]:
+        """Of every projection and cell with parked events: how many, and the first position."""
+        text = (
+            "SELECT name, cell, count(*), min(position) FROM projection_parked JOIN projection_builds USING (build)"
+            " GROUP BY name, cell ORDER BY name, cell"
+        )
+        return await self._parked_rows(text)
+
+    async def _parked_rows(self, text: str, *values: Any) -> list[Any]:
+        try:
+            return await self._rows(text, *values)
+        except psycopg.errors.UndefinedTable:
+            return []  # the projector has not made its tables yet
 
     async def unfinished(self, cell: str) -> tuple[list[str], int]:
         """The ids of a cell's servers with an action under way, and the position for which that holds."""

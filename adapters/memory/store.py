@@ -64,6 +64,11 @@ class MemoryEventStore:
         await self._faults.after("load")
         return records
 
+    async def event_at(self, position: int) -> Recorded | None:
+        """The event at a position; None if there is none."""
+        await self._faults.before("load")
+        return self._decode(position) if 1 <= position <= len(self._cell.entries) else None
+
     async def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
         """Every event after position ``after``, in order, for ever; see the port."""
         entries = self._cell.entries

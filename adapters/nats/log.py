@@ -177,10 +177,18 @@ class Log:
                     raise Unavailable(f"The log does not answer: {problem}") from None
                 await asyncio.sleep(_RETRY)
 
+    async def at(self, position: int) -> Message | None:
+        """The message at a position; None if there is none (any more). Raises Unavailable."""
+        request = msgspec.json.encode({"seq": position})
+        return await self._one(f"$JS.API.DIRECT.GET.{self._names.events}", request)
+
     async def last(self, subject: str) -> Message | None:
         """The last message on a subject. Raises Unavailable."""
+        return await self._one(f"$JS.API.DIRECT.GET.{self._names.events}.{subject}")
+
+    async def _one(self, api: str, request: bytes = b"") -> Message | None:
         try:
-            found = await self._connection.call(f"$JS.API.DIRECT.GET.{self._names.events}.{subject}")
+            found = await self._connection.call(api, request)
         except NoAnswer as problem:
             raise Unavailable(f"The log does not answer: {problem}") from None
         if found.status == 404:

@@ -69,6 +69,16 @@ class NatsEventStore:
                 records.append(recorded)
         return records
 
+    async def event_at(self, position: int) -> Recorded | None:
+        """The event at a position; None if there is none. Raises Unavailable."""
+        message = await self._log.at(position) if position > 0 else None
+        if message is None:
+            return None
+        headers = message.headers()
+        return self._mapper.read(
+            headers, message.data, position, self.cell, self._names.aggregate(headers["Nats-Subject"])
+        )
+
     async def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
         """Every event after position ``after``, in order, for ever; see the port.
 

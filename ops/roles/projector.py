@@ -13,6 +13,7 @@ from domain.record import Recorded
 from handlers.liveness import keep_beating
 from handlers.ports import EventStore
 from ops import notify
+from ops.roles import parked
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 from projections.console_sessions import ConsoleSessions
@@ -51,7 +52,7 @@ async def run(settings: Settings, name: str) -> None:
         while True:
             try:
                 await _project(plane)
-            except* (psycopg.OperationalError, OSError) as errors:
+            except* (psycopg.Error, OSError) as errors:
                 log.warning("the read database does not answer: %s", errors.exceptions[0])
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -72,6 +73,7 @@ class Writer:
     def __init__(self, plane: Plane, connection: AsyncConnection[Any]) -> None:
         self._plane = plane
         self._connection = connection
+        self._stores: dict[str, EventStore] = {store.cell: store for store in (plane.store, plane.api_store)}
         self._lock = asyncio.Lock()
         """One transaction at a time on the connection."""
 
@@ -80,14 +82,16 @@ class Writer:
         builds = await builds_in_force(self._connection, PROJECTIONS)
         for leftover in await unfinished_builds(self._connection, PROJECTIONS):
             await drop_build(self._connection, leftover)
-        self._rows = PostgresRows(self._connection, builds)
+        self._skipped = await parked.skipped(self._plane.api_store)
+        self._rows = PostgresRows(self._connection, builds, self._skipped)
         await self._rows.open()
+        await self._pass_over(self._skipped)
         wanted: asyncio.Queue[str] = asyncio.Queue()
         for projection in await outdated(self._connection, builds):
             wanted.put_nowait(projection.name)
         notify.ready()
         async with asyncio.TaskGroup() as group:
-            for store in (self._plane.store, self._plane.api_store):
+            for store in self._stores.values():
                 group.create_task(self._follow(store))
             group.create_task(self._listen(wanted))
             group.create_task(self._rebuild_wanted(wanted))
@@ -97,14 +101,30 @@ class Writer:
             if batch:
                 async with self._lock:
                     await self._rows.apply(batch)
+                await self._pass_over(parked.skips_in(batch))
             await self._plane.positions.announce(NAME, store.cell, self._rows.position(store.cell))
 
     async def _listen(self, wanted: asyncio.Queue[str]) -> None:
         connection = await connect(self._plane.settings.database.url, "lightcurve-projector-listen")
         async with connection:
-            await connection.execute(f"LISTEN {REBUILD}")
+            for channel in (REBUILD, parked.RETRY):
+                await connection.execute(f"LISTEN {channel}")
             async for notice in connection.notifies():
-                wanted.put_nowait(notice.payload)
+                if notice.channel == REBUILD:
+                    wanted.put_nowait(notice.payload)
+                else:
+                    await self._retry(notice.payload)
+
+    async def _retry(self, retrial: str) -> None:
+        async with self._lock:
+            await parked.retry(self._rows, self._stores, parked.retrial_decoder.decode(retrial).wants)
+            await self._connection.execute("SELECT pg_notify(%s, %s)", (parked.RETRIED, retrial))
+
+    async def _pass_over(self, given_up: set[tuple[str, int]]) -> None:
+        if given_up:
+            self._skipped |= given_up
+            async with self._lock:
+                await parked.retry(self._rows, self._stores, lambda each: (each.cell, each.position) in given_up)
 
     async def _rebuild_wanted(self, wanted: asyncio.Queue[str]) -> None:
         while True:
@@ -120,8 +140,8 @@ class Writer:
         connection = await connect(self._plane.settings.database.url, "lightcurve-rebuild")
         async with connection:
             build = await begin_build(connection, projection)
-            rows = PostgresRows(connection, [build])
-            stores = (self._plane.store, self._plane.api_store)
+            rows = PostgresRows(connection, [build], self._skipped)
+            stores = self._stores.values()
             for store in stores:
                 await _catch_up(rows, store, build)
             async with self._lock:
@@ -131,7 +151,7 @@ class Writer:
                 async with connection.transaction():
                     await put_in_force(connection, build)
                 others = [known for known in self._rows.builds if known.projection is not projection]
-                self._rows = PostgresRows(self._connection, [*others, build])
+                self._rows = PostgresRows(self._connection, [*others, build], self._skipped)
                 await self._rows.open()
         log.info("projection %s was built anew", projection.name)
 

@@ -33,6 +33,15 @@ async def read(store: EventStore, after: int, *kinds: str) -> list[Recorded]:
     return found
 
 
+class TestEventAt:
+    @asynchronous
+    async def test_is_the_event_that_stands_there(self, world: World) -> None:
+        async with world:
+            store = await world.store()
+            events = await append_some(store, aggregate("an id with dots. and blanks"), 2)
+            assert [await store.event_at(position) for position in (0, 1, 2, 3)] == [None, *events, None]
+
+
 class TestUnreadable:
     @asynchronous
     async def test_stands_for_what_this_program_cannot_read_and_the_others_come_all_the_same(
