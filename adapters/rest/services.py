@@ -11,13 +11,13 @@ from domain.quota import Limits
 from domain.server.state import Server
 from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
+from handlers.fleet import Fleet
 from handlers.metadata import Passwords
 from handlers.ports import Clock, Ids
 from handlers.registry import Registry
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
 from handlers.servers import Servers
-from projections.hosts import HostRow
 from projections.instance_actions import ActionRow
 from projections.server_filter import ServerFilter
 
@@ -39,14 +39,6 @@ class Queries(Protocol):
 
     async def action(self, server_id: str, request_id: str) -> ActionRow | None:
         """What one request did to a server."""
-        ...
-
-    async def hosts(self) -> list[HostRow]:
-        """All hosts, in the order of their enrolment."""
-        ...
-
-    async def host(self, name: str) -> HostRow | None:
-        """One host."""
         ...
 
 
@@ -118,12 +110,15 @@ class Services:
     servers: Servers
     details: ServerDetails
     hosts: Hosts
+    fleet: Fleet
     queries: Queries
     liveness: Pulse
     ledger: Callable[[], Ledger]
     """The cell's ledger, for reading."""
     settle: Callable[[int, str], Awaitable[None]]
     """Wait (within a bound) until what is read passes a position of a cell: read-your-writes."""
+    settle_fleet: Callable[[int], Awaitable[None]]
+    """The same for a change of a host, which other processes hold in memory."""
     console: Callable[[Server, int | None], Awaitable[str]]
     """The last lines of a server's console; raises Unavailable."""
     consoles: Consoles

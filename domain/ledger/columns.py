@@ -78,6 +78,11 @@ class Columns:
     def __len__(self) -> int:
         return len(self.provider_at)
 
+    def used(self, resource_class: str) -> int:
+        """What is used of a class on all providers together."""
+        column = self._columns.get(resource_class)
+        return int(column.used.sum()) if column else 0
+
     def add(self, journal: Journal, provider_id: str, root_id: str) -> None:
         """A row for a new provider in the tree of ``root_id``, which may be itself."""
         row = self._free[-1] if self._free else len(self.provider_at)

@@ -15,6 +15,7 @@ from domain.quota import Limits
 from domain.server.state import Server
 from handlers.context import current_request
 from handlers.disorder import Disorder
+from handlers.fleet import Fleet
 from handlers.hosts import Hosts
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns, keep_beating
@@ -60,7 +61,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
     feed = LedgerFeed(plane.store, stamp, disorder)
     life = LifeSigns(plane.liveness, clock)
     limits = Limits(instances=settings.quota.instances, cores=settings.quota.cores, ram_mb=settings.quota.ram_mb)
-    workers = Workers(plane, registry, name)
+    workers = Workers(plane, registry, host_registry, name)
     identity = LiveIdentity(settings)
     revocations = Revocations(plane.api_store, stamp, disorder)
     services = Services(
@@ -70,10 +71,12 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         servers=Servers(plane.store, registry, plane.vault, stamp, limits),
         details=ServerDetails(plane.store, stamp),
         hosts=Hosts(host_registry),
+        fleet=Fleet(host_registry),
         queries=queries,
         liveness=Pulse(life),
         ledger=lambda: feed.writer.state,
         settle=workers.settle,
+        settle_fleet=workers.settle_fleet,
         console=Console(plane).log,
         consoles=consoles(plane),
         console_url=settings.console.public_url.rstrip("/"),
@@ -113,29 +116,38 @@ def _stock_limits(quota: QuotaSettings) -> StockLimits:
 class Workers:
     """Read-your-writes over all API processes: whichever takes the next request must know of this one's write."""
 
-    def __init__(self, plane: Plane, registry: Registry, name: str) -> None:
+    def __init__(self, plane: Plane, registry: Registry, host_registry: Registry, name: str) -> None:
         self._plane = plane
-        self._registry = registry
+        self._held = {plane.settings.api_cell: registry, plane.settings.cell: host_registry}
+        """What each process holds in memory, by cell."""
         self._name = name
         self._others = [worker for worker in names(plane.settings) if worker != name]
         self._news = asyncio.Event()
-        registry.listen(lambda _: self._news.set())
+        for held in self._held.values():
+            held.listen(lambda _: self._news.set())
 
     async def announce(self) -> None:
         """Tell the other processes how far this one has read, until cancelled."""
-        await self._registry.ready()
+        for held in self._held.values():
+            await held.ready()
         while True:
             self._news.clear()
-            position = self._registry.position
-            await self._plane.positions.announce(self._name, self._plane.settings.api_cell, position)
+            for cell, held in self._held.items():
+                await self._plane.positions.announce(self._name, cell, held.position)
             await self._news.wait()
 
     async def settle(self, position: int, cell: str) -> None:
         """Wait until every reader has passed a position; an answer is not held up longer than SETTLE_SECONDS."""
+        of_api = cell == self._plane.settings.api_cell
+        await self._until_read(position, cell, self._others if of_api else [projector.NAME])
+
+    async def settle_fleet(self, position: int) -> None:
+        """The same for an event of a host, which every process holds in memory."""
+        await self._until_read(position, self._plane.settings.cell, [*self._others, projector.NAME])
+
+    async def _until_read(self, position: int, cell: str, readers: list[str]) -> None:
         if not position:
             return
-        of_api = cell == self._plane.settings.api_cell
-        readers = self._others if of_api else [projector.NAME]
         reached = await asyncio.gather(
             *(self._plane.positions.reached(reader, cell, position, SETTLE_SECONDS) for reader in readers)
         )

@@ -118,7 +118,7 @@ def _the_only_one(call: Call) -> tuple[NetworkRequest, ...]:
     return tuple(NetworkRequest(network_id=each.id) for each in known)
 
 
-async def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, str | None]:
+def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, str | None]:
     """The zone and the host asked for; a host is an administrator's to ask for."""
     zone: str | None = asked.availability_zone if asked.availability_zone is not UNSET else None
     host: str | None = None
@@ -134,12 +134,10 @@ async def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, s
         if host not in (None, named):
             raise Invalid("host and hypervisor_hostname name different hosts, or the availability zone does.")
         host = named
-    if host is not None and await call.services.queries.host(host) is None:
+    if host is not None and call.services.fleet.named(host) is None:
         raise Invalid(f"Compute host {host} could not be found.")
-    if zone is not None:
-        rows = await call.services.queries.hosts()
-        if zone not in {row.state.availability_zone for row in rows}:
-            raise Invalid("The requested availability zone is not available")
+    if zone is not None and zone not in call.services.fleet.zones():
+        raise Invalid("The requested availability zone is not available")
     return zone, host
 
 

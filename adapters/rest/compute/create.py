@@ -35,7 +35,7 @@ async def create(call: Call) -> Reply:
     _check_hints(body)
     min_count, max_count = _counts(asked)
     password = choices.password(asked.adminPass)
-    zone, host = await choices.zone_and_host(call, asked)
+    zone, host = choices.zone_and_host(call, asked)
     image, min_ram_mb = choices.image(call, _image_ref(asked))
     key = choices.key(call, None if asked.key_name is UNSET else asked.key_name)
     new = NewServer(

@@ -1,22 +1,26 @@
 """Hypervisors: the hosts as machines. https://docs.openstack.org/api-ref/compute/#hypervisors-os-hypervisors"""
 
+import re
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from adapters.rest.compute import links
-from adapters.rest.compute.os_services import service_id
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.paging import cut, flag
+from adapters.rest.paging import MAX_PAGE, flag, page_limit
 from domain.errors import Invalid, Refused
-from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Provider
-from projections.hosts import HostRow
+from domain.host import Host
+from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Ledger, Provider
+from handlers.fleet import COMPUTE, Fleet, service_id
 from projections.server_filter import ServerFilter
 
 operations = Operations()
 
 RULE = "os_compute_api:os-hypervisors"
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 QUERY = frozenset(("limit", "marker", "hypervisor_hostname_pattern", "with_servers"))
 
 
@@ -35,46 +39,54 @@ async def detail(call: Call) -> Any:
 @operations("GET", "/os-hypervisors/statistics", Access.ADMIN, f"{RULE}:statistics", last=87)
 async def statistics(call: Call) -> Any:
     """Sums over all enabled hypervisors."""
-    sums: dict[str, int] = {"count": 0}
-    for row in await call.services.queries.hosts():
-        if not row.state.enabled:
-            continue
-        sums["count"] += 1
-        for name, amount in _usage(call, row).items():
-            sums[name] = sums.get(name, 0) + amount
-    return {"hypervisor_statistics": sums}
+    fleet, ledger = call.services.fleet, call.services.ledger()
+    used = {name: ledger.columns.used(name) for name in (VCPU, MEMORY_MB, DISK_GB)}
+    running = len(ledger.claims)
+    for provider in _not_counted(fleet, ledger):
+        for name in used:
+            used[name] -= provider.used.get(name, 0)
+        running -= len(provider.consumers)
+    offered = {name: fleet.enabled[name] for name in ("vcpus", "memory_mb", "disk_gb")}
+    return {"hypervisor_statistics": {"count": fleet.enabled["count"]} | _figures(offered, used, running)}
+
+
+def _not_counted(fleet: Fleet, ledger: Ledger) -> list[Provider]:
+    """The providers that are no enabled host: of the hosts those that are disabled, and all that are none."""
+    hosts = [host for name in fleet.disabled if (host := fleet.named(name))]
+    found = [ledger.providers[host.id] for host in hosts if host.id in ledger.providers]
+    if len(ledger.providers) > len(fleet):
+        found += [provider for provider in ledger.providers.values() if fleet.by_id(provider.id) is None]
+    return found
 
 
 @operations("GET", "/os-hypervisors/{hypervisor_id}", Access.ADMIN, f"{RULE}:show",
             query=frozenset(("with_servers",)))  # fmt: skip
 async def show(call: Call) -> Any:
     """One hypervisor."""
-    number, row = await _find(call)
-    return {"hypervisor": await _document(call, number, row, detailed=True)}
+    return {"hypervisor": await _document(call, _find(call), detailed=True)}
 
 
 @operations("GET", "/os-hypervisors/{hypervisor_id}/uptime", Access.ADMIN, f"{RULE}:uptime", last=87)
 async def uptime(call: Call) -> Any:
     """The host's uptime; it is not known here."""
-    await _find(call)
+    _find(call)
     raise not_implemented("The uptime of a hypervisor")
 
 
 @operations("GET", "/os-hypervisors/{hypervisor_id}/search", Access.ADMIN, f"{RULE}:search", last=52)
 async def search(call: Call) -> Any:
     """Hypervisors whose name contains a text."""
-    found = await _matching(call, call.params["hypervisor_id"])
-    return {"hypervisors": [await _document(call, number, row, detailed=False) for number, row in found]}
+    found = _matching(call, call.params["hypervisor_id"])
+    return {"hypervisors": [await _document(call, host, detailed=False) for host in found]}
 
 
 @operations("GET", "/os-hypervisors/{hypervisor_id}/servers", Access.ADMIN, f"{RULE}:servers", last=52)
 async def servers(call: Call) -> Any:
     """The same, with their servers."""
-    found = await _matching(call, call.params["hypervisor_id"])
     documents = []
-    for number, row in found:
-        document = await _document(call, number, row, detailed=False)
-        if hosted := await _hosted(call, row):
+    for host in _matching(call, call.params["hypervisor_id"]):
+        document = await _document(call, host, detailed=False)
+        if hosted := await _hosted(call, host):
             document["servers"] = hosted
         documents.append(document)
     return {"hypervisors": documents}
@@ -85,97 +97,113 @@ async def _listing(call: Call, path: str, *, detailed: bool) -> Any:
     if pattern is not None:
         if "limit" in call.query or "marker" in call.query:
             raise Invalid("Paging over hypervisors with the hypervisor_hostname_pattern is not supported")
-        page, more = await _matching(call, pattern), False
+        page, more = _matching(call, pattern), False
     else:
-        numbered = list(enumerate(await call.services.queries.hosts(), start=1))
-        if call.minor < 33:
-            page, more = numbered, False
-        else:
-            page, more = cut(numbered, call.query, lambda one: _id(call, *one))
-    documents = [await _document(call, number, row, detailed=detailed) for number, row in page]
+        page, more = _page(call)
+    documents = [await _document(call, host, detailed=detailed) for host in page]
     answer: dict[str, Any] = {"hypervisors": documents}
     if more:
-        answer["hypervisors_links"] = links.following(call, path, _id(call, *page[-1]))
+        answer["hypervisors_links"] = links.following(call, path, str(documents[-1]["id"]))
     return answer
 
 
-async def _matching(call: Call, text: str) -> list[tuple[int, HostRow]]:
-    found = [
-        (number, row) for number, row in enumerate(await call.services.queries.hosts(), start=1) if text in row.name
-    ]
+def _page(call: Call) -> tuple[list[Host], bool]:
+    """The hosts behind the marker, and whether there are more. Before 2.33 there were no pages."""
+    fleet = call.services.fleet
+    if call.minor < 33:
+        return list(fleet.all()), False
+    marker, last = call.query.get("marker"), None
+    if marker is not None:
+        last = _known(call, marker)
+        if last is None:
+            raise Invalid(f"marker [{marker}] not found")
+    asked = page_limit(call.query)
+    limit = MAX_PAGE if asked is None else min(asked, MAX_PAGE)
+    found = list(islice(fleet.after(last), limit + 1))
+    return found[:limit], len(found) > limit > 0
+
+
+def _matching(call: Call, text: str) -> list[Host]:
+    found = [host for host in call.services.fleet.all() if text in host.name]
     if not found:
         raise Refused("hypervisor.not_found", f"No hypervisor matching '{text}' could be found.", status=404)
     return found
 
 
-async def _find(call: Call) -> tuple[int, HostRow]:
+def _find(call: Call) -> Host:
     wanted = call.params["hypervisor_id"]
-    for number, row in enumerate(await call.services.queries.hosts(), start=1):
-        if _id(call, number, row) == wanted:
-            return number, row
-    raise Refused("hypervisor.not_found", f"Hypervisor with ID '{wanted}' could not be found.", status=404)
+    host = _known(call, wanted)
+    if host is None:
+        raise Refused("hypervisor.not_found", f"Hypervisor with ID '{wanted}' could not be found.", status=404)
+    return host
 
 
-def _id(call: Call, number: int, row: HostRow) -> str:
-    """From 2.53 on, the host's own id; before, its number in the order of enrolment."""
-    return row.host_id if call.minor >= 53 else str(number)
+def _known(call: Call, identity: str) -> Host | None:
+    """The host of an id: from 2.53 on its own, before that its number in the order of enrolment."""
+    fleet = call.services.fleet
+    if call.minor >= 53:
+        host = fleet.by_id(identity)
+        return host if host and host.id == identity else None
+    return fleet.numbered(int(identity)) if _NUMBER.fullmatch(identity) else None
 
 
-async def _document(call: Call, number: int, row: HostRow, *, detailed: bool) -> dict[str, Any]:
-    by_uuid = call.minor >= 53
+async def _document(call: Call, host: Host, *, detailed: bool) -> dict[str, Any]:
+    by_uuid, number = call.minor >= 53, call.services.fleet.number(host)
     document: dict[str, Any] = {
-        "id": row.host_id if by_uuid else number,
-        "hypervisor_hostname": row.name,
-        "state": "up" if call.services.liveness.up(row.name) else "down",
-        "status": "enabled" if row.state.enabled else "disabled",
+        "id": host.id if by_uuid else number,
+        "hypervisor_hostname": host.name,
+        "state": "up" if call.services.liveness.up(host.name) else "down",
+        "status": "enabled" if host.enabled else "disabled",
     }
     if detailed:
-        description = row.state.description
+        description = host.description
         document |= {
             "hypervisor_type": description.hypervisor_type,
             "hypervisor_version": description.hypervisor_version,
             "host_ip": description.host_ip,
             "service": {
-                "id": service_id("nova-compute", row.name) if by_uuid else number,
-                "host": row.name,
-                "disabled_reason": row.state.disabled_reason,
+                "id": service_id(COMPUTE, host.name) if by_uuid else number,
+                "host": host.name,
+                "disabled_reason": host.disabled_reason,
             },
         }
         if call.minor >= 88:
             document["uptime"] = None
         else:
-            document |= _usage(call, row)
+            document |= _usage(call, host)
             cpu = description.cpu_info
             document["cpu_info"] = cpu if call.minor >= 28 else msgspec.json.encode(cpu).decode()
     if by_uuid and flag(call.query, "with_servers"):
-        hosted = await _hosted(call, row)
+        hosted = await _hosted(call, host)
         if hosted or call.minor >= 75:
             document["servers"] = hosted
     return document
 
 
-async def _hosted(call: Call, row: HostRow) -> list[dict[str, str]]:
-    found = await call.services.queries.servers(ServerFilter(host=row.name))
+async def _hosted(call: Call, host: Host) -> list[dict[str, str]]:
+    found = await call.services.queries.servers(ServerFilter(host=host.name))
     return [{"name": server.name, "uuid": server.id} for server in found]
 
 
-def _usage(call: Call, row: HostRow) -> dict[str, int]:
+def _usage(call: Call, host: Host) -> dict[str, int]:
     """What the host has and what of it is claimed."""
-    description = row.state.description
-    ledger = call.services.ledger()
-    provider = ledger.providers.get(row.host_id) or Provider(id=row.host_id, name=row.name)
-    used = provider.used
+    provider = call.services.ledger().providers.get(host.id) or Provider(id=host.id, name=host.name)
+    offered = {name: getattr(host.description, name) for name in ("vcpus", "memory_mb", "disk_gb")}
+    return _figures(offered, provider.used, len(provider.consumers))
+
+
+def _figures(offered: Mapping[str, int], used: Mapping[str, int], running: int) -> dict[str, int]:
     memory_used, disk_used = used.get(MEMORY_MB, 0), used.get(DISK_GB, 0)
     return {
-        "vcpus": description.vcpus,
-        "memory_mb": description.memory_mb,
-        "local_gb": description.disk_gb,
+        "vcpus": offered["vcpus"],
+        "memory_mb": offered["memory_mb"],
+        "local_gb": offered["disk_gb"],
         "vcpus_used": used.get(VCPU, 0),
         "memory_mb_used": memory_used,
         "local_gb_used": disk_used,
-        "free_ram_mb": description.memory_mb - memory_used,
-        "free_disk_gb": description.disk_gb - disk_used,
-        "disk_available_least": description.disk_gb - disk_used,
+        "free_ram_mb": offered["memory_mb"] - memory_used,
+        "free_disk_gb": offered["disk_gb"] - disk_used,
+        "disk_available_least": offered["disk_gb"] - disk_used,
         "current_workload": 0,
-        "running_vms": sum(1 for claim in ledger.claims.values() if row.host_id in claim.allocations),
+        "running_vms": running,
     }

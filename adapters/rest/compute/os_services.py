@@ -3,7 +3,6 @@
 https://docs.openstack.org/api-ref/compute/#compute-services-os-services
 """
 
-import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -14,13 +13,13 @@ from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.times import micros
 from adapters.rest.validation import UUID, Body, Flag, Text255, Versions, boolean
 from domain.errors import Invalid, Refused
+from domain.host import Host
+from handlers.fleet import COMPUTE, service_id
 
 operations = Operations()
 
 RULE = "os_compute_api:os-services"
-COMPUTE = "nova-compute"
 INTERNAL_ZONE = "internal"
-_NAMESPACE = uuid.UUID("8f3de0b6-4b4c-5c5e-9d40-5a8a6f1d3f7a")
 
 
 class Service(NamedTuple):
@@ -37,31 +36,43 @@ class Service(NamedTuple):
     last_seen: datetime | None
 
 
-def service_id(binary: str, host: str) -> str:
-    """The id of a service, the same on every worker."""
-    return str(uuid.uuid5(_NAMESPACE, f"{binary}/{host}"))
+def _of_host(call: Call, host: Host) -> Service:
+    liveness, number = call.services.liveness, call.services.fleet.number(host)
+    return Service(
+        number,
+        COMPUTE,
+        host.name,
+        host.availability_zone,
+        host.enabled,
+        host.disabled_reason,
+        liveness.up(host.name),
+        liveness.last_seen(host.name),
+    )
 
 
-async def _services(call: Call) -> list[Service]:
-    liveness = call.services.liveness
-    rows = [
-        Service(
-            number,
-            COMPUTE,
-            row.name,
-            row.state.availability_zone,
-            row.state.enabled,
-            row.state.disabled_reason,
-            liveness.up(row.name),
-            liveness.last_seen(row.name),
-        )
-        for number, row in enumerate(await call.services.queries.hosts(), start=1)
-    ]
-    rows += [
+def _of_processes(call: Call) -> list[Service]:
+    """Those of the control plane, numbered behind the hosts."""
+    processes = enumerate(call.services.liveness.processes(), start=len(call.services.fleet) + 1)
+    return [
         Service(number, process.binary, process.host, INTERNAL_ZONE, True, None, process.up, process.last_seen)
-        for number, process in enumerate(liveness.processes(), start=len(rows) + 1)
+        for number, process in processes
     ]
-    return rows
+
+
+def _services(call: Call, host: str | None) -> list[Service]:
+    """All services, or those on one machine."""
+    fleet = call.services.fleet
+    hosts = fleet.all() if host is None else [known] if (known := fleet.named(host)) else []
+    return [_of_host(call, known) for known in hosts] + [
+        service for service in _of_processes(call) if host in (None, service.host)
+    ]
+
+
+def _find(call: Call, wanted: str) -> Service | None:
+    host = call.services.fleet.by_id(wanted)
+    if host and service_id(COMPUTE, host.name) == wanted:
+        return _of_host(call, host)
+    return next((one for one in _of_processes(call) if service_id(one.binary, one.host) == wanted), None)
 
 
 def _document(call: Call, service: Service) -> dict[str, Any]:
@@ -81,12 +92,8 @@ def _document(call: Call, service: Service) -> dict[str, Any]:
 @operations("GET", "/os-services", Access.ADMIN, f"{RULE}:list", query=frozenset(("host", "binary")))
 async def index(call: Call) -> Any:
     """All services, or those of a host or a kind."""
-    host, binary = call.query.get("host"), call.query.get("binary")
-    found = [
-        service
-        for service in await _services(call)
-        if host in (None, "", service.host) and binary in (None, "", service.binary)
-    ]
+    host, binary = call.query.get("host") or None, call.query.get("binary") or None
+    found = [service for service in _services(call, host) if binary in (None, service.binary)]
     return {"services": [_document(call, service) for service in found]}
 
 
@@ -109,7 +116,7 @@ async def update(call: Call) -> Any:
     wanted = call.params["service_id"]
     if UUID.fullmatch(wanted) is None:
         raise Invalid(f"Invalid uuid {wanted}")
-    service = next((one for one in await _services(call) if service_id(one.binary, one.host) == wanted), None)
+    service = _find(call, wanted)
     if service is None:
         raise Refused("service.not_found", f"Service {wanted} could not be found.", status=404)
     if asked.forced_down is not UNSET and boolean("forced_down", asked.forced_down):
@@ -120,8 +127,7 @@ async def update(call: Call) -> Any:
         raise Invalid("Specifying 'disabled_reason' when status is not 'disabled' is invalid.")
     if asked.status is not UNSET:
         await _switch(call, service.binary, service.host, asked)
-    changed = [one for one in await _services(call) if (one.binary, one.host) == (service.binary, service.host)]
-    return {"service": _document(call, changed[0])}
+    return {"service": _document(call, _find(call, wanted) or service)}
 
 
 async def _update_by_name(call: Call, asked: UpdateBody) -> Any:
@@ -151,4 +157,4 @@ async def _switch(call: Call, binary: str, host: str, asked: UpdateBody) -> None
     else:
         reason = asked.disabled_reason if asked.disabled_reason is not UNSET else None
         position = await hosts.disable(call.context, host, reason)
-    await call.services.settle(position, call.services.settings.cell)
+    await call.services.settle_fleet(position)

@@ -16,9 +16,8 @@ async def find(call: Call, *, deleted: bool = False) -> Server:
     return server
 
 
-async def host_of(call: Call, server: Server) -> Host | None:
+def host_of(call: Call, server: Server) -> Host | None:
     """The server's host, if the caller may know of hosts."""
     if not (call.is_admin and server.host and call.minor >= 16):
         return None
-    row = await call.services.queries.host(server.host)
-    return row.state if row else None
+    return call.services.fleet.named(server.host)

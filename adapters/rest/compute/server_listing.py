@@ -7,6 +7,7 @@ import msgspec
 from starlette.datastructures import QueryParams
 
 from adapters.rest.compute import links
+from adapters.rest.compute.server_access import host_of
 from adapters.rest.compute.server_view import basic, detailed
 from adapters.rest.compute.status import NEVER_HERE, states_of
 from adapters.rest.operation import Access, Call, Operations
@@ -58,10 +59,7 @@ async def index(call: Call) -> Any:
 async def detail(call: Call) -> Any:
     """Servers with everything about them."""
     found, more = await _page(call)
-    hosts = {}
-    if call.is_admin and call.minor >= 16 and any(server.host for server in found):
-        hosts = {row.name: row.state for row in await call.services.queries.hosts()}
-    documents = [detailed(call, server, hosts.get(server.host or ""), alone=False) for server in found]
+    documents = [detailed(call, server, host_of(call, server), alone=False) for server in found]
     return _listing(call, "/servers/detail", documents, more=more)
 
 

@@ -21,7 +21,7 @@ operations = Operations()
 async def show(call: Call) -> Any:
     """One server."""
     server = await find(call)
-    return {"server": detailed(call, server, await host_of(call, server))}
+    return {"server": detailed(call, server, host_of(call, server))}
 
 
 class ServerUpdate(Body):
@@ -78,7 +78,7 @@ async def _change(call: Call, server_id: str, changes: ServerUpdate) -> int:
 
 async def after_change(call: Call, server: Server) -> Document:
     """The server in the answer to a change: before 2.75 it had no extended attributes."""
-    document = detailed(call, server, await host_of(call, server))
+    document = detailed(call, server, host_of(call, server))
     if call.minor < 75:
         document = {name: value for name, value in document.items() if name in _SHORT_ANSWER}
         document["addresses"] = plain_addresses(server.nics)

@@ -5,33 +5,27 @@ from typing import Any
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.times import micros
 from domain.errors import Refused
-from projections.hosts import HostRow
+from domain.host import Host
+from handlers.fleet import COMPUTE
 
 operations = Operations()
 
 ZONES = "os_compute_api:os-availability-zone"
 
 
-async def _zones(call: Call) -> dict[str, list[HostRow]]:
-    """The hosts of each zone; the default zone is always there."""
-    zones: dict[str, list[HostRow]] = {call.services.settings.default_zone: []}
-    for row in await call.services.queries.hosts():
-        zones.setdefault(row.state.availability_zone, []).append(row)
-    return zones
-
-
-def _available(rows: list[HostRow]) -> bool:
-    return not rows or any(row.state.enabled for row in rows)
+def _zones(call: Call) -> list[str]:
+    """The zones; the default one is always there."""
+    return list(dict.fromkeys((call.services.settings.default_zone, *call.services.fleet.zones())))
 
 
 @operations("GET", "/os-availability-zone", Access.READER, f"{ZONES}:list")
 async def zones(call: Call) -> Any:
     """The zones, and whether servers can be put there."""
-    found = await _zones(call)
+    fleet = call.services.fleet
     return {
         "availabilityZoneInfo": [
-            {"zoneName": zone, "zoneState": {"available": _available(rows)}, "hosts": None}
-            for zone, rows in found.items()
+            {"zoneName": zone, "zoneState": {"available": fleet.available(zone)}, "hosts": None}
+            for zone in _zones(call)
         ]
     }
 
@@ -39,25 +33,25 @@ async def zones(call: Call) -> Any:
 @operations("GET", "/os-availability-zone/detail", Access.ADMIN, f"{ZONES}:detail")
 async def zones_in_detail(call: Call) -> Any:
     """The zones with their hosts."""
-    found = await _zones(call)
+    fleet = call.services.fleet
     return {
         "availabilityZoneInfo": [
             {
                 "zoneName": zone,
-                "zoneState": {"available": _available(rows)},
-                "hosts": {row.name: {"nova-compute": _service(call, row)} for row in rows if row.state.enabled},
+                "zoneState": {"available": fleet.available(zone)},
+                "hosts": {host.name: {COMPUTE: _service(call, host)} for host in fleet.in_zone(zone) if host.enabled},
             }
-            for zone, rows in found.items()
+            for zone in _zones(call)
         ]
     }
 
 
-def _service(call: Call, row: HostRow) -> dict[str, Any]:
+def _service(call: Call, host: Host) -> dict[str, Any]:
     liveness = call.services.liveness
     return {
-        "available": liveness.up(row.name),
-        "active": row.state.enabled,
-        "updated_at": micros(liveness.last_seen(row.name)),
+        "available": liveness.up(host.name),
+        "active": host.enabled,
+        "updated_at": micros(liveness.last_seen(host.name)),
     }
 
 

@@ -4,7 +4,9 @@ from urllib.parse import quote
 
 import pytest
 
+from domain import host
 from domain.flavor import CATALOGUE, Flavor, FlavorCreated
+from domain.guest import HostDescription
 from domain.server.limits import MAX_FILE_BYTES, MAX_FILES, MAX_METADATA
 from tests.adapters.rest.client import Client
 from tests.adapters.rest.conftest import MakeWorld
@@ -312,3 +314,32 @@ async def test_the_length_of_a_console(cloud: MakeWorld, length: object):
         server_id = await built(world, amy)
         body = {"os-getConsoleOutput": {"length": length}}
         assert (await amy.post(f"{SERVERS}/{server_id}/action", body)).status == 400
+
+
+@asynchronous
+async def test_a_new_host_renumbers_no_other(cloud: MakeWorld):
+    async with cloud() as world:
+        root = await world.client("root", "2.50")
+        path = "/compute/v2.1/os-hypervisors"
+
+        async def numbers() -> dict[str, int]:
+            shown = (await root.get(path)).body["hypervisors"]
+            return {each["hypervisor_hostname"]: each["id"] for each in shown}
+
+        before = await numbers()
+        description = HostDescription(
+            name="a-node", hypervisor_type="QEMU", hypervisor_version=7, vcpus=1, memory_mb=1, disk_gb=1
+        )
+        new = host.enrol(None, "99999999-aaaa-4aaa-8aaa-999999999999", description)
+        await world.host_registry.execute(world.stamp.own_context(), host.aggregate("a-node"), lambda _: new)
+        assert await numbers() == before | {"a-node": len(before) + 1}
+        for name, number in (await numbers()).items():
+            assert (await root.get(f"{path}/{number}")).body["hypervisor"]["hypervisor_hostname"] == name
+        pages = []
+        marker: dict[str, object] = {}
+        while page := (await root.get(path, limit=1, **marker)).body["hypervisors"]:
+            pages += page
+            marker = {"marker": page[-1]["id"]}
+        assert [each["id"] for each in pages] == [1, 2, 3]
+        assert (await root.get(path, marker=4)).status == 400
+        assert (await root.get(path, marker="x")).status == 400

@@ -34,6 +34,7 @@ from domain.server.state import KIND, Server, aggregate
 from domain.server.steps import Command, FinishDelete, Place, next_step
 from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
+from handlers.fleet import Fleet
 from handlers.hosts import Hosts
 from handlers.metadata import Passwords
 from handlers.ports import Clock
@@ -43,8 +44,6 @@ from handlers.repository import Repository
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
 from handlers.servers import Servers
-from projections.hosts import TABLE as HOSTS
-from projections.hosts import HostRow
 from projections.hosts import Hosts as HostsProjection
 from projections.instance_actions import TABLE as ACTIONS
 from projections.instance_actions import ActionRow, InstanceActions
@@ -122,12 +121,6 @@ class MemoryQueries:
     async def action(self, server_id: str, request_id: str) -> ActionRow | None:
         return (await self._fresh()).get(ACTIONS, (server_id, request_id))
 
-    async def hosts(self) -> list[HostRow]:
-        return (await self._fresh()).all(HOSTS)
-
-    async def host(self, name: str) -> HostRow | None:
-        return (await self._fresh()).get(HOSTS, (name,))
-
 
 def _matches(server: Server, wanted: ServerFilter) -> bool:
     deleted = server.vm_state == "deleted"
@@ -202,10 +195,12 @@ class World:
             servers=Servers(self.store, self.registry, self.vault, self.stamp, limits),
             details=ServerDetails(self.store, self.stamp),
             hosts=Hosts(self.host_registry),
+            fleet=Fleet(self.host_registry),
             queries=self.queries,
             liveness=self.liveness,
             ledger=lambda: self.ledger,
             settle=self._settle,
+            settle_fleet=self._settle_fleet,
             console=self._console,
             consoles=Consoles(self.store, self.bus, self.stamp),
             console_url="http://consoles.test:6080",
@@ -219,6 +214,9 @@ class World:
         )
         self.settled: list[tuple[int, str]] = []
         self.app = create_app(self.services)
+
+    async def _settle_fleet(self, position: int) -> None:
+        await self._settle(position, "cell1")
 
     async def _settle(self, position: int, cell: str) -> None:
         self.settled.append((position, cell))
@@ -319,10 +317,10 @@ class World:
                 ),
             )
             nics.append(found.nic(changes[0]))
-        rows = await self.queries.hosts()
-        chosen = next(row for row in rows if server.requested_host in (None, row.name))
+        hosts = self.services.fleet.all()
+        chosen = next(host for host in hosts if server.requested_host in (None, host.name))
         return ServerPlaced(
-            host=chosen.name, host_id=chosen.host_id, epoch=server.epoch + 1, availability_zone="nova",
+            host=chosen.name, host_id=chosen.id, epoch=server.epoch + 1, availability_zone="nova",
             nics=tuple(nics),
         )  # fmt: skip
 
