@@ -12,6 +12,7 @@ from tests.adapters.rest.client import Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, GREEN, IMAGE, NETWORK, World, new_server
 from tests.aio import asynchronous
+from tests.waiting import until
 
 SERVERS = "/compute/v2.1/servers"
 KEYPAIRS = "/compute/v2.1/os-keypairs"
@@ -332,6 +333,7 @@ async def test_a_new_host_renumbers_no_other(cloud: MakeWorld):
         )
         new = host.enrol(None, "99999999-aaaa-4aaa-8aaa-999999999999", description)
         await world.host_registry.execute(world.stamp.own_context(), host.aggregate("a-node"), lambda _: new)
+        await until(lambda: world.services.fleet.numbered(3))
         assert await numbers() == before | {"a-node": len(before) + 1}
         for name, number in (await numbers()).items():
             assert (await root.get(f"{path}/{number}")).body["hypervisor"]["hypervisor_hostname"] == name
