@@ -11,6 +11,7 @@ from typing import Any
 
 from domain.errors import Invalid, LightcurveError
 from ops import logs, notify
+from ops.listening import allow_many_files
 from ops.settings import Settings, load
 
 STATE_DIR = "LIGHTCURVE_STATE_DIR"
@@ -111,6 +112,7 @@ def _run(arguments: argparse.Namespace) -> None:
     settings = load(arguments.config or arguments.state_dir / "lightcurve.toml")
     name = arguments.name or arguments.role
     logs.configure(name, settings.cell, settings.log_level)
+    allow_many_files()
     _until_stopped(_role(arguments.role)(settings, name))
 
 

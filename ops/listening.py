@@ -6,6 +6,8 @@ import socket
 from domain.errors import Unavailable
 
 BACKLOG = 1024
+MANY_FILES = 65_536
+"""Not without a limit: programs that we start close, at their start, every file that they might have open."""
 
 
 def listening_socket(address: str, port: int) -> socket.socket:
@@ -25,6 +27,8 @@ def listening_socket(address: str, port: int) -> socket.socket:
 
 
 def allow_many_files() -> None:
-    """Let this process have as many connections as the operator allows, not as few as is usual."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Let this process have MANY_FILES, or as many as the operator allows, not as few as is usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

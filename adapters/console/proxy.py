@@ -8,6 +8,7 @@ import contextlib
 import logging
 import socket
 import ssl
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -62,6 +63,8 @@ class ConsoleProxy:
         self._doorkeeper = doorkeeper
         self._settings = settings
         self._connections: set[asyncio.StreamWriter] = set()
+        self._knocking: dict[asyncio.StreamWriter, str] = {}
+        """Those without a session, by address, the oldest first."""
         self.sessions = 0
         """Consoles open now."""
 
@@ -70,8 +73,9 @@ class ConsoleProxy:
         request_id = f"req-{uuid4()}"
         current_request.set(request_id)
         address = (writer.get_extra_info("peername") or ("unknown",))[0]
-        crowded = len(self._connections) >= self._settings.max_connections
+        crowded = len(self._connections) >= self._settings.max_connections and not self._make_room()
         self._connections.add(writer)
+        self._knocking[writer] = address
         try:
             if crowded:
                 raise Refused("console.crowded", "This proxy has too many connections.", status=503)
@@ -81,24 +85,37 @@ class ConsoleProxy:
             else:
                 await self._file(request, writer, request_id)
         except LightcurveError as error:
-            log.warning("console connection from %s refused: %s", address, error.code)
+            log.info("console connection from %s refused: %s", address, error.code, extra={"source": address})
             body = f"{error.message}\n".encode()
             status = error.status if error.status in (400, 403, 404, 408, 431, 503) else 503
             if not writer.is_closing():
                 writer.write(head(status, len(body), request_id) + body)
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-            log.info("console connection from %s: %s", address, error or type(error).__name__)
+            log.debug("console connection from %s: %s", address, error or type(error).__name__)
         except Exception:
             # Nobody awaits this task: asyncio would tell of a bug that one viewer meets without its request's id.
-            log.exception("console connection from %s", address)
+            log.exception("console connection from %s", address, extra={"source": address})
         finally:
             self._connections.discard(writer)
+            self._knocking.pop(writer, None)
             with contextlib.suppress(OSError, TimeoutError):
                 writer.close()
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await writer.wait_closed()
             # Whoever has not taken it by now does not want it.
             writer.transport.abort()
+
+    def _make_room(self) -> bool:
+        """End the oldest connection without a session, of the address that has most of them: whoever means well
+        has one for moments only. False if there is none."""
+        if not self._knocking:
+            return False
+        ((loudest, _),) = Counter(self._knocking.values()).most_common(1)
+        victim = next(writer for writer, address in self._knocking.items() if address == loudest)
+        del self._knocking[victim]
+        self._connections.discard(victim)
+        victim.transport.abort()
+        return True
 
     async def _file(self, request: Request, writer: asyncio.StreamWriter, request_id: str) -> None:
         root, path = self._settings.web_dir, "/vnc_lite.html" if request.path == "/" else request.path
@@ -120,6 +137,7 @@ class ConsoleProxy:
         check_origin(request, self._settings.allowed_origins)
         session = Session(request.token, address)
         async with self._doorkeeper.admitted(session) as admission:
+            self._knocking.pop(writer, None)
             log.info("console session %s of server %s opened from %s", admission.session_id, admission.server_id,
                      address)  # fmt: skip
             protocol, place, tls = PROTOCOL_OF[admission.console_type], admission.place, self._settings.tls

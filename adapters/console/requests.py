@@ -5,7 +5,7 @@ import mimetypes
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from domain.errors import Refused, not_found
 
@@ -41,8 +41,8 @@ class Request(NamedTuple):
 
     @property
     def token(self) -> str:
-        """The token: in the query, or in a query inside ``path``, as Nova's URLs have it."""
-        inner = parse_qs(urlsplit(self.query.get("path", [""])[0]).query)
+        """The token: in the query, or in a query inside ``path``, as Nova's URLs have it. Raises Refused (400)."""
+        inner = parse_qs(_split(self.query.get("path", [""])[0]).query)
         return (self.query.get("token") or inner.get("token") or [""])[0]
 
 
@@ -60,8 +60,16 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     if asked is None:
         raise Refused("http.malformed", "Only GET over HTTP/1.1 is served here.", status=400)
     headers = {name.strip().lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
-    url = urlsplit(asked[2])
+    url = _split(asked[2])
     return Request(asked[1], unquote(url.path), parse_qs(url.query), headers)
+
+
+def _split(url: str) -> SplitResult:
+    """Raises Refused (400) for what is no URL: ``//[`` has half an address."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise Refused("http.malformed", "That is no URL.", status=400) from None
 
 
 def check_origin(request: Request, allowed: tuple[str, ...]) -> None:
@@ -72,7 +80,7 @@ def check_origin(request: Request, allowed: tuple[str, ...]) -> None:
     origin = request.headers.get("origin")
     if origin is None or origin in allowed:
         return
-    if not origin or urlsplit(origin).netloc != request.headers.get("host"):
+    if not origin or _split(origin).netloc != request.headers.get("host"):
         raise Refused("console.origin", "Origin header does not match this host.", status=403)
 
 
@@ -81,7 +89,12 @@ def find_file(root: Path, path: str) -> Path:
     if "\0" in path or "\\" in path:
         raise not_found("File", "here")
     found = (root / path.lstrip("/")).resolve()
-    if not found.is_relative_to(root.resolve()) or not found.is_file():
+    try:
+        is_there = found.is_relative_to(root.resolve()) and found.is_file()
+    except OSError:
+        # No file can have such a name.
+        is_there = False
+    if not is_there:
         raise not_found("File", "here")
     return found
 

@@ -17,6 +17,8 @@ MAX_MESSAGE = 1024 * 1024
 """Bytes of one message of a viewer: what is pasted, at most. Longer ones end the session."""
 WRITE_LIMIT = 256 * 1024
 """Bytes that wait for a slow viewer before the guest's side is no longer read."""
+READING_SECONDS = 120.0
+"""How long a viewer may take nothing of what waits for it."""
 SUBPROTOCOL = "binary"
 
 NORMAL, PROTOCOL_ERROR, POLICY, TOO_BIG, TRY_LATER = 1000, 1002, 1008, 1009, 1013
@@ -87,17 +89,33 @@ class WebSocketStream:
                 if self._unread > MAX_MESSAGE:
                     self.close(TOO_BIG, "too long")
                     return None
+                # It answers pings by itself: whoever sends them has to take the answers before more are read.
+                await self._drain()
                 data = await self._reader.read(CHUNK)
                 self._unread += len(data)
                 self._pipe.feed(data)
                 continue
             self._unread = 0
+            await self._drain()
             return message
 
     async def send(self, data: bytes) -> None:
-        """Send one message; waits while the viewer is slow. Raises ConnectionError once it is gone."""
+        """Send one message; waits while the viewer is slow. Raises ConnectionError once it is gone, or has taken
+        nothing for READING_SECONDS."""
         self._protocol.sendmsg(data)
-        await self._writer.drain()
+        if not await self._drain():
+            await self._writer.drain()
+
+    async def _drain(self) -> bool:
+        """If too much waits for the viewer, wait until it has taken it; whether that was so."""
+        if self._writer.transport.get_write_buffer_size() <= WRITE_LIMIT or self._writer.is_closing():
+            return False
+        try:
+            async with asyncio.timeout(READING_SECONDS):
+                await self._writer.drain()
+        except TimeoutError:
+            raise ConnectionError("the viewer reads nothing") from None
+        return True
 
     def ping(self) -> None:
         """Keep balancers from thinking that nobody is there."""

@@ -130,14 +130,21 @@ class MetadataProxies:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._forward(request, guest, address, request_id, writer)
         except _Refusal as refusal:
-            log.warning(
-                "%s: metadata for %s on network %s refused: %d", request_id, address, network_id, refusal.status
+            # Guests decide how often: only our own troubles are worth a line.
+            level = logging.WARNING if refusal.status >= 500 else logging.DEBUG
+            log.log(
+                level,
+                "%s: metadata for %s on network %s refused: %d",
+                request_id,
+                address,
+                network_id,
+                refusal.status,
             )
             writer.write(_plain(refusal, request_id))
         except TimeoutError:
-            log.warning("%s: metadata for %s on network %s took too long", request_id, address, network_id)
+            log.debug("%s: metadata for %s on network %s took too long", request_id, address, network_id)
         except (OSError, asyncio.IncompleteReadError) as error:
-            log.info("%s: metadata for %s on network %s: %s", request_id, address, network_id, error)
+            log.debug("%s: metadata for %s on network %s: %s", request_id, address, network_id, error)
         finally:
             self._busy[who] -= 1
             if not self._busy[who]:

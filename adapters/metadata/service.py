@@ -45,8 +45,10 @@ class MetadataService:
             page = await self._answer(scope, receive, headers)
             status = 200
         except LightcurveError as error:
-            log.info("%s %s from %s refused: %d %s", scope["method"], scope["path"][:200],
-                     headers.get(signing.FORWARDED_FOR), error.status, error.code)  # fmt: skip
+            # Guests decide how often they ask for nothing.
+            log.log(logging.DEBUG if error.status == 404 else logging.INFO, "%s %s from %s refused: %d %s",
+                    scope["method"], scope["path"][:200], headers.get(signing.FORWARDED_FOR), error.status,
+                    error.code, extra={"source": headers.get(signing.FORWARDED_FOR)})  # fmt: skip
             status, page = error.status, Page("text/plain", f"{error.message}\n".encode())
         except Exception:
             log.exception("%s %s", scope["method"], scope["path"][:200])

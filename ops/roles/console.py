@@ -16,7 +16,7 @@ from handlers.lost_proxies import life_sign
 from ops import notify
 from ops.consoles import consoles
 from ops.identity import LiveIdentity
-from ops.listening import allow_many_files, listening_socket
+from ops.listening import listening_socket
 from ops.roles.plane import open_plane
 from ops.settings import ConsoleSettings, Settings
 from ops.web_clients import NOVNC, SPICE, web_client
@@ -30,7 +30,6 @@ STOP_SECONDS = 3.0
 async def run(settings: Settings, name: str) -> None:
     """Serve until cancelled."""
     mine = settings.console
-    allow_many_files()
     web_dir = mine.web_dir
     if web_dir is None:
         web_dir = await asyncio.to_thread(web_client, NOVNC, settings.cache)

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from ops import notify
 from ops.listening import listening_socket
+from ops.roles.bounded_http import BoundedHttp, Crowd
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients pause between two looks at a server: ``openstack --wait`` looks every 5 seconds, and a
@@ -18,12 +21,23 @@ SHUTDOWN_SECONDS = 5
 async def serve(app: ASGIApp, listen: str, port: int, background: Iterable["asyncio.Task[None]"]) -> None:
     """Serve until told to stop, then end the background. Raises Unavailable if the port is not to be had.
 
-    The port is shared by all processes of a role: the kernel spreads the connections.
+    The port is shared by all processes of a role: the kernel spreads the connections. What one client can hold of
+    this process is bounded.
     """
     listener = listening_socket(listen, port)
-    config = uvicorn.Config(
+    notify.ready()
+    await uvicorn.Server(http_config(app, Crowd())).serve([listener])
+    for task in background:
+        task.cancel()
+
+
+def http_config(app: ASGIApp, crowd: Crowd) -> uvicorn.Config:
+    """How we serve HTTP."""
+    return uvicorn.Config(
         app,
-        http="httptools",
+        # uvicorn calls it as it would call a class.
+        http=cast("Any", partial(BoundedHttp, crowd=crowd)),
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -31,7 +45,3 @@ async def serve(app: ASGIApp, listen: str, port: int, background: Iterable["asyn
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    notify.ready()
-    await uvicorn.Server(config).serve([listener])
-    for task in background:
-        task.cancel()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from adapters.console import requests
-from adapters.console.websocket import MAX_MESSAGE, POLICY, TOO_BIG, TRY_LATER
+from adapters.console import requests, websocket
+from adapters.console.websocket import CHUNK, MAX_MESSAGE, POLICY, TOO_BIG, TRY_LATER, WRITE_LIMIT
 from domain import console
 from domain.console import (
     PROXY_STOPPED,
@@ -315,6 +315,10 @@ async def _feed(viewer: Viewer) -> None:
         (b"GET //etc/passwd HTTP/1.1\r\n\r\n", 404),
         (b"GET /core HTTP/1.1\r\n\r\n", 404),
         (b"GET /vnc_lite.html%00.js HTTP/1.1\r\n\r\n", 404),
+        (b"GET //[ HTTP/1.1\r\n\r\n", 400),
+        (b"GET /?path=//[ HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nOrigin: http://[\r\n\r\n", 400),
+        (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n", 404),
         (b"GET / HTTP/1.1\r\n\r\n", 200),
         (b"GET /core/rfb.js HTTP/1.1\r\n\r\n", 200),
         (b"HEAD / HTTP/1.1\r\n\r\n", 200),
@@ -322,7 +326,7 @@ async def _feed(viewer: Viewer) -> None:
     ],
 )
 @asynchronous
-async def test_requests(tmp_path: Path, sent: bytes, status: int) -> None:
+async def test_requests(tmp_path: Path, sent: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
     async with site(tmp_path) as here:
         proxy = await here.proxy()
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
@@ -331,6 +335,7 @@ async def test_requests(tmp_path: Path, sent: bytes, status: int) -> None:
         assert int(answer.split()[1]) == status, answer
         assert b"X-Openstack-Request-Id: req-" in answer
         assert b"secret" not in answer
+        assert not [record for record in caplog.records if record.exc_info]
         writer.close()
 
 
@@ -368,6 +373,67 @@ async def test_a_crowd_is_turned_away(tmp_path: Path) -> None:
         for viewer in viewers:
             assert await viewer.echo(b"in") == b"in"
             viewer.close()
+
+
+@asynchronous
+async def test_who_only_knocks_does_not_keep_out_those_who_may_come_in(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        proxy = await here.proxy(max_connections=3)
+        token = await here.token(await here.server())
+        viewer = await Viewer.connect(proxy.port, token)
+        knocking = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(2)]
+        await until(lambda: len(proxy.proxy._knocking) == 2)
+        second = await Viewer.connect(proxy.port, token)
+        assert await knocking[0][0].read() == b""
+        for one in (viewer, second):
+            assert await one.echo(b"in") == b"in"
+            one.close()
+        for _, writer in knocking:
+            writer.close()
+
+
+@asynchronous
+async def test_pings_are_answered_no_faster_than_the_answers_are_taken(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        proxy = await here.proxy()
+        viewer = await Viewer.connect(proxy.port, await here.token(await here.server()))
+        (writer,) = proxy.proxy._connections
+        viewer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            while True:
+                viewer.writer.write((b"\x89\xfd\0\0\0\0" + b"x" * 125) * 500 + b"\x82\x81\0\0\0\0y")
+                await viewer.writer.drain()
+                sent += 500 * 131
+
+        flooding = asyncio.create_task(flood())
+        await until(lambda: writer.transport.get_write_buffer_size() > WRITE_LIMIT)
+        # All pipes are full once the viewer itself can send no more, which is soon.
+        await until(lambda: viewer.writer.transport.get_write_buffer_size() > CHUNK)
+        assert writer.transport.get_write_buffer_size() <= WRITE_LIMIT + 4 * CHUNK
+        assert sent < 64 << 20
+        flooding.cancel()
+        viewer.writer.transport.abort()
+
+
+@asynchronous
+async def test_a_viewer_that_reads_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "READING_SECONDS", 0.2)
+    async with site(tmp_path) as here:
+        proxy = await here.proxy()
+        viewer = await Viewer.connect(proxy.port, await here.token(await here.server()))
+        viewer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async def type_on() -> None:
+            while True:
+                await viewer.send(b"x" * 60_000)
+
+        typing = asyncio.create_task(type_on())
+        await until(lambda: proxy.proxy.sessions == 0)
+        typing.cancel()
+        await asyncio.gather(typing, return_exceptions=True)
 
 
 @asynchronous
