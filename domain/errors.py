@@ -10,6 +10,8 @@ class LightcurveError(Exception):
 
     status = 500
     code = "error"
+    retry_after: int | None = None
+    """Seconds after which it makes sense to ask again, where that is known."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -26,10 +28,11 @@ class Invalid(LightcurveError):
 class Refused(LightcurveError):
     """What was asked makes sense, but a rule forbids it now. ``code`` is stable."""
 
-    def __init__(self, code: str, message: str, *, status: int = 409) -> None:
+    def __init__(self, code: str, message: str, *, status: int = 409, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.retry_after = retry_after
 
 
 def not_found(noun: str, name: str) -> Refused:

@@ -34,6 +34,7 @@ class JsonLines(logging.Formatter):
             "request_id": current_request.get(),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

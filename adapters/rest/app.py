@@ -9,6 +9,7 @@ from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.operation import Operation
 from adapters.rest.request_id import RequestIds
+from adapters.rest.request_log import RequestLog
 from adapters.rest.services import Services
 
 
@@ -76,4 +77,4 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
 
 def create_app(services: Services, directory: Directory | None = None) -> ASGIApp:
     """The ASGI application: all faces of the REST API."""
-    return RequestIds(create_faces(services, directory), services.ids)
+    return RequestIds(RequestLog(create_faces(services, directory)), services.ids)

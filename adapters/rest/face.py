@@ -19,6 +19,7 @@ from adapters.rest.identity.tokens import Tokens
 from adapters.rest.limits import read_body
 from adapters.rest.operation import Access, Call, Operation, Reply, allowed
 from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
+from adapters.rest.request_log import told
 from adapters.rest.routing import Match, Router
 from adapters.rest.services import Services
 from adapters.rest.validation import MALFORMED, UNREADABLE
@@ -67,7 +68,7 @@ class Face:
         except LightcurveError as error:
             if error.status >= 500 and error.status != 501:
                 log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
-            headers = headers + (self._challenge if error.status == 401 else [])
+            headers = headers + (self._challenge if error.status == 401 else []) + _retry_after(error)
             response = self._failure(error)
         except Exception as error:  # noqa: BLE001 - the last line: a bug must not take the worker along
             log.error("%s %s: %s", scope["method"], scope["path"], "".join(traceback.format_exception(error)))
@@ -94,6 +95,7 @@ class Face:
         caller = None
         if not _is_public(match, method):
             caller = self._tokens.validate(request_headers.get("x-auth-token"))
+            told(scope, caller.user_id, caller.project_id)
         if match is None:
             raise no_route()
         candidates = _existing(match, method, minor)
@@ -141,6 +143,10 @@ def _as_get(match: Match | None, method: str) -> str:
     if method in ("HEAD", "OPTIONS") and match and method not in match[0] and _is_public(match, "GET"):
         return "GET"
     return method
+
+
+def _retry_after(error: LightcurveError) -> list[tuple[bytes, bytes]]:
+    return [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
 
 
 def _is_public(match: Match | None, method: str) -> bool:

@@ -11,6 +11,7 @@ from adapters.rest.identity.catalogue import catalogue, stable_id
 from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME, Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.operation import Access, Call, Operations, Reply, empty
+from adapters.rest.request_log import told
 from adapters.rest.settings import Project, RestSettings, User
 from adapters.rest.validation import Text255
 from domain.errors import Invalid, Refused
@@ -93,7 +94,7 @@ def operations(settings: RestSettings, directory: Directory, tokens: Tokens) -> 
     @declare("POST", "/v3/auth/tokens", Access.PUBLIC, "identity:authenticate", body=AuthBody, status=201)
     async def authenticate(call: Call) -> Reply:
         auth: Auth = call.body.auth
-        user, until = await _identify(auth.identity, directory, tokens)
+        user, until = await _identify(call, auth.identity, directory, tokens)
         project = _scope(auth.scope, user, directory)
         token, caller = tokens.issue(user, project, tuple(auth.identity.methods), until)
         listed = "nocatalog" not in call.query
@@ -102,20 +103,20 @@ def operations(settings: RestSettings, directory: Directory, tokens: Tokens) -> 
     @declare("GET", "/v3/auth/tokens", Access.TOKEN, "identity:validate_token")
     async def validate(call: Call) -> Reply:
         token = _subject(call)
-        caller = _validated(tokens, token)
+        caller = _validated(call, tokens, token)
         listed = "nocatalog" not in call.query
         return Reply(_document(caller, settings, listed=listed), headers={SUBJECT: token, "Vary": "X-Auth-Token"})
 
     @declare("HEAD", "/v3/auth/tokens", Access.TOKEN, "identity:check_token")
     async def check(call: Call) -> Any:
         token = _subject(call)
-        _validated(tokens, token)
+        _validated(call, tokens, token)
         return empty(200, {SUBJECT: token})
 
     @declare("DELETE", "/v3/auth/tokens", Access.TOKEN, "identity:revoke_token", status=204)
     async def revoke(call: Call) -> None:
         token = _subject(call)
-        subject = _validated(tokens, token)
+        subject = _validated(call, tokens, token)
         if subject.user_id != call.context.user_id and not call.is_admin:
             raise Refused(
                 "forbidden", "You are not authorized to perform the requested action: identity:revoke_token.",
@@ -146,15 +147,24 @@ def _subject(call: Call) -> str:
     return token
 
 
-def _validated(tokens: Tokens, token: str) -> Caller:
-    """What a subject token says; an invalid one is not found, as the caller's own is valid."""
+def _validated(call: Call, tokens: Tokens, token: str) -> Caller:
+    """What a subject token says, to its own user, to services, and to administrators. An invalid one is not found, as
+    the caller's own is valid."""
     try:
-        return tokens.validate(token)
+        subject = tokens.validate(token)
     except Refused:
         raise Refused("token.not_found", "Could not find token.", status=404) from None
+    if subject.user_id != call.context.user_id and not {"admin", "service"}.intersection(call.context.roles):
+        raise Refused(
+            "forbidden", "You are not authorized to perform the requested action: identity:validate_token.",
+            status=403,
+        )  # fmt: skip
+    return subject
 
 
-async def _identify(identity: Identity, directory: Directory, tokens: Tokens) -> tuple[User, datetime | None]:
+async def _identify(
+    call: Call, identity: Identity, directory: Directory, tokens: Tokens
+) -> tuple[User, datetime | None]:
     """The user, and when the proof itself ends."""
     if not identity.methods:
         raise unauthorized()
@@ -166,7 +176,10 @@ async def _identify(identity: Identity, directory: Directory, tokens: Tokens) ->
                 raise Invalid("'password' is a required property")
             given = identity.password.user
             _check_domain(given.domain)
-            found = await directory.authenticate(given.id, given.name, given.password)
+            told(call.scope, given.id or given.name, None)
+            client = call.scope.get("client")
+            address = str(client[0]) if client else ""
+            found = await directory.authenticate(given.id, given.name, given.password, address)
         else:
             if identity.token is None:
                 raise Invalid("'token' is a required property")

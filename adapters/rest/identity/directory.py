@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Iterable
 
 from adapters.rest.errors import unauthorized
+from adapters.rest.identity.log_in import LogIns
 from adapters.rest.identity.passwords import hash_password, verify_password
 from adapters.rest.settings import IdentitySettings, Project, User
 from domain.errors import not_found
 
 DOMAIN_ID, DOMAIN_NAME = "default", "Default"
 
-MAX_CHECKS = 2
+MAX_CHECKS = 1
 """Password checks at once; more would take the processor from everybody else."""
 
 IMPLIED = {"admin": ("admin", "member", "reader"), "member": ("member", "reader")}
@@ -23,6 +24,7 @@ class Directory:
     def __init__(self, settings: IdentitySettings) -> None:
         self.renew(settings.users, settings.projects)
         self._checks = asyncio.Semaphore(MAX_CHECKS)
+        self._log_ins = LogIns()
         self._nobody = hash_password("")
         """Checked for unknown users, so that time does not tell who exists."""
 
@@ -63,15 +65,28 @@ class Directory:
         project = self.projects.get(project_id) if project_id else self._projects_by_name.get(name or "")
         return project if project and project.enabled else None
 
-    async def authenticate(self, user_id: str | None, name: str | None, password: str) -> User:
-        """The enabled user with that password; raises Refused (401), always with the same words."""
+    async def authenticate(self, user_id: str | None, name: str | None, password: str, address: str = "") -> User:
+        """The enabled user with that password. Raises Refused: 401, always with the same words; 429 if there were too
+        many wrong ones from that ``address`` or about that user."""
         user = self.users.get(user_id) if user_id else self._users_by_name.get(name or "")
-        async with self._checks:
-            stored = user.password_hash if user else self._nobody
-            right = await asyncio.to_thread(verify_password, password, stored)
+        if not (user and self._log_ins.is_known(user, password)):
+            right = await self._check(user, user_id or name or "", password, address)
+        else:
+            right = True
         if user is None or not right or self.users.get(user.id) != user or not user.enabled:
             raise unauthorized()
         return user
+
+    async def _check(self, user: User | None, name: str, password: str, address: str) -> bool:
+        self._log_ins.begin(address, name)
+        right = False
+        try:
+            async with self._checks:
+                stored = user.password_hash if user else self._nobody
+                right = await asyncio.to_thread(verify_password, password, stored) and user is not None
+        finally:
+            self._log_ins.end(address, name, user if right else None, password)
+        return right
 
 
 def effective_roles(user: User, project_id: str | None) -> tuple[str, ...]:

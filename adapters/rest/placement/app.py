@@ -32,6 +32,7 @@ from adapters.rest.placement.negotiation import HEADER, SERVICE, accepts, negoti
 from adapters.rest.placement.operation import CACHED_FROM, JSON, Call, Operation, Reply, Routes, query_pairs
 from adapters.rest.placement.policy import Policy
 from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID, RequestIds
+from adapters.rest.request_log import RequestLog, told
 from domain.errors import LightcurveError, Refused
 from domain.ledger.refusals import bad
 from handlers.context import Context
@@ -84,6 +85,7 @@ class PlacementFace:
         extra: Headers = []
         try:
             actor = NOBODY if scope["path"] in ("", "/") else self._authenticate(headers)
+            told(scope, actor.user_id or None, actor.project_id)
             minor = negotiate(headers.get(HEADER))
             extra = [
                 (HEADER.encode(), f"{SERVICE} {version_of(minor)}".encode()),
@@ -216,5 +218,6 @@ def create_app(
     origins: tuple[str, ...] = (),
 ) -> ASGIApp:
     """The ASGI application, with the default policy unless another is given; pages of ``origins`` may call it."""
-    app: ASGIApp = RequestIds(PlacementFace(placement, authenticate, policy or Policy(), ids, clock), ids)
+    face = PlacementFace(placement, authenticate, policy or Policy(), ids, clock)
+    app: ASGIApp = RequestIds(RequestLog(face), ids)
     return CrossOrigin(app, origins) if origins else app

@@ -1,0 +1,84 @@
+"""One line in the log for each request that changes something or fails: what the request id leads to in this process.
+
+Reads that succeed leave none: they are most of the load, and nobody asks for them afterwards.
+"""
+
+import logging
+from collections.abc import MutableMapping
+from time import monotonic, perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+READS = ("GET", "HEAD", "OPTIONS")
+MAX_PATH = 256
+"""Characters of a path that are shown."""
+FAILED_A_SECOND = 50
+"""Lines about failed requests. Anybody can cause them, and must not decide how fast the log grows: beyond that they
+are counted."""
+
+USER, PROJECT = "lightcurve.user", "lightcurve.project"
+"""Keys in the scope: who asks, as far as it is known."""
+
+
+def told(scope: MutableMapping[str, Any], user: str | None, project: str | None) -> None:
+    """Say who asks."""
+    scope[USER], scope[PROJECT] = user, project
+
+
+class RequestLog:
+    """Middleware. The request id stands in every line of the log anyway."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._second = 0
+        self._failed = 0
+        """Failures in this second."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = perf_counter()
+        status = 0
+
+        async def noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_status)
+        finally:
+            if not 0 < status < 400:
+                if self._may_tell():
+                    self._tell(scope, status, began)
+            elif scope["method"] not in READS:
+                self._tell(scope, status, began)
+
+    def _may_tell(self) -> bool:
+        second = int(monotonic())
+        if second != self._second:
+            if self._failed > FAILED_A_SECOND:
+                log.info("%d more requests failed within a second", self._failed - FAILED_A_SECOND)
+            self._second, self._failed = second, 0
+        self._failed += 1
+        return self._failed <= FAILED_A_SECOND
+
+    def _tell(self, scope: Scope, status: int, began: float) -> None:
+        """``status`` 0 is a request that was given up before its answer."""
+        client = scope.get("client")
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"][:MAX_PATH],
+            "status": status,
+            "ms": round(1000 * (perf_counter() - began), 1),
+            "user": scope.get(USER),
+            "project": scope.get(PROJECT),
+            "client": client[0] if client else None,
+        }
+        log.info("%s %s %d", fields["method"], fields["path"], status, extra={"fields": fields})
