@@ -111,7 +111,8 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     spice: bool = False
     """Guests get a SPICE screen beside VNC, from their next start on."""
     screen_tls_dir: Path | None = None
-    """Screens are shown by TLS only, and VNC's to nobody without a certificate. The directory has libvirt's names:
+    """Screens are shown by QEMU itself, by TLS only, and VNC's to nobody without a certificate; without it they are
+    on sockets of the host, and its agent offers each to one proxy at a time. The directory has libvirt's names:
     ``ca-cert.pem``, ``server-cert.pem``, ``server-key.pem``. A libvirtd that is not ours has to be told in its
     ``qemu.conf``."""
 

@@ -27,7 +27,8 @@ class HostFacts:
     home: str
     virt_type: str
     cpu: str
-    vnc_listen: str
+    screens_listen: str | None = None
+    """The address at which screens are reached by TLS; None: they are on sockets that root alone can open."""
     disk: Path
     rescue_disk: Path | None = None
     """What the guest starts from instead, if it is being rescued."""
@@ -195,19 +196,27 @@ def _interface(devices: ET.Element, nic: Nic, bridge: str) -> None:
 
 def _screens(devices: ET.Element, host: HostFacts) -> None:
     """One picture; VNC always shows it, SPICE beside it where the operator wants so."""
-    graphics = ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes")
-    ET.SubElement(graphics, "listen", type="address", address=host.vnc_listen)
+    _graphics(devices, "vnc", host.screens_listen, port="-1")
     if host.spice:
-        _spice(devices, host.vnc_listen, host.spice)
+        _spice(devices, host.screens_listen, host.spice)
     video = ET.SubElement(devices, "video")
     # As Nova chooses. Without a driver of its own the guest takes QXL for a VGA, which it also is.
     ET.SubElement(video, "model", type="qxl" if host.spice else "vga")
     ET.SubElement(devices, "input", type="tablet", bus="virtio")
 
 
-def _spice(devices: ET.Element, listen: str, mode: SpiceMode) -> None:
-    graphics = ET.SubElement(devices, "graphics", type="spice", autoport="yes", defaultMode=mode)
-    ET.SubElement(graphics, "listen", type="address", address=listen)
+def _graphics(devices: ET.Element, kind: str, address: str | None, **ports: str) -> None:
+    if address is None:
+        # libvirt chooses the path, in a directory that belongs to QEMU's user.
+        ET.SubElement(ET.SubElement(devices, "graphics", type=kind), "listen", type="socket")
+    else:
+        graphics = ET.SubElement(devices, "graphics", {"type": kind, **ports, "autoport": "yes"})
+        ET.SubElement(graphics, "listen", type="address", address=address)
+
+
+def _spice(devices: ET.Element, listen: str | None, mode: SpiceMode) -> None:
+    _graphics(devices, "spice", listen)
+    devices[-1].set("defaultMode", mode)
     # Where the guest's spice-vdagent listens: the clipboard, and a screen as large as the viewer's window. It has a
     # port of its own, so that the others keep their places, and a guest its names of them, when SPICE is turned on.
     place = HOTPLUG_PORTS + 1

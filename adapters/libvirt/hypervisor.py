@@ -19,7 +19,7 @@ from adapters.libvirt.images import ImageCache
 from adapters.libvirt.instances import Instances
 from adapters.libvirt.metadata_proxy import MetadataProxies
 from adapters.libvirt.network import Networks
-from adapters.libvirt.screens import SerialPorts, graphics_address
+from adapters.libvirt.screens import Offers, graphics_address
 from adapters.libvirt.settings import LibvirtSettings
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
@@ -54,7 +54,7 @@ class LibvirtHypervisor:
         self._images.sweep()
         self._metadata = MetadataProxies(settings.metadata) if settings.metadata else None
         self._networks = Networks(settings.home, settings.run_dir, self._instances.all, self._metadata)
-        self._serial_ports = SerialPorts()
+        self._offers = Offers(settings.console_listen)
         self._turns = Turns()
 
     async def close(self) -> None:
@@ -177,8 +177,8 @@ class LibvirtHypervisor:
         """Where the guest's screen or serial port can be reached; None if it has none, or does not run."""
         document = await self._on(server_id, Domain.xml)
         if protocol == "serial":
-            return await self._serial_ports.offer(document, self._settings.vnc_listen)
-        return graphics_address(document, protocol)
+            return await self._offers.serial(document)
+        return graphics_address(document, protocol) or await self._offers.screen(document, protocol)
 
     async def watch(self) -> AsyncIterator[GuestEvent]:
         """Changes of power state that nobody here asked for; see the port.
@@ -314,7 +314,7 @@ class LibvirtHypervisor:
             home=self._settings.home,
             virt_type=self._settings.virt_type,
             cpu=self._settings.cpu,
-            vnc_listen=self._settings.vnc_listen,
+            screens_listen=self._settings.console_listen if self._settings.screens_by_tls else None,
             spice=self._settings.spice,
             disk=self._instances.disk(spec.server_id),
             rescue_disk=self._instances.rescue_disk(spec.server_id) if spec.rescue_image else None,

@@ -1,4 +1,4 @@
-"""Where a running guest's screen and serial port are, for a console proxy on another machine."""
+"""Where a running guest's screen and serial port are for a console proxy, which may be on another machine."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,8 @@ import hmac
 import logging
 import os
 import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
 from xml.etree import ElementTree as ET
 
 from adapters.libvirt.commands import file_failures
@@ -20,9 +22,11 @@ MAX_WAITING = 256 * 1024
 
 log = logging.getLogger(__name__)
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
 
 def graphics_address(document: str, protocol: str) -> ConsoleAddress | None:
-    """The ports of a running domain's VNC or SPICE server; None if it has none."""
+    """The ports at which a running domain's VNC or SPICE server listens itself; None if it listens on none."""
     for graphics in ET.fromstring(document).iterfind(f"devices/graphics[@type='{protocol}']"):  # noqa: S314
         # libvirt says -1 for what a domain does not have, or does not have yet.
         port, tls_port = (max(0, int(graphics.get(name, "0"))) for name in ("port", "tlsPort"))
@@ -31,16 +35,20 @@ def graphics_address(document: str, protocol: str) -> ConsoleAddress | None:
     return None
 
 
-class SerialPorts:
-    """Offers guests' serial ports on TCP: to one caller each time, who knows the greeting."""
+class Offers:
+    """Offers guests' serial ports and screens on TCP: each to one caller, who knows the greeting.
 
-    def __init__(self) -> None:
+    What is offered can be opened by root alone: a user of this machine gets to it only as everybody does, by a token.
+    """
+
+    def __init__(self, listen: str) -> None:
+        self._listen = listen
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def offer(self, document: str, listen: str) -> ConsoleAddress | None:
-        """A port that waits OFFER_SECONDS for its one caller; None if the domain has no serial port now.
+    async def serial(self, document: str) -> ConsoleAddress | None:
+        """The domain's serial port, on a port that waits OFFER_SECONDS for its one caller; None if it has none now.
 
-        Raises HostFailed if the port cannot be opened.
+        Raises HostFailed if it cannot be opened.
         """
         source = ET.fromstring(document).find("devices/serial[@type='pty']/source")  # noqa: S314 (from libvirtd)
         path = source.get("path") if source is not None else None
@@ -49,6 +57,19 @@ class SerialPorts:
         with file_failures("The host could not open the serial port."):
             terminal = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
             fcntl.fcntl(terminal, fcntl.F_SETFL, os.O_NONBLOCK)
+        return await self._offer(partial(_join, terminal), partial(os.close, terminal))
+
+    async def screen(self, document: str, protocol: str) -> ConsoleAddress | None:
+        """The domain's VNC or SPICE screen on a socket of this host, likewise; None if it has none now."""
+        found = ET.fromstring(document).find(  # noqa: S314 (from libvirtd)
+            f"devices/graphics[@type='{protocol}']/listen[@type='socket'][@socket]"
+        )
+        if found is None:
+            return None
+        # It is opened for its caller only: QEMU takes few connections, and many an offer is not taken.
+        return await self._offer(partial(_carry, found.attrib["socket"]), lambda: None)
+
+    async def _offer(self, serve: Serve, close: Callable[[], None]) -> ConsoleAddress:
         greeting = f"{secrets.token_hex(16)}\n"
         called: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         called = asyncio.get_running_loop().create_future()
@@ -62,30 +83,64 @@ class SerialPorts:
                     return
             writer.close()
 
-        server = await asyncio.start_server(answer, listen, 0, limit=CHUNK)
-        task = asyncio.create_task(self._serve(terminal, server, called))
+        try:
+            server = await asyncio.start_server(answer, self._listen, 0, limit=CHUNK)
+        except BaseException:
+            close()
+            raise
+        task = asyncio.create_task(_serve(server, called, serve, close))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         host, port = server.sockets[0].getsockname()[:2]
         return ConsoleAddress(host=host, port=port, greeting=greeting)
 
-    async def _serve(
-        self,
-        terminal: int,
-        server: asyncio.Server,
-        called: "asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]",
-    ) -> None:
+
+async def _serve(
+    server: asyncio.Server,
+    called: "asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]",
+    serve: Serve,
+    close: Callable[[], None],
+) -> None:
+    try:
         try:
-            try:
-                async with asyncio.timeout(OFFER_SECONDS):
-                    reader, writer = await called
-            finally:
-                server.close()
-            await _join(terminal, reader, writer)
-        except TimeoutError:
-            log.info("nobody called for a serial port")
+            async with asyncio.timeout(OFFER_SECONDS):
+                reader, writer = await called
         finally:
-            os.close(terminal)
+            server.close()
+        await serve(reader, writer)
+    except TimeoutError:
+        log.info("nobody called for a console that was offered")
+    finally:
+        close()
+
+
+async def _carry(path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes both ways between a screen and its viewer until either end closes; who is slow is waited for."""
+    try:
+        guest_reader, guest_writer = await asyncio.open_unix_connection(path, limit=CHUNK)
+    except OSError as error:
+        log.warning("a screen cannot be opened: %s", error)
+        writer.close()
+        return
+
+    async def one_way(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while content := await source.read(CHUNK):
+            target.write(content)
+            await target.drain()
+
+    ways = [
+        asyncio.create_task(one_way(guest_reader, writer)),
+        asyncio.create_task(one_way(reader, guest_writer)),
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        guest_writer.transport.abort()
+        with contextlib.suppress(OSError):
+            writer.close()
 
 
 async def _join(terminal: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -28,7 +28,11 @@ class LibvirtSettings:
     virt_type: Literal["kvm", "qemu"] = "qemu"
     cpu_model: str | None = None
     """A model of libvirt's, ``host-model`` or ``host-passthrough``; None chooses by ``virt_type``."""
-    vnc_listen: str = "127.0.0.1"
+    console_listen: str = "127.0.0.1"
+    """Where screens and serial ports wait for the console proxies."""
+    screens_by_tls: bool = False
+    """QEMU itself listens there, by TLS; otherwise screens are on sockets of this host, and the agent offers each
+    to one caller at a time."""
     host_ip: str = "127.0.0.1"
     metadata: MetadataUpstream | None = None
     """Without it guests find no metadata service, and no config drive can be made."""

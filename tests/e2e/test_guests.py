@@ -159,7 +159,8 @@ def test_where_a_token_leads(stack: LiveStack) -> None:
         token = remote_console(stack, server, "novnc").rpartition("%3D")[2]
         found = stack.call("GET", f"/compute/v2.1/os-console-auth-tokens/{token}").json()["console"]
         assert found["instance_uuid"] == server
-        assert found["port"] >= 5900
+        assert found["port"]
+        assert found["internal_access_path"]
         assert stack.call("GET", "/compute/v2.1/os-console-auth-tokens/forged").status == 404
     finally:
         stack.delete_all()

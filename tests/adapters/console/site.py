@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -71,6 +71,8 @@ class Site:
         self.asked: list[ConsoleAddressQuestion] = []
         self._guests = 0
         self.place: ConsoleAddress | None = None
+        self.screen: Callable[[], Awaitable[ConsoleAddress | None]] | None = None
+        """A true screen, which is offered anew each time it is asked for."""
 
     def grants(self, *, seconds: float = 600, single_use: bool = False) -> Consoles:
         life = timedelta(seconds=seconds)
@@ -108,7 +110,7 @@ class Site:
         asked = question_decoder.decode(question)
         assert isinstance(asked, ConsoleAddressQuestion)
         self.asked.append(asked)
-        return encode(self.place)
+        return encode(await self.screen() if self.screen else self.place)
 
     async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._guests += 1

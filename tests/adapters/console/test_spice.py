@@ -171,7 +171,7 @@ def look(directory: Path, url: str) -> None:
 async def test_a_session_is_known_by_a_number_and_ends_with_its_main_channel(tmp_path: Path) -> None:
     """What tokens for single use rely on: QEMU takes no channel without its session's number."""
     async with site(tmp_path) as here, guest(tmp_path) as (hypervisor, server_id):
-        here.place = await hypervisor.console(server_id, "spice")
+        here.screen = lambda: hypervisor.console(server_id, "spice")
         proxy = await here.proxy()
         token = await used_once(here)
 
@@ -201,7 +201,7 @@ async def test_the_screen_in_a_browser(tmp_path: Path) -> None:
 
         await until(has_booted, BOOT_SECONDS)
         assert await hypervisor.console(server_id, "vnc")
-        here.place = await hypervisor.console(server_id, "spice")
+        here.screen = lambda: hypervisor.console(server_id, "spice")
         assert here.place
         pages = await asyncio.to_thread(web_client, SPICE, IMAGE_CACHE.parent)
         proxy = await here.proxy(spice_dir=pages)

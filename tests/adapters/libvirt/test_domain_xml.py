@@ -39,7 +39,6 @@ HOST = HostFacts(
     home="/srv/state",
     virt_type="qemu",
     cpu="Nehalem",
-    vnc_listen="127.0.0.1",
     disk=Path("/srv/state/instances/x/disk.qcow2"),
     console_log=Path("/srv/state/instances/x/console.log"),
     bridges={"net-1": "lcbr0123456789", "net-2": "lcbr9876543210"},
@@ -87,8 +86,9 @@ def test_spice_comes_beside_everything_else() -> None:
     drive = dataclasses.replace(HOST, config_drive=Path("/srv/state/instances/x/config-drive.img"))
     for host in (HOST, drive):
         without = _places(domain_xml(SPEC, host))
-        for mode in ("any", "secure"):
-            beside = _places(domain_xml(SPEC, dataclasses.replace(host, spice=mode)))  # type: ignore[arg-type]
+        for mode, listen in (("any", None), ("secure", "127.0.0.1")):
+            spice = dataclasses.replace(host, spice=mode, screens_listen=listen)  # type: ignore[arg-type]
+            beside = _places(domain_xml(SPEC, spice))
             assert without.items() <= beside.items()
             assert {device for device, _ in beside.keys() - without.keys()} == {"controller"}
 

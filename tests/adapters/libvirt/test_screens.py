@@ -4,11 +4,12 @@ import asyncio
 import os
 import tty
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from adapters.libvirt import screens
-from adapters.libvirt.screens import SerialPorts, graphics_address
+from adapters.libvirt.screens import Offers, graphics_address
 from domain.errors import HostFailed
 from handlers.messages import ConsoleAddress
 from tests.aio import asynchronous
@@ -48,8 +49,8 @@ async def call(place: ConsoleAddress | None, greeting: str) -> tuple[asyncio.Str
 
 @asynchronous
 async def test_a_serial_port_carries_both_ways(guest: Guest) -> None:
-    ports = SerialPorts()
-    place = await ports.offer(guest.document, "127.0.0.1")
+    ports = Offers("127.0.0.1")
+    place = await ports.serial(guest.document)
     assert place
     reader, writer = await call(place, place.greeting)
     writer.write(b"typed\n")
@@ -64,8 +65,8 @@ async def test_a_serial_port_carries_both_ways(guest: Guest) -> None:
 
 @asynchronous
 async def test_who_does_not_know_the_greeting_is_not_let_in(guest: Guest) -> None:
-    ports = SerialPorts()
-    place = await ports.offer(guest.document, "127.0.0.1")
+    ports = Offers("127.0.0.1")
+    place = await ports.serial(guest.document)
     assert place
     reader, writer = await call(place, "x" * len(place.greeting) + "typed")
     assert await reader.read() == b""
@@ -79,8 +80,8 @@ async def test_who_does_not_know_the_greeting_is_not_let_in(guest: Guest) -> Non
 
 @asynchronous
 async def test_the_guests_end_ends_the_session(guest: Guest) -> None:
-    ports = SerialPorts()
-    place = await ports.offer(guest.document, "127.0.0.1")
+    ports = Offers("127.0.0.1")
+    place = await ports.serial(guest.document)
     assert place
     reader, writer = await call(place, place.greeting)
     os.write(guest.end, b"bye")
@@ -94,19 +95,72 @@ async def test_the_guests_end_ends_the_session(guest: Guest) -> None:
 @asynchronous
 async def test_an_offer_that_nobody_takes_ends(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screens, "OFFER_SECONDS", 0.05)
-    ports = SerialPorts()
-    assert await ports.offer(guest.document, "127.0.0.1")
+    ports = Offers("127.0.0.1")
+    assert await ports.serial(guest.document)
     await until(lambda: not ports._tasks)
 
 
 @asynchronous
 async def test_domains_without_a_port() -> None:
-    assert await SerialPorts().offer("<domain/>", "127.0.0.1") is None
+    assert await Offers("127.0.0.1").serial("<domain/>") is None
     off = "<domain><devices><serial type='pty'/></devices></domain>"
-    assert await SerialPorts().offer(off, "127.0.0.1") is None
+    assert await Offers("127.0.0.1").serial(off) is None
     gone = off.replace("<serial type='pty'/>", "<serial type='pty'><source path='/dev/pts/none'/></serial>")
     with pytest.raises(HostFailed, match="serial port"):
-        await SerialPorts().offer(gone, "127.0.0.1")
+        await Offers("127.0.0.1").serial(gone)
+
+
+class Screen:
+    """A screen that echoes, on a socket as QEMU makes it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "vnc.sock"
+        self.document = (
+            f"<domain><devices><graphics type='vnc' socket='{self.path}'><listen type='socket' socket='{self.path}'/>"
+            "</graphics></devices></domain>"
+        )
+        self.viewers = 0
+
+    async def serve(self) -> asyncio.Server:
+        return await asyncio.start_unix_server(self._echo, self.path)
+
+    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.viewers += 1
+        while content := await reader.read(1 << 16):
+            writer.write(content)
+        writer.close()
+        self.viewers -= 1
+
+
+@asynchronous
+async def test_a_screen_on_a_socket_is_offered_to_one_caller_who_knows_the_greeting(tmp_path: Path) -> None:
+    screen, ports = Screen(tmp_path), Offers("127.0.0.1")
+    async with await screen.serve():
+        assert await ports.screen(screen.document, "spice") is None
+        place = await ports.screen(screen.document, "vnc")
+        assert place
+        stranger, stranger_writer = await call(place, "x" * len(place.greeting))
+        assert await stranger.read() == b""
+        stranger_writer.close()
+        assert screen.viewers == 0
+        reader, writer = await call(place, place.greeting)
+        writer.write(bytes(1 << 20))
+        assert len(await reader.readexactly(1 << 20)) == 1 << 20
+        assert screen.viewers == 1
+        writer.close()
+        await until(lambda: not ports._tasks and screen.viewers == 0)
+
+
+@asynchronous
+async def test_a_screen_that_has_gone(tmp_path: Path) -> None:
+    screen, ports = Screen(tmp_path), Offers("127.0.0.1")
+    place = await ports.screen(screen.document, "vnc")
+    assert place
+    reader, writer = await call(place, place.greeting)
+    assert await reader.read() == b""
+    writer.close()
+    assert await ports.screen(screen.document.replace(f" socket='{screen.path}'", ""), "vnc") is None
+    await until(lambda: not ports._tasks)
 
 
 def test_a_screens_address() -> None:
