@@ -6,6 +6,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 
@@ -14,18 +15,43 @@ from domain.errors import HostFailed, Unavailable
 TIMEOUT = 30.0
 """Seconds without a byte after which a download is given up."""
 CHUNK = 1024 * 1024
+MAX_TICKETS = 10_000
+"""Images whose tickets are remembered; the oldest makes room."""
+TICKET_HEADER = "X-Lightcurve-Image-Ticket"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows none: what proves who we are is for the service that was configured."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Never."""
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
 
 
 class HttpImageFiles:
-    """Downloads with the token of a service user, which it gets from the identity service."""
+    """Downloads by the ticket that came with a command; where none did, with the token of a service user, which it
+    gets from the identity service."""
 
-    def __init__(self, image_url: str, identity_url: str, user: str, password: str, project: str = "service") -> None:
+    def __init__(
+        self, image_url: str, identity_url: str = "", user: str = "", password: str = "", project: str = "service"
+    ) -> None:
         self._image_url = image_url.rstrip("/")
         self._identity_url = identity_url.rstrip("/")
         self._user = user
         self._password = password
         self._project = project
         self._token: str | None = None
+        self._tickets: dict[str, str] = {}
+
+    def keep(self, tickets: Mapping[str, str]) -> None:
+        """Remember what opens images, by image."""
+        for image_id, ticket in tickets.items():
+            self._tickets.pop(image_id, None)
+            self._tickets[image_id] = ticket
+        while len(self._tickets) > MAX_TICKETS:
+            del self._tickets[next(iter(self._tickets))]
 
     async def download(self, image_id: str, target: Path) -> None:
         """Write the image's stored bytes to ``target``. Raises HostFailed; Unavailable if trying again may help."""
@@ -33,13 +59,13 @@ class HttpImageFiles:
 
     def _download(self, image_id: str, target: Path) -> None:
         try:
-            try:
-                self._fetch(image_id, target)
-            except urllib.error.HTTPError as error:
-                if error.code != 401:
-                    raise
-                self._token = None
-                self._fetch(image_id, target)
+            ticket = self._tickets.get(image_id)
+            if ticket is not None:
+                self._fetch(f"lightcurve/{image_id}/file", {TICKET_HEADER: ticket}, target)
+            elif self._password:
+                self._download_as_user(f"v2/images/{image_id}/file", target)
+            else:
+                raise HostFailed(f"Image {image_id} could not be found.", "no ticket came with the command")
         except urllib.error.HTTPError as error:
             if error.code in (403, 404):
                 raise HostFailed(f"Image {image_id} could not be found.", f"HTTP {error.code}") from error
@@ -48,11 +74,20 @@ class HttpImageFiles:
             # Also what the disk says: a full one is found out when the image is checked.
             raise Unavailable(f"The image could not be downloaded: {error}") from error
 
-    def _fetch(self, image_id: str, target: Path) -> None:
-        self._token = self._token or self._authenticate()
-        url = f"{self._image_url}/v2/images/{image_id}/file"
-        request = urllib.request.Request(url, headers={"X-Auth-Token": self._token})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, target.open("wb") as file:  # noqa: S310
+    def _download_as_user(self, path: str, target: Path) -> None:
+        for last in (False, True):
+            self._token = self._token or self._authenticate()
+            try:
+                self._fetch(path, {"X-Auth-Token": self._token}, target)
+                return
+            except urllib.error.HTTPError as error:
+                if error.code != 401 or last:
+                    raise
+                self._token = None
+
+    def _fetch(self, path: str, headers: dict[str, str], target: Path) -> None:
+        request = urllib.request.Request(f"{self._image_url}/{path}", headers=headers)  # noqa: S310
+        with _opener.open(request, timeout=TIMEOUT) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file, CHUNK)
 
     def _authenticate(self) -> str:
@@ -71,6 +106,6 @@ class HttpImageFiles:
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+        with _opener.open(request, timeout=TIMEOUT) as answer:
             token: str = answer.headers["X-Subject-Token"]
             return token

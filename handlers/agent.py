@@ -56,7 +56,8 @@ Done = tuple[int, Report]
 
 
 class Agent:
-    """Serves one host, or many simulated ones. ``host_ids`` gives each host's identity for ever, by name."""
+    """Serves one host, or many simulated ones. ``host_ids`` gives each host's identity for ever, by name;
+    ``keep_tickets`` is told what opens the images that the commands are about."""
 
     def __init__(
         self,
@@ -65,12 +66,14 @@ class Agent:
         bus: CommandBus,
         liveness: Liveness,
         stamp: Stamp,
+        keep_tickets: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._hypervisors = hypervisors
         self._host_ids = host_ids
         self._bus = bus
         self._liveness = liveness
         self._stamp = stamp
+        self._keep_tickets = keep_tickets
         self._newest: dict[str, int] = {}
         """The newest command version seen, by server: older ones are skipped."""
         self._done: dict[str, Done] = {}
@@ -157,6 +160,7 @@ class Agent:
             if ask and not await self._still_wanted(command):
                 return
             self._newest[server_id] = command.version
+            self._keep_tickets(command.image_tickets)
             report = await self._try(command)
             self._remember(server_id, (command.version, report))
         await self._remove(host, (await self._report(host, report)).remove)

@@ -10,6 +10,7 @@ from handlers.context import Stamp
 from handlers.disorder import Disorder
 from handlers.holdings import Holdings
 from handlers.hosts import Hosts
+from handlers.image_tickets import ImageTickets
 from handlers.ledger_feed import LedgerFeed
 from handlers.leftovers import Leftovers
 from handlers.liveness import LifeSigns, keep_beating
@@ -36,6 +37,7 @@ class Conducting:
         unfinished: Unfinished,
         open_consoles: OpenConsoles,
         refusals: Refusals | None = None,
+        tickets: ImageTickets | None = None,
     ) -> None:
         self._bus = bus
         self._liveness = liveness
@@ -52,7 +54,7 @@ class Conducting:
         holdings = Holdings(store.cell, self._feed.writer, self._registry, vault)
         self._leftovers = Leftovers(states, holdings, stamp)
         self._conductor = Conductor(
-            store, states, holdings, hosts, self._life.host_up, bus, stamp, unfinished, self._leftovers
+            store, states, holdings, hosts, self._life.host_up, bus, stamp, unfinished, self._leftovers, tickets
         )
         self._refusals = refusals or Refusals()
         self._reports = Reports(states, self._conductor, holdings, hosts, self._refusals, stamp.clock)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from domain.errors import Invalid, LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
+from domain.guest import GuestSpec
 from domain.record import Recorded
 from domain.scheduling import NO_VALID_HOST
 from domain.server import decide
@@ -21,6 +22,7 @@ from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, gu
 from handlers.context import Context, Stamp, current_request
 from handlers.holdings import Holdings
 from handlers.hosts import Hosts
+from handlers.image_tickets import ImageTickets
 from handlers.leftovers import Leftovers
 from handlers.messages import HostCommand, encode
 from handlers.ports import CommandBus, EventStore
@@ -60,6 +62,7 @@ class Conductor:
         stamp: Stamp,
         unfinished: Unfinished,
         leftovers: Leftovers,
+        tickets: ImageTickets | None = None,
     ) -> None:
         self._store = store
         self._states = states
@@ -70,6 +73,7 @@ class Conductor:
         self._stamp = stamp
         self._unfinished = unfinished
         self._leftovers = leftovers
+        self._tickets = tickets
         self._open: dict[str, None] = {}
         """Servers with an action under way, as far as known, the oldest first."""
         self._busy: dict[str, bool] = {}
@@ -248,6 +252,7 @@ class Conductor:
         if sent == name and now - at < RESEND_AFTER.total_seconds():
             return
         times = times + 1 if sent == name else 1
+        spec = guest_spec(server) if step.kind not in WITHOUT_SPEC else None
         command = HostCommand(
             host=step.host,
             kind=step.kind,
@@ -256,13 +261,19 @@ class Conductor:
             version=action.version,
             request_id=action.request_id,
             global_request_id=action.global_request_id,
-            spec=guest_spec(server) if step.kind not in WITHOUT_SPEC else None,
+            spec=spec,
+            image_tickets=self._tickets_for(step.host, spec),
             deadline=action.deadline,
             repeated=times > 1,
         )
         await self._bus.send(step.host, name if times == 1 else f"{name}-{times}", encode(command))
         self._sent[server.id] = name, now, times
         log.info("%s sent to %s for server %s", step.kind, step.host, server.id)
+
+    def _tickets_for(self, host: str, spec: GuestSpec | None) -> dict[str, str]:
+        if spec is None or self._tickets is None:
+            return {}
+        return {image.id: self._tickets.issue(image.id, host) for image in (spec.image, spec.rescue_image) if image}
 
     def _context_of(self, server: Server) -> Context:
         """What the conductor does is done on the request that asked for the action."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import Invalid, LightcurveError
-from ops import logs, notify
+from ops import host_commands, logs, notify
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
 
@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     revoke = commands.add_parser("revoke-consoles", help="make a server's console tokens void, and end its sessions")
     revoke.add_argument("server", help="name or id")
     revoke.set_defaults(command=_revoke_consoles)
+
+    host_commands.register(commands)
 
     run = commands.add_parser("run", help="run one role in the foreground, as a service manager does")
     run.add_argument("role", choices=ROLES)

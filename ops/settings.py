@@ -1,6 +1,7 @@
 """The configuration: one TOML file, decoded into typed settings. A wrong value names its key and what is right."""
 
 import os
+import socket
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +21,17 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     url: str = "nats://127.0.0.1:14222"
     user: str | None = None
     password_file: Path | None = None
+    ca_file: Path | None = None
+    """PEM. With it, or with a URL that begins with ``tls://``, NATS is spoken inside TLS only, and the server has to
+    show a certificate: of this authority, or of one that the machine knows."""
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    """PEM: what is shown to a server that wants to know its clients by certificate, too."""
+    server_certificate_file: Path | None = None
+    server_key_file: Path | None = None
+    """PEM, for the server that we start ourselves: with both it speaks nothing but TLS."""
+    client_ca_file: Path | None = None
+    """And lets in only who shows a certificate of this authority, beside the password."""
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +48,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     public_url: str = "http://127.0.0.1:8774"
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     region: str = "RegionOne"
+    ticket_key_file: Path | None = None
+    """What conductors sign the tickets with by which hosts fetch images; the API believes them."""
 
 
 class PlacementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +65,8 @@ class PlacementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Rules that go before the default ones: a flat policy.yaml."""
     enforce_new_defaults: bool = True
     """False: administrators may do everything, reshaping included."""
+    trust_services: bool = False
+    """True: who has the role ``service`` may do everything, as in the real Placement. Only where no host holds it."""
     allowed_origins: tuple[str, ...] = ()
     """Of web pages that may call it."""
 
@@ -102,9 +118,12 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     cpu_model: str = ""
     """Empty: what suits the virt_type."""
     image_url: str = "http://127.0.0.1:8774/image"
+    secret_file: Path | None = None
+    """What this host signs its questions to the metadata service with; ``lightcurve host add`` makes it."""
     identity_url: str = "http://127.0.0.1:8774/identity/v3"
     user: str = "compute"
     password_file: Path | None = None
+    """For an image service that is not ours: images are fetched as this user where the command brings no ticket."""
     config_drive_format: Literal["iso9660", "vfat"] = "iso9660"
     console_address: str = "127.0.0.1"
     """Of this host: where guests' screens and terminals wait for the console proxies."""
@@ -116,6 +135,11 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ``ca-cert.pem``, ``server-cert.pem``, ``server-key.pem``. A libvirtd that is not ours has to be told in its
     ``qemu.conf``."""
 
+    @property
+    def name(self) -> str:
+        """The host's."""
+        return self.host or socket.gethostname()
+
 
 class MetadataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The metadata service, and how hosts reach it."""
@@ -125,7 +149,7 @@ class MetadataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     url: str = "http://127.0.0.1:8775"
     """Where the hosts' proxies send what guests ask."""
     shared_secret_file: Path | None = None
-    """What proxies sign with; Neutron's ``metadata_proxy_shared_secret``."""
+    """What proxies that are not our hosts sign with; Neutron's ``metadata_proxy_shared_secret``."""
     vendor_data_file: Path | None = None
     """A JSON object for every guest."""
     vendor_data_targets: tuple[str, ...] = ()

@@ -12,12 +12,16 @@ from pathlib import Path
 
 from adapters.disk_space import space
 from adapters.rest.identity.passwords import hash_password
-from domain.errors import Unavailable
+from domain.errors import Invalid, Unavailable
 from ops.embedded.libvirt import EmbeddedLibvirt
-from ops.embedded.nats import COMPUTE, CONTROL, EmbeddedNats, free_port
+from ops.embedded.nats import EmbeddedNats, ServerTls, free_port
+from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED
 from ops.embedded.postgres import EmbeddedPostgres
+from ops.host_keys import HostKeys, nats_user
 from ops.roles.api import names as api_names
+from ops.roles.compute import simulated_hosts
 from ops.roles.placement import names as placement_names
+from ops.roles.plane import tls_context
 from ops.settings import Settings, load
 from ops.state_lock import StateLock
 from ops.supervisor import Program, Ready
@@ -27,12 +31,11 @@ API_PORT, METADATA_PORT, PLACEMENT_PORT, CONSOLE_PORT = 8774, 8775, 8778, 6080
 USERS: dict[str, dict[str, tuple[str, ...]]] = {
     "admin": {"admin": ("admin", "member", "reader"), "demo": ("admin", "member", "reader")},
     "demo": {"demo": ("member", "reader")},
-    "compute": {"service": ("service", "reader")},
 }
 """Who there is at first, with the roles held by project."""
 PROBE_SECONDS = 2.0
 """How long a part may take to answer the question whether it is well."""
-METADATA_SECRET = "metadata.secret"  # noqa: S105 - a file's name
+METADATA_SECRET, TICKET_KEY = "metadata.secret", "tickets.key"
 
 
 class Stack:
@@ -45,6 +48,7 @@ class Stack:
         self.state_file = self.directory / "run" / "supervisor.json"
         self.lock = StateLock(self.directory / "run" / "supervisor.lock")
         self.postgres = EmbeddedPostgres(self.directory / "postgres")
+        self.host_keys = HostKeys(self.directory / "hosts")
 
     @property
     def is_set_up(self) -> bool:
@@ -57,7 +61,14 @@ class Stack:
 
     def nats(self, settings: Settings) -> EmbeddedNats:
         """Its log."""
-        return EmbeddedNats(self.directory / "nats", int(settings.nats.url.rsplit(":", 1)[1]))
+        return EmbeddedNats(
+            self.directory / "nats",
+            int(settings.nats.url.rsplit(":", 1)[1]),
+            cell=settings.cell,
+            hosts=self.host_keys,
+            simulated=simulated_hosts(settings.simulated),
+            tls=_server_tls(settings),
+        )
 
     def libvirt(self, settings: Settings) -> EmbeddedLibvirt:
         """What runs its guests."""
@@ -70,6 +81,7 @@ class Stack:
         (self.directory / "secrets").chmod(0o700)
         self._secret("token.key", secrets.token_hex(32))
         self._secret(METADATA_SECRET, secrets.token_urlsafe(32))
+        self._secret(TICKET_KEY, secrets.token_urlsafe(32))
         passwords = {user: self._secret(f"{user}.password", secrets.token_urlsafe(12)) for user in USERS}
         if not self.is_set_up:
             self.config_file.write_text(self._config(nats_port, api_port, passwords))
@@ -82,10 +94,13 @@ class Stack:
 
     def prepare(self, settings: Settings) -> None:
         """What must be there before the programs start. Raises Unavailable in plain words."""
+        self._secret(TICKET_KEY, secrets.token_urlsafe(32))
+        if not settings.simulated.hosts:
+            self.host_keys.ensure(settings.compute.name)
         nats = self.nats(settings)
         nats.prepare()
-        nats.credentials(CONTROL)
-        nats.credentials(COMPUTE)
+        for known in (CONTROL, PROBE):
+            nats.credentials(known)
         self.postgres.prepare()
 
     def problems(self, settings: Settings, *, with_libvirt: bool) -> list[str]:
@@ -129,21 +144,25 @@ class Stack:
         ]
         if with_libvirt:
             programs += [daemon.kept() for daemon in self.libvirt(settings).programs()]
-        programs += [self._role("projector"), self._role("conductor")]
-        programs += [self._role("api", name) for name in api_names(settings)]
+        tickets = self._ticket_key(settings)
+        programs += [self._role("projector"), self._role("conductor", environment=tickets)]
+        programs += [self._role("api", name, tickets) for name in api_names(settings)]
         programs += [self._role("placement", name) for name in placement_names(settings)]
-        as_host = {
-            "LIGHTCURVE_NATS_USER": COMPUTE,
-            "LIGHTCURVE_NATS_PASSWORD_FILE": str(self.directory / "nats" / f"{COMPUTE}.password"),
-        }
         if with_libvirt:
             # Only real guests boot and have screens.
-            secret = self._metadata_secret(settings)
-            programs += [self._role("metadata", environment=secret), self._role("console")]
-            programs.append(self._role("compute", environment=as_host | secret))
+            programs += [self._role("metadata", environment=self._metadata_secret(settings)), self._role("console")]
+            programs.append(self._role("compute", environment=self._as_host(settings.compute.name)))
         if settings.simulated.hosts:
-            programs.append(self._role("simulated", environment=as_host))
+            password = self.directory / "nats" / f"{SIMULATED}.password"
+            programs.append(self._role("simulated", environment=_as_nats_user(SIMULATED, password)))
         return programs
+
+    def _as_host(self, name: str) -> dict[str, str]:
+        """What makes a process this machine's agent: the credential of a host, and nothing of the control plane's."""
+        key = self.host_keys.of(name)
+        return _as_nats_user(nats_user(name), key.password_file) | {
+            "LIGHTCURVE_COMPUTE_SECRET_FILE": str(key.secret_file)
+        }
 
     def remove_guests(self) -> None:
         """Remove every guest of this stack, with its networks on this machine, while the stack is down.
@@ -170,6 +189,12 @@ class Stack:
         if settings.metadata.shared_secret_file:
             return {}
         return {"LIGHTCURVE_METADATA_SHARED_SECRET_FILE": str(self.directory / "secrets" / METADATA_SECRET)}
+
+    def _ticket_key(self, settings: Settings) -> dict[str, str]:
+        """The key of a stack whose configuration is older than its tickets."""
+        if settings.api.ticket_key_file:
+            return {}
+        return {"LIGHTCURVE_API_TICKET_KEY_FILE": str(self.directory / "secrets" / TICKET_KEY)}
 
     def _role(self, role: str, name: str | None = None, environment: dict[str, str] | None = None) -> Program:
         name = name or role
@@ -208,6 +233,7 @@ class Stack:
             "[api]",
             f"port = {api_port}",
             f"public_url = {quoted(url)}",
+            f"ticket_key_file = {quoted(str(secrets_dir / TICKET_KEY))}",
             "",
             "[placement]",
             f"port = {placement_port}",
@@ -224,9 +250,6 @@ class Stack:
             "",
             "[compute]",
             f"image_url = {quoted(url + '/image')}",
-            f"identity_url = {quoted(url + '/identity/v3')}",
-            'user = "compute"',
-            f"password_file = {quoted(str(secrets_dir / 'compute.password'))}",
             "",
             "[identity]",
             'projects = ["admin", "demo", "service"]',
@@ -265,6 +288,21 @@ class Stack:
         programs = Path(sys.executable).parent
         lines.append(f'case ":$PATH:" in *":{programs}:"*) ;; *) export PATH=\'{programs}\':"$PATH" ;; esac')
         _write_private(self.directory / "openrc", "\n".join([*lines, ""]))
+
+
+def _as_nats_user(name: str, password_file: Path) -> dict[str, str]:
+    return {"LIGHTCURVE_NATS_USER": name, "LIGHTCURVE_NATS_PASSWORD_FILE": str(password_file)}
+
+
+def _server_tls(settings: Settings) -> ServerTls | None:
+    """How our NATS server speaks TLS; None: it does not. Raises Invalid."""
+    mine = settings.nats
+    if not mine.server_certificate_file and not mine.server_key_file:
+        return None
+    context = tls_context(mine)
+    if not mine.server_certificate_file or not mine.server_key_file or context is None:
+        raise Invalid("[nats] server_certificate_file, server_key_file and ca_file go together.")
+    return ServerTls(mine.server_certificate_file, mine.server_key_file, mine.client_ca_file, context)
 
 
 def _write_private(file: Path, text: str) -> None:

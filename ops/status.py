@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from domain.errors import LightcurveError, Unavailable
 from handlers.disorder import FACT
 from handlers.liveness import DOWN_AFTER
 from handlers.ports import Beat
+from handlers.refusals import Known, refused_by_host
 from ops.roles.plane import Plane, open_plane
 from ops.stack import Stack, running
 from projections.queries import Queries
@@ -43,7 +44,7 @@ async def show(stack: Stack) -> None:
         async with open_plane(settings, "status") as plane:
             await _projections(plane, queries)
             await _parked(queries)
-            beats = await _beats(plane)
+            beats = await beats_now(plane)
             _out_of_order(beats)
             await _hosts(beats, queries)
     finally:
@@ -84,12 +85,14 @@ async def _parked(queries: Queries) -> None:
 def _out_of_order(beats: dict[str, Beat]) -> None:
     """Say which histories a process cannot read or fold, if there are any."""
     for name, beat in sorted(beats.items()):
-        told = beat.facts.get(FACT)
+        # What a host says of itself is nothing to be printed.
+        told = None if name.startswith("compute/") else beat.facts.get(FACT)
         for sentence in told if isinstance(told, list) else ():
             print(f"\n{name}: {sentence}")
 
 
 async def _hosts(beats: dict[str, Beat], queries: Queries) -> None:
+    refused = refusals(beats.values())
     rows = []
     for row in await queries.hosts():
         beat = beats.get(f"compute/{row.name}")
@@ -104,12 +107,25 @@ async def _hosts(beats: dict[str, Beat], queries: Queries) -> None:
                 ago(seen.total_seconds()) if seen else "never",
                 f"{state.description.vcpus} vcpus, {state.description.memory_mb} MiB, {state.description.disk_gb} GB",
                 state.description.hypervisor_type,
+                refused[row.name].times if row.name in refused else "",
             )
         )
-    table(("HOST", "CELL", "STATE", "STATUS", "HEARD", "OFFERS", "TYPE"), rows)
+    table(("HOST", "CELL", "STATE", "STATUS", "HEARD", "OFFERS", "TYPE", "REFUSED"), rows)
 
 
-async def _beats(plane: Plane) -> dict[str, Beat]:
+def refusals(beats: Iterable[Beat]) -> dict[str, Known]:
+    """What hosts were refused, by the words of those who judge them: no host speaks of itself or of others."""
+    found: dict[str, Known] = {}
+    for beat in beats:
+        if not beat.name.startswith("compute/"):
+            for host, (times, reason) in refused_by_host(beat.facts).items():
+                known = found.get(host, Known(0, ""))
+                found[host] = Known(known.times + times, reason)
+    return found
+
+
+async def beats_now(plane: Plane) -> dict[str, Beat]:
+    """The last sign of life of everybody."""
     found: dict[str, Beat] = {}
     try:
         async with asyncio.timeout(HEARD_SECONDS), aclosing(plane.liveness.watch()) as beats:  # type: ignore[type-var]

@@ -75,7 +75,7 @@ def _write(directory: Path, files: dict[str, bytes]) -> None:
 def _fetch(server_id: str, upstream: MetadataUpstream) -> dict[str, bytes]:
     headers = {
         signing.INSTANCE_ID: server_id,
-        signing.SIGNATURE: signing.sign(upstream.secret, signing.CONFIG_DRIVE + server_id),
+        **signing.proof(upstream.secret, upstream.host, signing.CONFIG_DRIVE + server_id),
     }
     url = upstream.url.rstrip("/") + signing.CONFIG_DRIVE_PATH
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the operator's own URL

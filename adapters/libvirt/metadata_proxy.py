@@ -52,6 +52,8 @@ class MetadataUpstream(NamedTuple):
 
     url: str
     secret: bytes
+    host: str = ""
+    """Whose secret it is; empty: that of all who ask for guests, as Neutron's agents do."""
 
 
 class _Refusal(Exception):
@@ -73,7 +75,7 @@ class MetadataProxies:
         self._tls = ssl.create_default_context() if url.scheme == "https" else None
         self._host = url.hostname
         self._port = url.port or (443 if self._tls else 80)
-        self._secret = upstream.secret
+        self._upstream = upstream
         self._guests: dict[str, Mapping[str, Guest]] = {}
         self._servers: dict[str, asyncio.Server] = {}
         self._busy: Counter[tuple[str, str]] = Counter()
@@ -197,7 +199,7 @@ class MetadataProxies:
                 "content-length": str(len(body)),
                 signing.INSTANCE_ID: guest.server_id,
                 signing.TENANT_ID: guest.project_id,
-                signing.SIGNATURE: signing.sign(self._secret, guest.server_id),
+                **signing.proof(self._upstream.secret, self._upstream.host, guest.server_id),
                 signing.FORWARDED_FOR: address,
                 signing.REQUEST_ID: request_id,
             }

@@ -6,7 +6,7 @@ learns nothing, not even what exists.
 
 import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
@@ -26,13 +26,26 @@ NOTHING = Refused("metadata.not_found", "There is nothing here.", status=404)
 
 
 class MetadataService:
-    """One process's share of it. Keeps no state but caches; any number may run."""
+    """One process's share of it. Keeps no state but caches; any number may run.
 
-    def __init__(self, facts: ServerFacts, passwords: Passwords, served: Pages, secret: bytes, stamp: Stamp) -> None:
+    A host is believed by its own secret, for guests that the log has on it. ``shared_secret`` is what Neutron's
+    agents sign with, who are believed for every guest, but are given no config drive; None: there are none.
+    """
+
+    def __init__(
+        self,
+        facts: ServerFacts,
+        passwords: Passwords,
+        served: Pages,
+        host_secret: Callable[[str], bytes | None],
+        shared_secret: bytes | None,
+        stamp: Stamp,
+    ) -> None:
         self._facts = facts
         self._passwords = passwords
         self._pages = served
-        self._secret = secret
+        self._host_secret = host_secret
+        self._shared_secret = shared_secret
         self._stamp = stamp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,10 +96,12 @@ class MetadataService:
         server_id = headers.get(signing.INSTANCE_ID)
         if server_id is None:
             raise NOTHING
-        if not signing.is_signed(self._secret, server_id, headers.get(signing.SIGNATURE, "")):
+        if not self._is_signed(headers, server_id):
             raise Refused("metadata.signature", "Invalid proxy request signature.", status=403)
         server = await self._facts.server(server_id)
         if server is None or server.project_id != headers.get(signing.TENANT_ID):
+            raise NOTHING
+        if headers.get(signing.HOST, server.host) != server.host:
             raise NOTHING
         address = headers.get(signing.FORWARDED_FOR, "").split(",")[0].strip()
         if address not in {nic.ip_address for nic in server.nics}:
@@ -97,15 +112,20 @@ class MetadataService:
         """All at once, for the host that builds the guest."""
         server_id = headers.get(signing.INSTANCE_ID, "")
         signed = signing.CONFIG_DRIVE + server_id
-        if not signing.is_signed(self._secret, signed, headers.get(signing.SIGNATURE, "")):
+        if signing.HOST not in headers or not self._is_signed(headers, signed):
             raise NOTHING
         # A drive is made once: it must tell what the request that it is made for has changed.
         server = await self._facts.present(server_id)
-        if server is None:
+        if server is None or server.host != headers[signing.HOST]:
             raise NOTHING
         files = await self._pages.config_drive(server)
         encoded = {path: base64.b64encode(content).decode() for path, content in files.items()}
         return Page(pages.JSON, msgspec.json.encode(encoded))
+
+    def _is_signed(self, headers: Mapping[str, str], what: str) -> bool:
+        host = headers.get(signing.HOST)
+        secret = self._shared_secret if host is None else self._host_secret(host)
+        return secret is not None and signing.is_signed(secret, what, headers.get(signing.SIGNATURE, ""))
 
     async def _post_password(self, server: Server, parts: tuple[str, ...], receive: Receive) -> Page:
         if not pages.is_password(parts):

@@ -8,12 +8,14 @@ hands messages to plain callbacks, and keeps the rest (connecting, reconnecting,
 import asyncio
 import itertools
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
+from nats.errors import Error
 
 from domain.errors import Invalid, Unavailable
 
@@ -118,7 +120,14 @@ class Connection(Client):
         self._last_problem = "no answer"
         self._reconnect_callbacks: dict[int, Callable[[], None]] = {}
 
-    async def open(self, url: str, name: str, credentials: Credentials | None, timeout: float) -> None:
+    async def open(
+        self,
+        url: str,
+        name: str,
+        credentials: Credentials | None,
+        timeout: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Connect; raises Unavailable if that does not succeed within ``timeout`` seconds."""
         user, password = credentials or (None, None)
         try:
@@ -134,6 +143,7 @@ class Connection(Client):
                     max_reconnect_attempts=-1,
                     ping_interval=PING_INTERVAL,
                     pending_size=_PENDING_BYTES,
+                    tls=tls,
                     error_cb=self._on_error,
                     disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_reconnected,
@@ -282,6 +292,12 @@ class Connection(Client):
             self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
 
+    def _connect_command(self) -> bytes:
+        if "tls" in self.options and not self._server_info.get("tls_required"):
+            # Whoever stands between us and the server must not talk us out of it: the password comes next.
+            raise Error("the server does not speak TLS")
+        return super()._connect_command()
+
     async def until_connected(self, timeout: float) -> None:
         """Wait for the connection. Raises NoAnswer after ``timeout`` seconds, or if it was closed for good."""
         try:
@@ -332,14 +348,18 @@ class Connection(Client):
 
 
 async def connect(
-    url: str, name: str, credentials: Credentials | None = None, timeout: float = CONNECT_TIMEOUT
+    url: str,
+    name: str,
+    credentials: Credentials | None = None,
+    timeout: float = CONNECT_TIMEOUT,
+    tls: ssl.SSLContext | None = None,
 ) -> Connection:
-    """A connection to the servers at ``url`` (several separated by commas).
+    """A connection to the servers at ``url`` (several separated by commas); with ``tls`` inside it, or not at all.
 
     Raises Unavailable if none lets us in within ``timeout`` seconds. Once made, it comes back by itself.
     """
     connection = Connection()
-    await connection.open(url, name, credentials, timeout)
+    await connection.open(url, name, credentials, timeout, tls)
     return connection
 
 

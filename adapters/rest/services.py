@@ -12,6 +12,7 @@ from domain.server.state import Server
 from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
 from handlers.fleet import Fleet
+from handlers.image_tickets import ImageTickets
 from handlers.metadata import Passwords
 from handlers.ports import Clock, Ids
 from handlers.registry import Registry
@@ -128,6 +129,8 @@ class Services:
     """Where viewers that speak SPICE themselves go with their token; empty: nowhere."""
     passwords: Passwords
     revocations: Revocations
+    tickets: ImageTickets
+    """By which hosts fetch images."""
     default_limits: Limits
     stock_limits: StockLimits
     stamp: Stamp

@@ -27,7 +27,8 @@ from domain.server.events import ServerBuilt, ServerPlaced, ServerRequested
 from domain.server.state import KIND, Server, aggregate
 from handlers.repository import Repository
 from ops.bench.http import Client
-from ops.embedded.nats import CONTROL, EmbeddedNats, NatsProcess, free_port
+from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port
+from ops.embedded.nats_accounts import CONTROL
 from ops.roles.plane import open_plane
 from ops.settings import load
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops.embedded.nats import CONTROL, EmbeddedNats, NatsProcess, free_port
+from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port
+from ops.embedded.nats_accounts import CONTROL
 from ops.roles.placement import names
 from ops.settings import Settings, load
 

@@ -19,7 +19,7 @@ from domain.record import Recorded
 from domain.server.events import ServerBuilt, ServerDeleted, ServerFailed
 from ops.bench.http import Client, log_in
 from ops.bench.stack import cpu_seconds, stack
-from ops.embedded.nats import CONTROL
+from ops.embedded.nats_accounts import CONTROL
 from ops.roles.plane import open_connection
 from ops.settings import Settings
 from ops.stack import Stack

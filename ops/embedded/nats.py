@@ -1,38 +1,37 @@
 """The NATS server that we start ourselves: one server, on loopback, its state in one directory.
 
-The hosts have an account of their own, which sees of the control plane's only the few services it needs.
-Permissions on subjects would not do: whoever may send any request may name the event stream as the place for
-the answer, and so have the server itself write there. Between accounts the server rewrites such places.
+Each host has an account of its own, which sees of the control plane's only the few services it needs; see
+``nats_accounts``. Permissions on subjects would not do: whoever may send any request may name the event stream as the
+place for the answer, and so have the server itself write there. Between accounts the server rewrites such places.
 """
 
 import asyncio
 import importlib.metadata
 import json
+import os
 import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from adapters.disk_space import space
 from adapters.nats.connection import Credentials
 from domain.errors import Unavailable
+from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED, Account, account_of, accounts, simulated_account
 from ops.embedded.nats_probe import is_healthy
+from ops.host_keys import HostKeys
 
 MAX_PAYLOAD = 8 * 1024 * 1024
 """Bytes of the largest message."""
 _READY_TIMEOUT = 15.0
 _POLL = 0.02
-
-CONTROL = "control"
-"""The user of the control plane: everything is allowed."""
-COMPUTE = "compute"
-"""The user of all hosts: they take commands, report, answer questions, and show signs of life."""
-PROBE = "probe"
-"""The user of the system account, who asks whether the server is well."""
 
 
 def binary() -> Path:
@@ -53,19 +52,52 @@ def binary() -> Path:
     return Path(found)
 
 
+class ServerTls(NamedTuple):
+    """What the server shows, and which clients it wants to see a certificate of; PEM files."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None
+    context: ssl.SSLContext
+    """With which we connect to it ourselves."""
+
+    def block(self) -> str:
+        """Of the server's configuration."""
+        files = {"cert_file": self.certificate, "key_file": self.key}
+        if self.client_ca:
+            files["ca_file"] = self.client_ca
+        lines = [f"  {name}: {json.dumps(str(file.absolute()))}" for name, file in files.items()]
+        return "\n".join(["tls {", *lines, f"  verify: {json.dumps(self.client_ca is not None)}", "}", ""])
+
+
 class EmbeddedNats:
     """A NATS server whose configuration, passwords and streams live under ``directory``."""
 
-    def __init__(self, directory: Path, port: int, *, sync: str = "2m") -> None:
-        """``sync`` is how often streams are flushed to the disk: an interval, or ``always``."""
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        *,
+        sync: str = "2m",
+        cell: str = "cell1",
+        hosts: HostKeys | None = None,
+        simulated: Sequence[str] = (),
+        tls: ServerTls | None = None,
+    ) -> None:
+        """``sync`` is how often streams are flushed to the disk: an interval, or ``always``. ``hosts`` are those of
+        ``cell``, and ``simulated`` the names of its simulated ones."""
         self.directory = directory
         self.port = port
         self.sync = sync
+        self.cell = cell
+        self.hosts = hosts or HostKeys(directory / "hosts")
+        self.simulated = simulated
+        self.tls = tls
 
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if self.tls else 'nats'}://127.0.0.1:{self.port}"
 
     @property
     def config(self) -> Path:
@@ -83,7 +115,31 @@ class EmbeddedNats:
     def prepare(self) -> None:
         """Write the configuration; harmless if it is there already."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        _write_private(self.config, self._config())
+        _write_private(self.config, self._config(self.simulated))
+        self._simulated_file.write_text(json.dumps(list(self.simulated)))
+
+    def reload(self) -> bool:
+        """Have the server that runs take in which hosts there are now; False if none runs. Connections of hosts that
+        are gone end, all others stay."""
+        try:
+            pid = int(self._pid_file.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return False
+        if str(self.config).encode() not in command:
+            return False
+        # Simulated hosts are those that it was started with, whatever is configured now.
+        _write_private(self.config, self._config(json.loads(self._simulated_file.read_text())))
+        os.kill(pid, signal.SIGHUP)
+        return True
+
+    @property
+    def _simulated_file(self) -> Path:
+        return self.directory / "simulated.json"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory.absolute() / "nats.pid"
 
     def argv(self) -> list[str]:
         """The command that runs the server in the foreground."""
@@ -91,61 +147,38 @@ class EmbeddedNats:
 
     async def ready(self, timeout: float = _READY_TIMEOUT) -> None:
         """Wait until the server accepts clients, and every stream can be written. Raises Unavailable."""
-        credentials = self.credentials(PROBE)
+        credentials, tls = self.credentials(PROBE), self.tls.context if self.tls else None
         try:
             async with asyncio.timeout(timeout):
-                while not await is_healthy(self.port, credentials, timeout):  # noqa: ASYNC110 - no event to wait for
+                while not await is_healthy(self.port, credentials, timeout, tls):  # noqa: ASYNC110 - no event to wait for
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             raise Unavailable(f"nats-server does not answer on 127.0.0.1:{self.port}.") from None
 
-    def _config(self) -> str:
-        # JSON strings are valid in NATS's configuration language.
-        control, compute = (json.dumps(self.credentials(user).password) for user in (CONTROL, COMPUTE))
-        probe = json.dumps(self.credentials(PROBE).password)
+    def _config(self, simulated: Sequence[str]) -> str:
+        quoted = json.dumps  # A JSON string is one in NATS's configuration language.
+        control, probe = self.credentials(CONTROL), self.credentials(PROBE)
         return f"""\
-# Written by lightcurve at every start; changes here do not last.
+# Written by lightcurve at every start, and when a host is added or removed; changes here do not last.
 listen: "127.0.0.1:{self.port}"
 server_name: "lightcurve-{self.port}"
+pid_file: {quoted(str(self._pid_file))}
 max_payload: {MAX_PAYLOAD}
 max_pending: {16 * MAX_PAYLOAD}
 write_deadline: "10s"
 jetstream {{
-  store_dir: {json.dumps(str(self.directory.resolve()))}
+  store_dir: {quoted(str(self.directory.resolve()))}
   sync_interval: {self.sync}
   # Else it takes a share of what was free at its start, and refuses what comes beyond.
   max_file_store: {space(self.directory).total}
 }}
-system_account: SYS
-accounts {{
-  SYS {{
-    users: [{{user: {PROBE}, password: {probe}}}]
-  }}
-  CONTROL {{
-    jetstream: enabled
-    users: [{{user: {CONTROL}, password: {control}}}]
-    exports: [
-      {{service: "cell.*.report.*"}}
-      {{service: "cell.*.receiver.*"}}
-      {{service: "alive.>"}}
-      {{service: "$JS.API.CONSUMER.MSG.NEXT.*.*", response_type: stream}}
-      {{service: "$JS.ACK.>"}}
-    ]
-    imports: [{{service: {{account: COMPUTE, subject: "cell.*.question.*"}}}}]
-  }}
-  COMPUTE {{
-    users: [{{user: {COMPUTE}, password: {compute}}}]
-    exports: [{{service: "cell.*.question.*"}}]
-    imports: [
-      {{service: {{account: CONTROL, subject: "cell.*.report.*"}}}}
-      {{service: {{account: CONTROL, subject: "cell.*.receiver.*"}}}}
-      {{service: {{account: CONTROL, subject: "alive.>"}}}}
-      {{service: {{account: CONTROL, subject: "$JS.API.CONSUMER.MSG.NEXT.*.*"}}}}
-      {{service: {{account: CONTROL, subject: "$JS.ACK.>"}}}}
-    ]
-  }}
-}}
-"""
+{self.tls.block() if self.tls else ""}{accounts(self.cell, control, probe, self._accounts(simulated))}"""
+
+    def _accounts(self, simulated: Sequence[str]) -> list[Account]:
+        found = [account_of(key.name, key.credentials) for key in self.hosts]
+        if simulated:
+            found.append(simulated_account(self.cell, simulated, self.credentials(SIMULATED).password))
+        return found
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -6,6 +6,7 @@ disk does that to it for good, until it is started again.
 
 import asyncio
 import json
+import ssl
 
 from adapters.nats.connection import Credentials
 
@@ -14,24 +15,31 @@ INBOX = "_INBOX.probe"
 LONGEST_LINE = 64 * 1024
 
 
-async def is_healthy(port: int, credentials: Credentials, timeout: float) -> bool:
+async def is_healthy(port: int, credentials: Credentials, timeout: float, tls: ssl.SSLContext | None = None) -> bool:
     """Whether the server on this port of ours answers the user, who is of the system account, within so many seconds,
     and says that all of its streams are well."""
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LONGEST_LINE)
             try:
-                return await _ask(reader, writer, credentials)
+                return await _ask(reader, writer, credentials, tls)
             finally:
                 writer.close()
     except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
         return False
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, credentials: Credentials) -> bool:
+async def _ask(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    credentials: Credentials,
+    tls: ssl.SSLContext | None,
+) -> bool:
     """One request in NATS's own protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol."""
     if not (await reader.readline()).startswith(b"INFO "):
         return False
+    if tls is not None:
+        await writer.start_tls(tls, server_hostname="127.0.0.1")
     about = {
         "user": credentials.user,
         "pass": credentials.password,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from handlers.context import current_request
 from handlers.disorder import Disorder
 from handlers.fleet import Fleet
 from handlers.hosts import Hosts
+from handlers.image_tickets import ImageTickets
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns, keep_beating
 from handlers.messages import ConsoleLogQuestion, encode
@@ -28,6 +30,7 @@ from handlers.servers import Servers
 from ops.consoles import consoles
 from ops.identity import LiveIdentity, identity_settings
 from ops.roles import projector
+from ops.roles.conductor import image_tickets
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
 from ops.settings import QuotaSettings, Settings
@@ -83,6 +86,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         spice_direct_url=settings.console.spice_direct_url,
         passwords=Passwords(plane.store, plane.vault, stamp),
         revocations=revocations,
+        tickets=image_tickets(settings, clock) or ImageTickets(secrets.token_bytes(32), clock),
         default_limits=limits,
         stock_limits=_stock_limits(settings.quota),
         stamp=stamp,

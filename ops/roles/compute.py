@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Literal, cast
@@ -13,12 +12,13 @@ from adapters.nats.commands import NatsCommandBus
 from adapters.nats.liveness import NatsLiveness
 from adapters.system import SystemClock, SystemIds
 from domain.errors import HostFailed, Unavailable
+from domain.host import simulated_name
 from handlers.agent import Agent
 from handlers.context import Stamp
 from handlers.ports import Hypervisor
 from ops import notify
 from ops.roles.plane import open_connection
-from ops.settings import ComputeSettings, MetadataSettings, Settings
+from ops.settings import ComputeSettings, Settings, SimulatedSettings
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,11 @@ async def run(settings: Settings, name: str) -> None:
     from adapters.libvirt.settings import LibvirtSettings
 
     compute = settings.compute
-    host = compute.host or socket.gethostname()
+    host = compute.name
     state_dir = settings.state_dir.absolute() / "compute"
     state_dir.mkdir(parents=True, exist_ok=True)
     password = compute.password_file.read_text().strip() if compute.password_file else ""
+    files = HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password)
     hypervisor = LibvirtHypervisor(
         LibvirtSettings(
             host_name=host,
@@ -48,19 +49,19 @@ async def run(settings: Settings, name: str) -> None:
             uri=compute.uri,
             virt_type=await _virt_type(compute.virt_type, settings.cache),
             cpu_model=compute.cpu_model or None,
-            metadata=_metadata(settings.metadata),
+            metadata=_metadata(settings),
             config_drive_format=compute.config_drive_format,
             console_listen=compute.console_address,
             screens_by_tls=compute.screen_tls_dir is not None,
             host_ip=compute.console_address,
             spice=_spice(compute),
         ),
-        HttpImageFiles(compute.image_url, compute.identity_url, compute.user, password),
+        files,
     )
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_evict_images(hypervisor))
-            await _serve(settings, name, {host: hypervisor}, {host: _host_id(state_dir)})
+            await _serve(settings, name, {host: hypervisor}, {host: _host_id(state_dir)}, files.keep)
     finally:
         await hypervisor.close()
 
@@ -84,8 +85,8 @@ async def run_simulated(settings: Settings, name: str) -> None:
     simulated = settings.simulated
     clock, random = SystemClock(), Random()  # noqa: S311 - chance, not secrecy
     hypervisors = {
-        f"sim-{number:04d}": SimulatedHypervisor(
-            f"sim-{number:04d}",
+        host: SimulatedHypervisor(
+            host,
             clock,
             random,
             vcpus=simulated.vcpus,
@@ -93,20 +94,29 @@ async def run_simulated(settings: Settings, name: str) -> None:
             disk_gb=simulated.disk_gb,
             behaviour={"build": Behaviour(delay=(simulated.build_seconds,) * 2)},
         )
-        for number in range(1, simulated.hosts + 1)
+        for host in simulated_hosts(simulated)
     }
     await _serve(settings, name, hypervisors, {host: str(uuid5(NAMESPACE_DNS, host)) for host in hypervisors})
 
 
+def simulated_hosts(settings: SimulatedSettings) -> list[str]:
+    """Their names."""
+    return [simulated_name(number) for number in range(1, settings.hosts + 1)]
+
+
 async def _serve(
-    settings: Settings, name: str, hypervisors: Mapping[str, Hypervisor], host_ids: dict[str, str]
+    settings: Settings,
+    name: str,
+    hypervisors: Mapping[str, Hypervisor],
+    host_ids: dict[str, str],
+    keep_tickets: Callable[[Mapping[str, str]], None] = lambda _: None,
 ) -> None:
     connection = await open_connection(settings.nats, name)
     try:
         many = name if len(hypervisors) != 1 else None
         bus = NatsCommandBus(connection, settings.cell, name=many)
         liveness = NatsLiveness(connection, settings.cell)
-        agent = Agent(hypervisors, host_ids, bus, liveness, Stamp(SystemClock(), SystemIds()))
+        agent = Agent(hypervisors, host_ids, bus, liveness, Stamp(SystemClock(), SystemIds()), keep_tickets)
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run())
             await agent.enrolled()
@@ -115,12 +125,14 @@ async def _serve(
         await connection.close()
 
 
-def _metadata(settings: MetadataSettings) -> "MetadataUpstream | None":
+def _metadata(settings: Settings) -> "MetadataUpstream | None":
+    """The metadata service, for which we sign with our own secret; or with the common one, if it is Nova's."""
     from adapters.libvirt.metadata_proxy import MetadataUpstream
 
-    if settings.shared_secret_file is None:
-        return None
-    return MetadataUpstream(settings.url, settings.shared_secret_file.read_bytes().strip())
+    own, common = settings.compute.secret_file, settings.metadata.shared_secret_file
+    if own is not None:
+        return MetadataUpstream(settings.metadata.url, own.read_bytes().strip(), settings.compute.name)
+    return MetadataUpstream(settings.metadata.url, common.read_bytes().strip()) if common else None
 
 
 def _spice(settings: ComputeSettings) -> "SpiceMode | None":

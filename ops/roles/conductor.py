@@ -1,7 +1,9 @@
 """The conductor's process."""
 
 from handlers.conducting import Conducting
+from handlers.image_tickets import ImageTickets
 from handlers.lost_proxies import OpenConsole
+from handlers.ports import Clock
 from ops import notify
 from ops.roles.plane import open_plane
 from ops.settings import Settings
@@ -28,6 +30,12 @@ class OfCell:
         return [OpenConsole(*found) for found in await self._queries.consoles_of(self._cell, proxy)]
 
 
+def image_tickets(settings: Settings, clock: Clock) -> ImageTickets | None:
+    """What hosts fetch images with; None: they do so as a user of the image service."""
+    file = settings.api.ticket_key_file
+    return ImageTickets(file.read_bytes().strip(), clock) if file else None
+
+
 async def run(settings: Settings, name: str) -> None:
     """Work until cancelled."""
     queries = ConsoleQueries(settings.database.url)
@@ -45,6 +53,7 @@ async def run(settings: Settings, name: str) -> None:
                 unfinished=of_cell,
                 open_consoles=of_cell,
                 refusals=plane.refusals,
+                tickets=image_tickets(settings, plane.stamp.clock),
             )
             await conducting.run(name, notify.ready)
     finally:

@@ -5,9 +5,9 @@ import asyncio
 from adapters.metadata.pages import Pages
 from adapters.metadata.service import MetadataService
 from adapters.metadata.vendor_data import Target, VendorData
-from domain.errors import Invalid
 from handlers.liveness import keep_beating
 from handlers.metadata import Passwords, ServerFacts
+from ops.host_keys import HostKeys
 from ops.roles.plane import open_plane
 from ops.roles.serving import serve
 from ops.settings import MetadataSettings, Settings
@@ -17,7 +17,7 @@ async def run(settings: Settings, name: str) -> None:
     """Serve until cancelled."""
     mine = settings.metadata
     vendor = vendor_data(mine)
-    secret = shared_secret(mine)
+    hosts = HostKeys(settings.state_dir.absolute() / "hosts")
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         facts = ServerFacts(plane.store, plane.vault, plane.stamp)
         passwords = Passwords(plane.store, plane.vault, plane.stamp)
@@ -26,7 +26,8 @@ async def run(settings: Settings, name: str) -> None:
             group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"metadata/{name}")),
         ]
         await facts.ready()
-        service = MetadataService(facts, passwords, Pages(facts, passwords, vendor), secret, plane.stamp)
+        pages = Pages(facts, passwords, vendor)
+        service = MetadataService(facts, passwords, pages, hosts.secret, shared_secret(mine), plane.stamp)
         await serve(service, mine.listen, mine.port, background)
 
 
@@ -40,8 +41,7 @@ def vendor_data(settings: MetadataSettings) -> VendorData:
     )
 
 
-def shared_secret(settings: MetadataSettings) -> bytes:
-    """What proxies sign with. Raises Invalid if there is none."""
-    if settings.shared_secret_file is None:
-        raise Invalid("[metadata] shared_secret_file is missing: a file with the secret that the hosts sign with.")
-    return settings.shared_secret_file.read_bytes().strip()
+def shared_secret(settings: MetadataSettings) -> bytes | None:
+    """What proxies sign with that are not our hosts; None: there are none."""
+    file = settings.shared_secret_file
+    return file.read_bytes().strip() if file else None

@@ -90,7 +90,8 @@ def policy(settings: Settings) -> Policy:
     """The policy that the operator wants. Raises Invalid."""
     file = settings.placement.policy_file
     overrides = read_overrides(file) if file else {}
-    return Policy(overrides, old_defaults=not settings.placement.enforce_new_defaults)
+    mine = settings.placement
+    return Policy(overrides, old_defaults=not mine.enforce_new_defaults, trust_services=mine.trust_services)
 
 
 class Workers:

@@ -1,5 +1,6 @@
 """What the processes of the control plane have in common."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from adapters.nats.store import NatsEventStore
 from adapters.nats.streams import ensure_cell
 from adapters.nats.vault import NatsVault
 from adapters.system import SystemClock, SystemIds
+from domain.errors import Invalid
 from domain.kinds import EVENTS
 from handlers.context import Stamp
 from handlers.refusals import Refusals
@@ -44,7 +46,22 @@ async def open_connection(settings: NatsSettings, role: str) -> Connection:
     credentials = None
     if settings.user and settings.password_file:
         credentials = Credentials(settings.user, settings.password_file.read_text().strip())
-    return await connect(settings.url, f"lightcurve-{role}", credentials, CONNECT_SECONDS)
+    return await connect(settings.url, f"lightcurve-{role}", credentials, CONNECT_SECONDS, tls_context(settings))
+
+
+def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
+    """How NATS is spoken inside TLS; None: it is not. Raises Invalid."""
+    if bool(settings.certificate_file) != bool(settings.key_file):
+        raise Invalid("[nats] certificate_file and key_file go together.")
+    if not settings.ca_file and not settings.url.startswith("tls://"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        if settings.certificate_file:
+            context.load_cert_chain(settings.certificate_file, settings.key_file)
+    except OSError as error:
+        raise Invalid(f"[nats] ca_file, certificate_file or key_file cannot be used: {error}") from None
+    return context
 
 
 @asynccontextmanager

@@ -40,7 +40,7 @@ def _outcomes(service: PlacementService, *profiles: str) -> Counter[str]:
 
 @pytest.mark.nats
 def test_every_suite_for_the_default_policy_passes() -> None:
-    with placement_service(workers=2) as service:
+    with placement_service(workers=2, more="trust_services = true") as service:
         assert _outcomes(service, "default", "secure-rbac")["passed"] >= 1124
 
 
@@ -48,7 +48,7 @@ def test_every_suite_for_the_default_policy_passes() -> None:
 @pytest.mark.parametrize(
     ("profile", "settings", "passed"),
     [
-        ("legacy-rbac", "enforce_new_defaults = false", 146),
+        ("legacy-rbac", "enforce_new_defaults = false\ntrust_services = true", 146),
         ("open-policy", 'policy_file = "{file}"', 41),
         ("cors", 'allowed_origins = ["http://valid.example.com"]', 4),
     ],

@@ -13,7 +13,7 @@ from adapters.memory.signs import MemoryLiveness, MemoryPositions
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.nats.commands import NatsCommandBus
-from adapters.nats.connection import Connection, connect
+from adapters.nats.connection import Connection, Credentials, connect
 from adapters.nats.liveness import NatsLiveness
 from adapters.nats.positions import NatsPositions
 from adapters.nats.store import NatsEventStore
@@ -21,7 +21,8 @@ from adapters.nats.streams import ensure_cell
 from adapters.nats.vault import NatsVault
 from domain.record import AggregateId, Event, Metadata
 from handlers.ports import CommandBus, EventStore, Liveness, Positions, Vault
-from ops.embedded.nats import CONTROL, EmbeddedNats
+from ops.embedded.nats import EmbeddedNats
+from ops.embedded.nats_accounts import CONTROL
 
 ACK_WAIT = 0.4
 REPORT_TIMEOUT = 0.8
@@ -94,10 +95,10 @@ class MemoryWorld:
 class NatsWorld:
     """Every port has a connection of its own, as if it belonged to another process."""
 
-    def __init__(self, server: EmbeddedNats, url: str | None = None) -> None:
+    def __init__(self, server: EmbeddedNats, url: str | None = None, cell: str | None = None) -> None:
         self.server = server
         self.url = url or server.url
-        self.cell = f"cell{next(_cells)}"
+        self.cell = cell or f"cell{next(_cells)}"
         self._connections: list[Connection] = []
 
     async def __aenter__(self) -> Self:
@@ -109,7 +110,16 @@ class NatsWorld:
             await connection.close()
 
     async def connection(self, user: str = CONTROL, url: str | None = None) -> Connection:
-        connection = await connect(url or self.url, f"test {user}", self.server.credentials(user))
+        return await self._connect(user, self.server.credentials(user), url)
+
+    async def of_host(self, host: str) -> Connection:
+        """As a host of the server's cell, with its own credential."""
+        key = self.server.hosts.get(host)
+        assert key
+        return await self._connect(host, key.credentials)
+
+    async def _connect(self, name: str, credentials: Credentials, url: str | None = None) -> Connection:
+        connection = await connect(url or self.url, f"test {name}", credentials)
         self._connections.append(connection)
         return connection
 

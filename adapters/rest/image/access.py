@@ -5,15 +5,13 @@ from domain.image import Image
 from domain.kind import of_project
 from handlers.context import Context
 
-SERVICE = "service"
-"""The role of compute hosts: they fetch for a server what its owner was allowed to boot from."""
 EVERYBODYS = ("public", "community")
 """The visibilities of what every project may use."""
 
 
 def may_use(context: Context, image: Image) -> bool:
     """Whether the caller may see it and boot from it."""
-    if context.is_admin or image.owner == context.project_id or SERVICE in context.roles:
+    if context.is_admin or image.owner == context.project_id:
         return True
     return image.visibility in EVERYBODYS
 
@@ -21,7 +19,7 @@ def may_use(context: Context, image: Image) -> bool:
 def usable_images(call: Call) -> list[Image]:
     """The living images that the caller may use."""
     registry, context = call.services.registry, call.context
-    if context.is_admin or SERVICE in context.roles:
+    if context.is_admin:
         return list(registry.all("image"))
     lists = (of_project(context.project_id or ""), *EVERYBODYS)
     found = {image.id: image for name in lists for image in registry.listed("image", name)}

@@ -20,11 +20,19 @@ PROJECT_READER = "admin_or_project_reader_or_service_api"
 
 DEFAULTS = {
     "admin_api": "role:admin",
+    SERVICE: "role:admin and role:service",
+    ADMIN_OR_SERVICE: "role:admin",
+    "project_reader_api": "role:reader and project_id:%(project_id)s",
+    PROJECT_READER: "role:admin or rule:project_reader_api",
+}
+"""The role ``service`` alone allows nothing: such roles used to lie on hosts, and what a host holds must not be good
+for changing the ledger."""
+TRUSTING = {
     SERVICE: "role:service",
     ADMIN_OR_SERVICE: "role:admin or role:service",
-    "project_reader_api": "role:reader and project_id:%(project_id)s",
     PROJECT_READER: "role:admin or rule:project_reader_api or role:service",
 }
+"""What the real Placement has instead."""
 OLD_DEFAULT = "rule:admin_api"
 """What was enough for everything before there were services and readers."""
 
@@ -36,10 +44,16 @@ _TOKEN = re.compile(r"\(|\)|[^\s()]+")
 
 class Policy:
     """Every rule by its name. ``overrides`` go before the defaults; with ``old_defaults`` administrators may do
-    everything, as in the days before services."""
+    everything, as in the days before services, and with ``trust_services`` services may, as in the real Placement."""
 
-    def __init__(self, overrides: Mapping[str, str] | None = None, *, old_defaults: bool = False) -> None:
-        self._texts = DEFAULTS | dict(overrides or {})
+    def __init__(
+        self,
+        overrides: Mapping[str, str] | None = None,
+        *,
+        old_defaults: bool = False,
+        trust_services: bool = False,
+    ) -> None:
+        self._texts = DEFAULTS | (TRUSTING if trust_services else {}) | dict(overrides or {})
         self._old_defaults = old_defaults
         self._overridden = frozenset(overrides or {})
         self._checks: dict[str, Check] = {}

@@ -26,6 +26,8 @@ from tests.cell import NIC, Cell
 from tests.waiting import until
 
 SECRET = b"shared"
+HOST_SECRETS = {"node1": b"one", "node2": b"two"}
+"""Servers are on node1."""
 SCRIPT = b"#!/bin/sh\necho \xff\n"
 KEY = "ssh-ed25519 AAAAC3Nza me@home"
 SECRETS = json.dumps(
@@ -45,7 +47,7 @@ class Site:
         passwords = Passwords(self.cell.store, self.cell.vault, self.cell.stamp)
         self.facts = ServerFacts(self.cell.store, self.cell.vault, self.cell.stamp)
         pages = Pages(self.facts, passwords, vendor)
-        self.client = Client(MetadataService(self.facts, passwords, pages, SECRET, self.cell.stamp))
+        self.client = Client(MetadataService(self.facts, passwords, pages, HOST_SECRETS.get, SECRET, self.cell.stamp))
 
     async def server(self, **more: Any) -> str:
         facts = {
@@ -251,15 +253,46 @@ async def test_a_destroyed_key_leaves_no_user_data() -> None:
         assert (await cloud.ask(server, "/openstack/latest/user_data")).status == 404
 
 
+async def as_host(
+    cloud: Site, server: str, path: str, secret: bytes, host: str | None, signed: str | None = None
+) -> Answer:
+    """As a host asks that signs with a secret."""
+    signature = signing.sign(secret, signed or server)
+    return await cloud.ask(server, path, X_Lightcurve_Host=host, X_Instance_ID_Signature=signature)
+
+
+@asynchronous
+async def test_a_host_is_told_of_its_own_guests_only() -> None:
+    async with site() as cloud:
+        server, path = await cloud.server(), "/openstack/latest/user_data"
+        assert (await as_host(cloud, server, path, b"one", "node1")).content == SCRIPT
+        assert (await as_host(cloud, server, path, b"two", "node2")).status == 404
+        for secret, host in ((SECRET, "node1"), (b"two", "node1"), (b"one", None), (b"one", "node3"), (b"", "node3")):
+            assert (await as_host(cloud, server, path, secret, host)).status == 403
+        await cloud.cell.tell(server, ServerPlaced(host="node2", host_id="h2", epoch=2, availability_zone="nova",
+                                                   nics=(NIC,)))  # fmt: skip
+        await until(lambda: _is_told(cloud, server, path, b"two", "node2"))
+        assert (await as_host(cloud, server, path, b"one", "node1")).status == 404
+
+
+async def _is_told(cloud: Site, server: str, path: str, secret: bytes, host: str) -> bool:
+    return (await as_host(cloud, server, path, secret, host)).status == 200
+
+
 @asynchronous
 async def test_a_config_drive_is_for_hosts_only() -> None:
     async with site() as cloud:
         server = await cloud.server()
-        for signed, status in ((server, 404), (signing.CONFIG_DRIVE + server, 200)):
-            answer = await cloud.ask(
-                server, signing.CONFIG_DRIVE_PATH, X_Instance_ID_Signature=signing.sign(SECRET, signed)
-            )
-            assert answer.status == status
+        drive, whole = signing.CONFIG_DRIVE_PATH, signing.CONFIG_DRIVE + server
+        refused: list[tuple[bytes, str | None, str]] = [
+            (SECRET, None, server), (SECRET, None, whole), (SECRET, "node1", whole), (b"one", "node1", server),
+            (b"two", "node2", whole), (b"two", "node1", whole), (b"one", "node3", whole), (b"one", None, whole),
+            (b"", "node3", whole),
+        ]  # fmt: skip
+        for secret, host, signed in refused:
+            assert (await as_host(cloud, server, drive, secret, host, signed)).status == 404
+        answer = await as_host(cloud, server, drive, b"one", "node1", whole)
+        assert answer.status == 200
         files = {name: base64.b64decode(content) for name, content in answer.body.items()}
         assert files["openstack/latest/user_data"] == SCRIPT
         assert files["openstack/content/0000"] == b"hello"

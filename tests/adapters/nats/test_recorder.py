@@ -11,7 +11,8 @@ from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInte
 
 from adapters.nats.recorder import NatsApplicationRecorder
 from domain.record import GENESIS
-from ops.embedded.nats import CONTROL, EmbeddedNats
+from ops.embedded.nats import EmbeddedNats
+from ops.embedded.nats_accounts import CONTROL
 from tests.aio import run
 from tests.contract.test_event_store import append_some
 from tests.contract.worlds import MAPPER, NatsWorld, aggregate, meta

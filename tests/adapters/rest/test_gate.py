@@ -157,7 +157,7 @@ async def test_what_anybody_may_get_anybody_may_knock_at(cloud: MakeWorld):
     async with cloud() as world:
         client = await world.client(None, None)
         for prefix, operation in create_faces(world.services).operations():
-            if operation.method != "GET" or operation.access is not Access.PUBLIC:
+            if operation.method != "GET" or operation.access is not Access.PUBLIC or "{" in operation.path:
                 continue
             path = prefix + operation.path
             got = await client.get(path)

@@ -7,7 +7,8 @@ import pytest
 from adapters.rest.image.files import ImageFile
 from adapters.rest.image.formats import inspect
 from domain.errors import Invalid, Refused
-from tests.adapters.rest.client import Client
+from handlers.image_tickets import GOOD_SECONDS, ImageTickets
+from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import IMAGE
 from tests.aio import asynchronous
@@ -58,15 +59,44 @@ async def test_upload_and_download(cloud: MakeWorld):
         assert got.content == data
         part = await amy.request("GET", f"{IMAGES}/{image_id}/file", headers={"range": "bytes=0-3"})
         assert (part.status, part.content) == (206, b"QFI\xfb")
-        # A compute host fetches what others may not see, and changes nothing.
-        eve, host = await world.client("eve"), await world.client("host")
-        assert (await eve.get(f"{IMAGES}/{image_id}/file")).status == 404
-        assert (await host.get(f"{IMAGES}/{image_id}/file")).content == data
-        assert (await host.delete(f"{IMAGES}/{image_id}")).status == 403
+        # Nor does the role of services see what others may not.
+        for other in (await world.client("eve"), await world.client("host")):
+            assert (await other.get(f"{IMAGES}/{image_id}/file")).status == 404
+            assert [image["id"] for image in (await other.get(IMAGES)).body["images"]] == [IMAGE]
         again = await amy.request("PUT", f"{IMAGES}/{image_id}/file", headers=BYTES, chunks=[data])
         assert again.status == 409
         assert (await amy.get(f"{IMAGES}/{image_id}/file")).content == data
         assert [path.name for path in world.services.settings.images_dir.iterdir()] == [image_id]
+
+
+@asynchronous
+async def test_a_ticket_opens_one_image_to_a_host(cloud: MakeWorld):
+    async with cloud() as world:
+        amy, nobody = await world.client("amy"), await world.client(None)
+        image_id, other = await announce(amy), await announce(amy)
+        tickets = world.services.tickets
+
+        async def fetch(ticket: str | None, image: str = image_id) -> Answer:
+            headers = {} if ticket is None else {"X-Lightcurve-Image-Ticket": ticket}
+            return await nobody.request("GET", f"/image/lightcurve/{image}/file", headers=headers)
+
+        good = tickets.issue(image_id, "node1")
+        assert (await fetch(good)).status == 404
+        for image in (image_id, other):
+            await amy.request("PUT", f"{IMAGES}/{image}/file", headers=BYTES, chunks=[qcow2()])
+        assert (await fetch(good)).content == qcow2()
+        until, signature, host = good.split(".")
+        forged = (
+            None, "", "..", "x.y.z", f"{until}.{signature}.node2", f"{int(until) + 1}.{signature}.{host}",
+            f"{until}.{'0' * 64}.{host}", f"\u00b2.{signature}.{host}", f"{'9' * 5_000}.{signature}.{host}",
+            tickets.issue(other, "node1"), ImageTickets(b"u" * 32, world.clock).issue(image_id, "node1"),
+        )  # fmt: skip
+        for ticket in forged:
+            assert (await fetch(ticket)).status == 404
+        await world.clock.sleep(GOOD_SECONDS)
+        assert (await fetch(good)).status == 404
+        assert (await fetch(tickets.issue(image_id, "node1"))).status == 200
+        assert (await fetch(tickets.issue("33333333-0000-4000-8000-000000000000", "node1"))).status == 404
 
 
 @asynchronous

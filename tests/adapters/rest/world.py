@@ -36,6 +36,7 @@ from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
 from handlers.fleet import Fleet
 from handlers.hosts import Hosts
+from handlers.image_tickets import ImageTickets
 from handlers.metadata import Passwords
 from handlers.ports import Clock
 from handlers.registry import Registry
@@ -206,6 +207,7 @@ class World:
             console_url="http://consoles.test:6080",
             passwords=Passwords(self.store, self.vault, self.stamp),
             revocations=Revocations(api_store, self.stamp),
+            tickets=ImageTickets(b"t" * 32, self.clock),
             default_limits=limits,
             stock_limits=stock_limits or StockLimits(),
             stamp=self.stamp,

@@ -28,10 +28,12 @@ def _allowed(policy: Policy, rule: str, *roles: str, project: str = "mine", of_s
     ("rule", "roles", "project", "allowed"),
     [
         (ADMIN_OR_SERVICE, ("admin",), "mine", True),
-        (ADMIN_OR_SERVICE, ("service",), "mine", True),
+        (ADMIN_OR_SERVICE, ("service",), "mine", False),
         (ADMIN_OR_SERVICE, ("member", "reader"), "mine", False),
-        (SERVICE, ("service",), "mine", True),
+        (SERVICE, ("admin", "service"), "mine", True),
+        (SERVICE, ("service",), "mine", False),
         (SERVICE, ("admin",), "mine", False),
+        (PROJECT_READER, ("service",), "mine", False),
         (PROJECT_READER, ("reader",), "mine", True),
         (PROJECT_READER, ("reader",), "theirs", False),
         (PROJECT_READER, ("admin",), "theirs", True),
@@ -41,6 +43,13 @@ def _allowed(policy: Policy, rule: str, *roles: str, project: str = "mine", of_s
 def test_the_default_policy(rule: str, roles: tuple[str, ...], project: str, allowed: bool) -> None:
     assert _allowed(Policy(), rule, *roles, project=project) is allowed
     assert not _allowed(Policy(), rule, *roles, project=project, of_system=True)
+
+
+def test_services_that_are_trusted() -> None:
+    for rule in (ADMIN_OR_SERVICE, SERVICE, PROJECT_READER):
+        assert _allowed(Policy(trust_services=True), rule, "service", project="theirs")
+    assert not _allowed(Policy(trust_services=True), SERVICE, "admin")
+    assert not _allowed(Policy({SERVICE: "!"}, trust_services=True), SERVICE, "service")
 
 
 def test_with_the_old_defaults_administrators_may_reshape() -> None:

@@ -1,0 +1,73 @@
+"""How a host fetches images: by the ticket of the command, from the configured service and nowhere else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from adapters import image_files
+from adapters.image_files import HttpImageFiles
+from domain.errors import HostFailed, Unavailable
+from tests.aio import asynchronous
+
+
+@asynccontextmanager
+async def service(answer: bytes) -> AsyncIterator[tuple[str, list[str]]]:
+    """An image service that says the same to everybody, and the heads of the requests that it got."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 " + answer)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/image", asked
+    finally:
+        server.close()
+
+
+@asynchronous
+async def test_by_ticket(tmp_path: Path) -> None:
+    async with service(b"200 OK\r\nContent-Length: 5\r\n\r\nhello") as (url, asked):
+        files = HttpImageFiles(url, url, "user", "password")
+        files.keep({"image-1": "old"})
+        files.keep({"image-1": "1.2.node1"})
+        await files.download("image-1", tmp_path / "image")
+        assert (tmp_path / "image").read_bytes() == b"hello"
+        assert asked[0].startswith("GET /image/lightcurve/image-1/file ")
+        assert "x-lightcurve-image-ticket: 1.2.node1\r\n" in asked[0].lower()
+        assert len(asked) == 1
+
+
+@asynchronous
+async def test_without_a_ticket_and_without_a_user(tmp_path: Path) -> None:
+    async with service(b"200 OK\r\n\r\n") as (url, asked):
+        with pytest.raises(HostFailed):
+            await HttpImageFiles(url).download("image-1", tmp_path / "image")
+        assert not asked
+
+
+@asynchronous
+async def test_nobody_is_followed_elsewhere(tmp_path: Path) -> None:
+    async with (
+        service(b"200 OK\r\n\r\n") as (elsewhere, asked),
+        service(b"302 Found\r\nLocation: %s\r\n\r\n" % elsewhere.encode()) as (url, _),
+    ):
+        files = HttpImageFiles(url)
+        files.keep({"image-1": "secret"})
+        with pytest.raises(Unavailable):
+            await files.download("image-1", tmp_path / "image")
+        assert not asked
+
+
+def test_tickets_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "MAX_TICKETS", 3)
+    files = HttpImageFiles("")
+    for number in range(10):
+        files.keep({str(number): "ticket"})
+    assert list(files._tickets) == ["7", "8", "9"]
