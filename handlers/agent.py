@@ -45,6 +45,8 @@ MAX_RETRY_SECONDS = 300.0
 """What cannot be done again and again is tried less and less often."""
 OBSERVE_SECONDS = 60.0
 """How often the power of all guests is reported, should an event have been lost."""
+DESTROY_ATTEMPTS = 15
+"""Times that a guest is tried to be removed, over a quarter of an hour, before the command leaves the queue."""
 MAX_AT_ONCE = 200
 ASK_FIRST = ("rebuild",)
 """Commands that destroy what a user may still count on: certain is certain."""
@@ -131,15 +133,23 @@ class Agent:
                 await self._carry_out(command, ask=delivery.attempt > 1 or self._is_doubtful(command))
             await delivery.done()
         except Unavailable as error:
-            log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
-            with suppress(Unavailable):
-                await delivery.retry(_pause(delivery.attempt))
+            await self._put_off(command, delivery, error)
         finally:
             heart.cancel()
             self._slots.release()
             self._in_hand[command.server_id] -= 1
             if not self._in_hand[command.server_id]:
                 del self._in_hand[command.server_id], self._locks[command.server_id]
+
+    async def _put_off(self, command: HostCommand, delivery: Delivery, error: Unavailable) -> None:
+        with suppress(Unavailable):
+            if isinstance(error.__cause__, HostFailed) and delivery.attempt >= DESTROY_ATTEMPTS:
+                # Its place in the queue is wanted by others. Should the guest be seen, it is removed on sight.
+                log.error("%s of server %s is given up: %s", command.kind, command.server_id, error)
+                await delivery.done()
+            else:
+                log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
+                await delivery.retry(_pause(delivery.attempt))
 
     def _is_doubtful(self, command: HostCommand) -> bool:
         late = command.deadline is not None and self._stamp.clock.now() >= command.deadline

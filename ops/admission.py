@@ -11,7 +11,7 @@ from ops.embedded.nats import EmbeddedNats
 from ops.embedded.nats_accounts import CONTROL
 from ops.host_keys import HostKey
 
-SECONDS = 15.0
+SECONDS = 60.0
 """How long the server is waited for."""
 _AGAIN = 0.2
 

@@ -10,10 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.memory.broker import Broker
-from adapters.memory.commands import MemoryCommandBus
+from adapters.memory.commands import MemoryCommandBus, MemoryDelivery
 from adapters.memory.signs import MemoryLiveness
 from adapters.simulated import SimulatedHypervisor
 from adapters.system import SystemClock, SystemIds
+from domain.errors import HostFailed
 from domain.guest import PowerState
 from handlers import agent
 from handlers.agent import Agent
@@ -41,11 +42,12 @@ class Cell:
             {HOST: self.hypervisor}, {HOST: str(uuid4())}, self.bus, liveness, Stamp(CLOCK, SystemIds())
         )
         self.reports: list[AnyReport] = []
+        self.wanted = False
 
     async def answer(self, _host: str, body: bytes) -> bytes:
         report = read_report(body)
         self.reports.append(report)
-        return encode(Answer(wanted=not isinstance(report, Wanted)))
+        return encode(Answer(wanted=self.wanted or not isinstance(report, Wanted)))
 
     async def carried_out(self, command: HostCommand) -> bool:
         """Whether the command is carried out, and not asked about first."""
@@ -129,3 +131,32 @@ def test_what_cannot_be_done_is_tried_less_and_less_often() -> None:
     assert pauses == sorted(pauses)
     assert pauses[0] == agent.RETRY_SECONDS
     assert pauses[-1] == agent.MAX_RETRY_SECONDS
+
+
+@asynchronous
+async def test_what_can_never_be_removed_does_not_stay_in_the_queue_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(agent, "DESTROY_ATTEMPTS", 4)
+    tried, finished = 0, False
+
+    async def done(_delivery: MemoryDelivery) -> None:
+        nonlocal finished
+        finished = True
+
+    async def destroy(_server_id: str) -> None:
+        nonlocal tried
+        tried += 1
+        raise HostFailed("It cannot be removed.")
+
+    cell = Cell()
+    cell.wanted = True
+    await cell.hypervisor.build(SPEC)
+    monkeypatch.setattr(cell.hypervisor, "destroy", destroy)
+    monkeypatch.setattr(MemoryDelivery, "done", done)
+    await cell.bus.send(HOST, "1", encode(command("destroy")))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: finished)
+        for task in work:
+            task.cancel()
+    assert tried == 4
