@@ -11,7 +11,7 @@ import msgspec
 
 from domain.errors import Refused
 from domain.guest import PowerState
-from domain.kind import Kind, unfoldable
+from domain.kind import Kind, Snapshots, unfoldable
 from domain.record import AggregateId, Event, Metadata
 from domain.server.state import DELETED, DELETING, REBUILDING, STOPPED, SUSPENDED, Server
 
@@ -235,4 +235,9 @@ def evolve(state: ConsoleGrant | None, event: Event, meta: Metadata) -> ConsoleG
     raise unfoldable(event)
 
 
-KIND = Kind("console", (ConsoleGranted, ConsoleOpened, ConsoleClosed, ConsoleRefused, ConsoleRevoked), evolve)
+KIND = Kind(
+    "console",
+    (ConsoleGranted, ConsoleOpened, ConsoleClosed, ConsoleRefused, ConsoleRevoked),
+    evolve,
+    snapshots=Snapshots(ConsoleGrant, 1, lambda grant: 1024 + 256 * len(grant.sessions)),
+)

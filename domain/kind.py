@@ -22,6 +22,16 @@ def in_every(_state: Any) -> tuple[str, ...]:
     return (EVERY,)
 
 
+class Snapshots(NamedTuple, Generic[S]):
+    """How states of a kind are kept as JSON, so that a long history need not be read from its beginning."""
+
+    state: type[S]
+    version: int
+    """Of what the fold makes of events; raised when it changes. One of another version is not looked at."""
+    weigh: Callable[[S], int]
+    """About how many bytes a state takes in memory. Costs little."""
+
+
 class Kind(NamedTuple, Generic[S]):
     """A kind of aggregate. ``evolve`` is pure, total over ``events``, and raises for any other event: what it passed
     over in silence would be missing in every state after it."""
@@ -32,6 +42,8 @@ class Kind(NamedTuple, Generic[S]):
     lists: Callable[[S], tuple[str, ...]] = in_every
     """The names of the lists that a state stands in, such as that of its project; none once it is gone. Whoever
     holds many in memory finds by them what belongs to one without a look at all the others."""
+    snapshots: Snapshots[S] | None = None
+    """For kinds of which one can have a long history that is not held in memory anyway."""
 
 
 class Unfoldable(Bug):

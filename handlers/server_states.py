@@ -5,14 +5,17 @@ from collections.abc import Callable
 
 from domain.errors import OutOfOrder
 from domain.record import GENESIS, Event, Recorded, Tail
-from domain.server.state import KIND, Server, aggregate
+from domain.server.state import KIND, Server, aggregate, weigh
 from handlers.context import Context, Stamp
 from handlers.disorder import Disorder
 from handlers.ports import EventStore
+from handlers.remembered import Remembered
 from handlers.repository import Repository
 
-CAPACITY = 50_000
-"""Servers kept in memory, the least recently used going first."""
+MAX_BYTES = 256 * 1024 * 1024
+"""Of the servers kept in memory: some 60,000 of the usual ones."""
+MAX_NEWEST = 100_000
+"""Servers of which only the newest version is remembered."""
 
 Known = tuple[Server | None, Tail]
 
@@ -22,8 +25,8 @@ class ServerStates:
 
     def __init__(self, store: EventStore, stamp: Stamp, disorder: Disorder | None = None) -> None:
         self._disorder = disorder or Disorder()
-        self._repository: Repository[Server] = Repository(KIND, store, stamp)
-        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._repository: Repository[Server] = Repository(KIND, store, stamp, remembers=False)
+        self._known: Remembered[Known] = Remembered(_weigh, MAX_BYTES)
         self._newest: OrderedDict[str, int] = OrderedDict()
         """The newest version that the log has delivered, of servers that are not remembered as new as that."""
 
@@ -31,14 +34,14 @@ class ServerStates:
         """Take in a server's event; returns the state after it, or None if it must be loaded to be known (which
         raises OutOfOrder, where the event cannot be folded)."""
         server_id = recorded.aggregate.id
-        state, tail = self._known.get(server_id, (None, GENESIS))
+        state, tail = self._known.get(server_id) or (None, GENESIS)
         if recorded.version <= tail.version:
             return state
         state = self._after(state, tail, recorded)
         if state is None:
-            self._known.pop(server_id, None)
+            self._known.forget(server_id)
             self._newest[server_id] = recorded.version
-            if len(self._newest) > CAPACITY:
+            if len(self._newest) > MAX_NEWEST:
                 self._newest.popitem(last=False)
             return None
         self._remember(server_id, (state, recorded.tail))
@@ -71,20 +74,24 @@ class ServerStates:
         """Decide and append, starting from what is remembered; see Repository.execute."""
         known = self._known.get(server_id)
         state, recorded = await self._repository.execute(context, aggregate(server_id), decide, known)
-        if recorded is None and known is not None:
-            # No guard has told whether what is remembered is current: decide once more on what the log has.
+        if recorded is None and known is not None and state is not known[0]:
+            # What was remembered was old.
             self.forget(server_id)
-            state, recorded = await self._repository.execute(context, aggregate(server_id), decide)
-        if recorded and recorded.version > self._known.get(server_id, (None, GENESIS))[1].version:
+        if recorded and recorded.version > self._tail(server_id).version:
             self._remember(server_id, (state, recorded.tail))
         return state, recorded
 
+    def _tail(self, server_id: str) -> Tail:
+        known = self._known.get(server_id)
+        return known[1] if known else GENESIS
+
     def forget(self, server_id: str) -> None:
         """Load it from the log the next time."""
-        self._known.pop(server_id, None)
+        self._known.forget(server_id)
 
     def _remember(self, server_id: str, known: Known) -> None:
-        self._known[server_id] = known
-        self._known.move_to_end(server_id)
-        if len(self._known) > CAPACITY:
-            self._known.popitem(last=False)
+        self._known.put(server_id, known)
+
+
+def _weigh(known: Known) -> int:
+    return weigh(known[0]) if known[0] else 1024

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from domain.record import Recorded
-from domain.server.state import DELETED, KIND, Server
+from domain.server.state import DELETED, KIND, VERSION, Server
 from projections.table import Key, Rows, Table
 
 
@@ -99,7 +99,7 @@ class Servers:
     """Folds each server's events into its row."""
 
     name = "servers"
-    version = 3
+    version = VERSION
     folds = True
     tables = (TABLE,)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from domain.flavor import Flavor
 from domain.guest import ImageSource, Nic, PowerState
-from domain.kind import Kind
+from domain.kind import Kind, Snapshots
 from domain.record import AggregateId, Event, Metadata
 from domain.server import events as e
 from domain.server.hostname import derived
@@ -374,6 +374,10 @@ CHANGES: dict[type[Event], Callable[[Server, Any, Metadata], Fields]] = {
 """For every event after the first, the fields that it changes."""
 
 
+VERSION = 3
+"""Of what ``evolve`` makes of events: raised when it changes, so that what was kept of it is made anew."""
+
+
 def evolve(state: Server | None, event: Event, meta: Metadata) -> Server:
     """Fold one event."""
     if isinstance(event, e.ServerRequested):
@@ -385,4 +389,10 @@ def evolve(state: Server | None, event: Event, meta: Metadata) -> Server:
     return msgspec.structs.replace(state, updated_at=meta.time, version=state.version + 1, **fields)
 
 
-KIND = Kind("server", e.EVENTS, evolve)
+def weigh(server: Server) -> int:
+    """About how many bytes it takes in memory; what a user decides the size of is counted."""
+    properties = server.image.properties if server.image else {}
+    return 4096 + sum(len(name) + len(value) for name, value in (*server.metadata.items(), *properties.items()))
+
+
+KIND = Kind("server", e.EVENTS, evolve, snapshots=Snapshots(Server, VERSION, weigh))
