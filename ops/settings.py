@@ -125,6 +125,8 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     password_file: Path | None = None
     """For an image service that is not ours: images are fetched as this user where the command brings no ticket."""
     config_drive_format: Literal["iso9660", "vfat"] = "iso9660"
+    image_cache_gb: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    """What the cached images may take together, in GiB. It is not counted among what the host offers."""
     console_address: str = "127.0.0.1"
     """Of this host: where guests' screens and terminals wait for the console proxies."""
     spice: bool = False

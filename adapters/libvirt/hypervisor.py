@@ -12,7 +12,7 @@ from adapters.libvirt import host
 from adapters.libvirt.config_drive import ensure_config_drive
 from adapters.libvirt.connection import Connection
 from adapters.libvirt.console import read_console
-from adapters.libvirt.disks import disk_size, ensure_disk
+from adapters.libvirt.disks import GIB, disk_size, ensure_disk
 from adapters.libvirt.domain_xml import HostFacts, domain_xml
 from adapters.libvirt.guests import Domain, define_domain, find_domain, list_guests, look
 from adapters.libvirt.images import ImageCache
@@ -50,7 +50,9 @@ class LibvirtHypervisor:
         self._settings = settings
         self._connection = Connection(settings.uri)
         self._instances = Instances(settings.instances_dir)
-        self._images = ImageCache(settings.images_dir, files)
+        self._images = ImageCache(
+            settings.images_dir, files, used=self._used_images, max_bytes=settings.image_cache_gb * GIB
+        )
         self._images.sweep()
         self._metadata = MetadataProxies(settings.metadata) if settings.metadata else None
         self._networks = Networks(settings.home, settings.run_dir, self._instances.all, self._metadata)
@@ -205,9 +207,13 @@ class LibvirtHypervisor:
 
     async def evict_images(self, unused_for: float = 86400.0) -> list[str]:
         """Remove cached images that no guest here has used for so many seconds; returns their ids."""
-        guests = await asyncio.to_thread(self._instances.all)
-        used = {image.id for spec in guests for image in (spec.image, spec.rescue_image) if image}
+        used = await asyncio.to_thread(self._used_images)
         return await asyncio.to_thread(self._images.evict, used, unused_for)
+
+    def _used_images(self) -> set[str]:
+        """What guests here are made of. Blocks."""
+        guests = self._instances.all()
+        return {image.id for spec in guests for image in (spec.image, spec.rescue_image) if image}
 
     async def _make(self, spec: GuestSpec) -> GuestState:
         """Every step finds what an interrupted attempt of the same epoch and generation has done."""

@@ -7,12 +7,15 @@ import os
 import re
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkstemp
+from threading import Lock
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from adapters.disk_space import spare
 from adapters.libvirt.commands import file_failures, run
 from adapters.libvirt.disks import BaseImage
 from domain.errors import HostFailed
@@ -25,6 +28,10 @@ PART_PREFIX = ".part-"
 INFO_LIMITS = ("--as=1073741824", "--cpu=30")
 """Bytes and seconds for QEMU to look at an image of unknown origin; honest ones need a fraction."""
 QCOW2_MAGIC = b"QFI\xfb"
+MAX_BYTES = 200 * 1024**3
+"""Of all cached images, unless told otherwise."""
+RECENT_SECONDS = 600.0
+"""An image that was looked for in the last ten minutes may be about to become a guest's."""
 EXTERNAL_DATA_FILE = 1 << 2
 """An incompatible feature bit of qcow2: the data is in another file of the image's choice."""
 
@@ -43,9 +50,23 @@ class Seal(msgspec.Struct, frozen=True):
 class ImageCache:
     """Cached images in one directory: ``<image>`` beside ``<image>.seal``."""
 
-    def __init__(self, directory: Path, files: ImageFiles) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        files: ImageFiles,
+        *,
+        used: Callable[[], set[str]] = set,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """``used`` tells the images that guests are made of; it may block. All together take ``max_bytes`` at most,
+        and never what is kept free of the disk."""
         self._dir = directory
         self._files = files
+        self._used = used
+        self._max_bytes = max_bytes
+        self._coming: dict[Path, int] = {}
+        """Bytes of the images that are being downloaded."""
+        self._room = Lock()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def ensure(self, image: ImageSource) -> BaseImage:
@@ -89,12 +110,38 @@ class ImageCache:
     async def _fetch(self, path: Path, image: ImageSource) -> Seal:
         part = self._new_part()
         try:
+            await asyncio.to_thread(self._make_room, part, image)
             await self._files.download(image.id, part)
             await asyncio.to_thread(_check_bytes, part, image)
             virtual_size = await _inspect(part, image)
             return await asyncio.to_thread(_install, part, path, image, virtual_size)
         finally:
+            self._coming.pop(part, None)
             _forget(part)
+
+    def _make_room(self, part: Path, image: ImageSource) -> None:
+        """Remove the images that were not used for longest until there is room for another. Raises HostFailed."""
+        with self._room:
+            coming = image.size + sum(self._coming.values())
+            kept = {mark.with_suffix("") for mark in self._dir.glob("*.seal")}
+            sizes = {path: path.stat().st_size for path in kept if path.exists()}
+            too_much = max(coming + sum(sizes.values()) - self._max_bytes, coming - spare(self._dir))
+            if too_much > 0:
+                for name in self._by_age(self._used()):
+                    too_much -= sizes.get(self._dir / name, 0)
+                    (self._dir / name).unlink(missing_ok=True)
+                    _seal_of(self._dir / name).unlink(missing_ok=True)
+                    if too_much <= 0:
+                        break
+            if too_much > 0:
+                raise HostFailed("The host has no room for another image.", f"{too_much} bytes are missing")
+            self._coming[part] = image.size
+
+    def _by_age(self, used: set[str]) -> list[str]:
+        """The images that may go, the one first that was not used for longest."""
+        marks = [(mark.stat().st_mtime, mark.stem) for mark in self._dir.glob("*.seal")]
+        recent = time.time() - RECENT_SECONDS
+        return [name for at, name in sorted(marks) if at < recent and name not in used and name not in self._locks]
 
     def _new_part(self) -> Path:
         self._dir.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,8 @@ class LibvirtSettings:
     metadata: MetadataUpstream | None = None
     """Without it guests find no metadata service, and no config drive can be made."""
     config_drive_format: DriveFormat = "iso9660"
+    image_cache_gb: int = 200
+    """What the cached images may take together, in GiB."""
     spice: SpiceMode | None = None
     """Guests get a SPICE screen beside VNC; its channels in the clear as well, or by TLS only."""
 

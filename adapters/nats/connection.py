@@ -324,8 +324,9 @@ class Connection(Client):
         if isinstance(error, OSError) and "authorization" in self._last_problem.lower():
             # The server says so and hangs up: the first is what matters.
             return
-        self._last_problem = str(error) or type(error).__name__
-        _log.debug("NATS: %s", self._last_problem)
+        before, self._last_problem = self._last_problem, str(error) or type(error).__name__
+        refused = "authorization" in self._last_problem.lower() and before != self._last_problem
+        _log.log(logging.WARNING if refused else logging.DEBUG, "NATS: %s", self._last_problem)
 
     async def _on_disconnected(self) -> None:
         for call in list(self._calls.values()):

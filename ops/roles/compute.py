@@ -51,6 +51,7 @@ async def run(settings: Settings, name: str) -> None:
             cpu_model=compute.cpu_model or None,
             metadata=_metadata(settings),
             config_drive_format=compute.config_drive_format,
+            image_cache_gb=compute.image_cache_gb,
             console_listen=compute.console_address,
             screens_by_tls=compute.screen_tls_dir is not None,
             host_ip=compute.console_address,

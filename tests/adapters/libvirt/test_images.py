@@ -13,8 +13,11 @@ import pytest
 from adapters.libvirt.disks import GIB, BaseImage, disk_size, ensure_disk
 from adapters.libvirt.images import ImageCache, _check_qcow2_header
 from domain.errors import HostFailed, Unavailable
+from domain.guest import ImageSource
 from tests.aio import asynchronous
 from tests.real_libvirt import LocalImages, blank_disk
+
+MAX_BYTES = 20_000_000
 
 
 class Shelf:
@@ -25,12 +28,24 @@ class Shelf:
         self.source.mkdir()
         self.dir = directory / "cache"
         self.images = LocalImages()
-        self.cache = ImageCache(self.dir, self.images)
+        self.used: set[str] = set()
+        self.cache = ImageCache(self.dir, self.images, used=lambda: self.used, max_bytes=MAX_BYTES)
 
     def qcow2(self, *options: str) -> Path:
         path = self.source / "image.qcow2"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, path, "16M"], check=True)
         return path
+
+    def raw(self, size: int) -> ImageSource:
+        """An image of so many bytes."""
+        path = self.source / str(len(self.images.files))
+        path.write_bytes(os.urandom(size))
+        return self.images.add(path, "raw")
+
+    def age(self) -> None:
+        """Nothing was used lately."""
+        for number, mark in enumerate(sorted(self.dir.glob("*.seal"), key=lambda mark: mark.stat().st_mtime_ns)):
+            os.utime(mark, (number, number))
 
     def files(self) -> set[str]:
         return {path.name for path in self.dir.iterdir()}
@@ -212,3 +227,44 @@ async def test_a_disk_with_data_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(HostFailed, match="could not make the guest's disk") as failure:
         await ensure_disk(tmp_path / "absent" / "disk.qcow2", base, GIB)
     assert "absent" in failure.value.details
+
+
+@asynchronous
+async def test_the_cache_takes_no_more_than_it_may(shelf: Shelf) -> None:
+    oldest, used, younger = [shelf.raw(MAX_BYTES * 3 // 10) for _ in range(3)]
+    for image in (oldest, used, younger):
+        await shelf.cache.ensure(image)
+    another = shelf.raw(MAX_BYTES // 5)
+    with pytest.raises(HostFailed, match="no room"):
+        # Any of them may be about to become a guest's disk.
+        await shelf.cache.ensure(another)
+    shelf.age()
+    shelf.used = {oldest.id, used.id}
+    await shelf.cache.ensure(another)
+    assert {name.removesuffix(".seal") for name in shelf.files()} == {oldest.id, used.id, another.id}
+    shelf.age()
+    shelf.used |= {another.id}
+    with pytest.raises(HostFailed, match="no room"):
+        await shelf.cache.ensure(younger)
+    shelf.used = set()
+    await shelf.cache.ensure(younger)
+    assert shelf.files() & {oldest.id, used.id, another.id, younger.id} == {used.id, another.id, younger.id}
+
+
+@asynchronous
+async def test_images_that_come_at_once_share_the_room(shelf: Shelf) -> None:
+    images = [shelf.raw(MAX_BYTES * 2 // 5) for _ in range(4)]
+    done = await asyncio.gather(*(shelf.cache.ensure(image) for image in images), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in done) == ["BaseImage"] * 2 + ["HostFailed"] * 2
+    assert sum(path.stat().st_size for path in shelf.dir.glob("*") if not path.suffix) <= MAX_BYTES
+
+
+@asynchronous
+async def test_what_is_kept_free_of_the_disk_stays_free(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = shelf.raw(1000)
+    monkeypatch.setattr("adapters.libvirt.images.spare", lambda _: 999)
+    with pytest.raises(HostFailed, match="no room"):
+        await shelf.cache.ensure(image)
+    assert shelf.files() == set()
+    monkeypatch.setattr("adapters.libvirt.images.spare", lambda _: 1000)
+    await shelf.cache.ensure(image)
