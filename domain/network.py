@@ -17,6 +17,8 @@ from domain.record import AggregateId, Event, Metadata
 GATEWAY_OFFSET = 1
 DHCP_OFFSET = 2
 FIRST_FREE_OFFSET = 3
+MAX_INTERFACES = 16
+"""Of one server."""
 
 
 class PortCreated(Change, tag="port_created", frozen=True, kw_only=True):
@@ -93,6 +95,10 @@ class Network:
     def of_server(self, server_id: str, index: int) -> PortCreated | None:
         """The port of a server's interface."""
         return self._by_server.get((server_id, index))
+
+    def holds(self, server_id: str) -> bool:
+        """Whether any interface of a server has a port here."""
+        return any(self.of_server(server_id, index) for index in range(MAX_INTERFACES))
 
     def apply(self, change: PortChange) -> Undo:
         """Make one change; nothing of it, where that raises."""

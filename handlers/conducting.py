@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from domain import host, network, quota
-from handlers.conductor import Conductor, Unfinished
+from handlers.conductor import Conductor
 from handlers.consoles import Consoles
 from handlers.context import Stamp
 from handlers.disorder import Disorder
@@ -12,7 +12,7 @@ from handlers.holdings import Holdings
 from handlers.hosts import Hosts
 from handlers.image_tickets import ImageTickets
 from handlers.ledger_feed import LedgerFeed
-from handlers.leftovers import Leftovers
+from handlers.leftovers import Leftovers, ReadServers
 from handlers.liveness import LifeSigns, keep_beating
 from handlers.lost_proxies import LostProxies, OpenConsoles
 from handlers.ports import CommandBus, EventStore, Liveness, Vault
@@ -34,7 +34,7 @@ class Conducting:
         liveness: Liveness,
         vault: Vault,
         stamp: Stamp,
-        unfinished: Unfinished,
+        read_servers: ReadServers,
         open_consoles: OpenConsoles,
         refusals: Refusals | None = None,
         tickets: ImageTickets | None = None,
@@ -52,9 +52,10 @@ class Conducting:
         states = ServerStates(store, stamp, self._disorder)
         hosts = Hosts(self._host_registry)
         holdings = Holdings(store.cell, self._feed.writer, self._registry, vault)
-        self._leftovers = Leftovers(states, holdings, stamp)
+        self._leftovers = Leftovers(states, holdings, stamp, read_servers)
+        self._registry.listen(self._leftovers.take_holding)
         self._conductor = Conductor(
-            store, states, holdings, hosts, self._life.host_up, bus, stamp, unfinished, self._leftovers, tickets
+            store, states, holdings, hosts, self._life.host_up, bus, stamp, read_servers, self._leftovers, tickets
         )
         self._refusals = refusals or Refusals()
         self._reports = Reports(states, self._conductor, holdings, hosts, self._refusals, stamp.clock)
@@ -66,13 +67,13 @@ class Conducting:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._registry.run())
             group.create_task(self._host_registry.run())
-            group.create_task(self._feed.run())
+            group.create_task(self._feed.run(self._leftovers.take_holding))
             group.create_task(self._life.run())
             await asyncio.gather(self._registry.ready(), self._host_registry.ready(), self._feed.ready())
             group.create_task(self._conductor.run())
             group.create_task(self._leftovers.run())
             group.create_task(self._bus.serve_reports(self._reports.handle))
             group.create_task(lost_proxies.run())
-            facts = (self._disorder.facts, self._refusals.facts)
+            facts = (self._disorder.facts, self._refusals.facts, self._conductor.attention.load)
             group.create_task(keep_beating(self._liveness, self._stamp.clock, own, *facts))
             on_ready()

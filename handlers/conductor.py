@@ -1,15 +1,14 @@
 """The conductor: brings every server to where its events want it.
 
 It is level-triggered. An event only wakes it; what to do is decided by ``next_step`` on the server's state alone.
-A lost, repeated or reordered wake-up changes nothing, and a sweep wakes again whatever is unfinished.
+A lost, repeated or reordered wake-up changes nothing, and whatever is unfinished is looked at again when it is due.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
-from datetime import timedelta
-from typing import Protocol
 
 from domain.errors import Invalid, LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
 from domain.guest import GuestSpec
@@ -19,33 +18,26 @@ from domain.server import decide
 from domain.server.events import Fault, ServerPlaced
 from domain.server.state import Server
 from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, guest_spec, next_step
+from handlers.attention import Attention
 from handlers.context import Context, Stamp, current_request
 from handlers.holdings import Holdings
 from handlers.hosts import Hosts
 from handlers.image_tickets import ImageTickets
-from handlers.leftovers import Leftovers
+from handlers.leftovers import Leftovers, ReadServers
 from handlers.messages import HostCommand, encode
 from handlers.ports import CommandBus, EventStore
 from handlers.server_states import ServerStates
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 5.0
-RESEND_AFTER = timedelta(seconds=60)
-"""A command without outcome is sent again; the host knows what it has done."""
+RESEND_SECONDS = 60.0
+"""A command without outcome is sent again, each time after twice as long: mostly it lies in its queue, behind others.
+The host knows what it has done."""
 RETRY_SECONDS = 1.0
-MAX_AT_ONCE = 500
-"""Servers being advanced at the same time."""
+MAX_RETRY_SECONDS = 30.0
+"""How long after a failed attempt the next one is made, at first and at the most."""
 WITHOUT_SPEC = ("stop", "pause", "suspend", "destroy")
 """Commands for which a host need not know what the guest shall be."""
-
-
-class Unfinished(Protocol):
-    """Where a starting conductor learns what is under way."""
-
-    async def unfinished(self) -> tuple[list[str], int]:
-        """The ids of this cell's servers with an action under way, and the position up to which that is known."""
-        ...
 
 
 class Conductor:
@@ -60,7 +52,7 @@ class Conductor:
         host_up: Callable[[str], bool],
         bus: CommandBus,
         stamp: Stamp,
-        unfinished: Unfinished,
+        read_servers: ReadServers,
         leftovers: Leftovers,
         tickets: ImageTickets | None = None,
     ) -> None:
@@ -71,49 +63,31 @@ class Conductor:
         self._host_up = host_up
         self._bus = bus
         self._stamp = stamp
-        self._unfinished = unfinished
+        self._read_servers = read_servers
         self._leftovers = leftovers
         self._tickets = tickets
-        self._open: dict[str, None] = {}
-        """Servers with an action under way, as far as known, the oldest first."""
-        self._busy: dict[str, bool] = {}
-        """Servers being advanced now; True if they were woken again meanwhile."""
+        self.attention = Attention(self._try_advance, stamp.clock)
         self._sent: dict[str, tuple[str, float, int]] = {}
         """Per server: the command sent last, when (loop time), how many times."""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._failures: Counter[str] = Counter()
+        """Attempts in a row that failed."""
 
     async def run(self) -> None:
         """Work until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow())
-                group.create_task(self._sweep())
-        finally:
-            for task in self._tasks:
-                task.cancel()
-
-    def wake(self, server_id: str) -> None:
-        """Look at a server soon."""
-        if server_id in self._busy:
-            self._busy[server_id] = True
-            return
-        self._busy[server_id] = False
-        task = asyncio.create_task(self._attend(server_id))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self.attention.run())
 
     async def _follow(self) -> None:
         while True:
             try:
-                server_ids, position = await self._unfinished.unfinished()
+                server_ids, position = await self._read_servers.unfinished()
                 break
             except Unavailable as error:
                 log.warning("cannot learn yet what is under way: %s", error)
                 await self._stamp.clock.sleep(RETRY_SECONDS)
-        self._open.update(dict.fromkeys(server_ids))
         for server_id in server_ids:
-            self.wake(server_id)
+            self.attention.open(server_id)
         async with aclosing(self._store.follow(position, "server")) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 for recorded in batch:
@@ -121,67 +95,53 @@ class Conductor:
 
     def take(self, recorded: Recorded) -> None:
         """An event of a server: remember it, and look whether something is to do."""
-        self._leftovers.take(recorded)
         server_id = recorded.aggregate.id
         state = self._states.advance(recorded)
-        if state is None or state.action is not None:
-            self._open[server_id] = None
-            self.wake(server_id)
+        self._leftovers.take(recorded, state)
+        if state is None:
+            self.attention.open(server_id)
+        elif state.action is not None:
+            # What is asked of servers that are there goes before new ones.
+            self.attention.open(server_id, state.project_id, urgent=recorded.version > 1)
         else:
-            self._close(server_id)
+            self._forget(server_id)
+            self.attention.close(server_id)
 
-    async def _sweep(self) -> None:
-        while True:
-            await self._stamp.clock.sleep(SWEEP_SECONDS)
-            for server_id in list(self._open):
-                self.wake(server_id)
-
-    def _close(self, server_id: str) -> None:
-        self._open.pop(server_id, None)
+    def _forget(self, server_id: str) -> None:
         self._sent.pop(server_id, None)
+        self._failures.pop(server_id, None)
 
-    async def _attend(self, server_id: str) -> None:
-        """Advance a server, again as long as it is woken meanwhile."""
-        async with self._slots:
-            try:
-                again = True
-                while again:
-                    self._busy[server_id] = False
-                    await self._try_advance(server_id)
-                    again = self._busy[server_id]
-            finally:
-                del self._busy[server_id]
-
-    async def _try_advance(self, server_id: str) -> None:
+    async def _try_advance(self, server_id: str) -> float | None:
         try:
-            await self._advance(server_id)
-        except OutOfOrder as error:
-            # Nothing will change by itself; an event wakes it again.
-            log.error("server %s is left alone: %s", server_id, error)
-            self._close(server_id)
-        except (Unavailable, Stale) as error:
-            # Nothing is lost: the sweep comes by again.
-            log.warning("server %s waits: %s", server_id, error)
+            seconds = await self._advance(server_id)
+        except LightcurveError as error:
+            if isinstance(error, Unavailable | Stale | OutOfOrder):
+                log.warning("server %s waits: %s", server_id, error)
+            else:
+                log.exception("server %s cannot be advanced", server_id)
             self._states.forget(server_id)
-        except LightcurveError:
-            log.exception("server %s cannot be advanced", server_id)
-            self._states.forget(server_id)
+            self._failures[server_id] += 1
+            return min(RETRY_SECONDS * 2.0 ** (self._failures[server_id] - 1), MAX_RETRY_SECONDS)
+        if seconds is None:
+            self._forget(server_id)
+        else:
+            self._failures.pop(server_id, None)
+        return seconds
 
-    async def _advance(self, server_id: str) -> None:
+    async def _advance(self, server_id: str) -> float | None:
+        """Do what can be done now; see Attention."""
         while True:
             server = await self._states.get(server_id)
             if server is None:
-                return
+                return MAX_RETRY_SECONDS
             step = next_step(server, self._stamp.clock.now())
             context = self._context_of(server)
             current_request.set(context.request_id)
             match step:
                 case None:
-                    self._close(server_id)
-                    return
+                    return None
                 case Command():
-                    await self._command(server, step)
-                    return
+                    return await self._command(server, step)
                 case Place():
                     await self._place(context, server, step)
                 case GiveUp():
@@ -243,14 +203,16 @@ class Conductor:
         await self._holdings.release_all(context, server)
         await self._states.execute(context, server.id, lambda state: decide.deleted(state, without_host=without_host))
 
-    async def _command(self, server: Server, step: Command) -> None:
+    async def _command(self, server: Server, step: Command) -> float:
+        """Send it, unless it was sent lately; returns the seconds until its outcome should be there."""
         action = server.action
         assert action
         now = asyncio.get_running_loop().time()
         name = f"{server.id}-{server.epoch}-{action.version}-{step.kind}"
         sent, at, times = self._sent.get(server.id, ("", 0.0, 0))
-        if sent == name and now - at < RESEND_AFTER.total_seconds():
-            return
+        left = (action.deadline - self._stamp.clock.now()).total_seconds()
+        if sent == name and (wait := at + RESEND_SECONDS * 2.0 ** (times - 1) - now) > 0:
+            return max(0.0, min(wait, left))
         times = times + 1 if sent == name else 1
         spec = guest_spec(server) if step.kind not in WITHOUT_SPEC else None
         command = HostCommand(
@@ -269,6 +231,7 @@ class Conductor:
         await self._bus.send(step.host, name if times == 1 else f"{name}-{times}", encode(command))
         self._sent[server.id] = name, now, times
         log.info("%s sent to %s for server %s", step.kind, step.host, server.id)
+        return max(0.0, min(RESEND_SECONDS * 2.0 ** (times - 1), left))
 
     def _tickets_for(self, host: str, spec: GuestSpec | None) -> dict[str, str]:
         if spec is None or self._tickets is None:

@@ -89,4 +89,8 @@ class Holdings:
             self.release_quota(context, server.project_id, server.id),
         )
         if server.has_key:
-            await self._vault.destroy(server.id)
+            await self.destroy_key(server.id)
+
+    async def destroy_key(self, server_id: str) -> None:
+        """Erase for ever what was sealed for the server, if anything was."""
+        await self._vault.destroy(server_id)

@@ -21,6 +21,8 @@ class LifeSigns:
         self._liveness = liveness
         self._clock = clock
         self.beats: dict[str, Beat] = {}
+        self._roles: dict[str, dict[str, None]] = {}
+        """The names of the senders, by role."""
         self._noticed: dict[str, datetime] = {}
         """When the last beat was new here, by this process's clock."""
         self._latest: datetime | None = None
@@ -40,9 +42,14 @@ class LifeSigns:
             return
         if known is None and len(self.beats) >= MAX_SENDERS:
             first = next(iter(self.beats))
-            del self.beats[first], self._noticed[first]
+            del self.beats[first], self._noticed[first], self._roles[_role(first)][first]
         self.beats[beat.name] = beat
+        self._roles.setdefault(_role(beat.name), {})[beat.name] = None
         self._noticed[beat.name] = self._clock.now()
+
+    def of_role(self, role: str) -> list[Beat]:
+        """The last beats of the senders of a role; costs what it returns."""
+        return [self.beats[name] for name in self._roles.get(role, ())]
 
     def last_seen(self, name: str) -> datetime | None:
         """When ``role/name`` was heard last."""
@@ -64,6 +71,10 @@ class LifeSigns:
     def host_up(self, host: str) -> bool:
         """Whether the host's agent was heard lately."""
         return self.alive(f"compute/{host}")
+
+
+def _role(name: str) -> str:
+    return name.partition("/")[0]
 
 
 async def keep_beating(liveness: Liveness, clock: Clock, name: str, *facts: Mapping[str, object]) -> None:

@@ -16,6 +16,7 @@ from domain.server import decide, details, hostname
 from domain.server.events import ServerRebuildRequested, ServerRequested
 from domain.server.state import KIND, Server, aggregate
 from handlers import guest_secrets
+from handlers.admission import Admission
 from handlers.context import Context, Stamp
 from handlers.guest_secrets import Secrets
 from handlers.ports import EventStore, Vault
@@ -51,22 +52,33 @@ class Servers:
     """The commands on the servers of one cell."""
 
     def __init__(
-        self, store: EventStore, registry: Registry, vault: Vault, stamp: Stamp, default_limits: quota.Limits
+        self,
+        store: EventStore,
+        registry: Registry,
+        vault: Vault,
+        stamp: Stamp,
+        default_limits: quota.Limits,
+        admission: Admission | None = None,
     ) -> None:
+        """Without ``admission`` every request is let in."""
         self._repository: Repository[Server] = Repository(KIND, store, stamp)
         self._cell = store.cell
         self._registry = registry
         self._vault = vault
         self._stamp = stamp
         self._default_limits = default_limits
+        self._admission = admission
 
     async def create(self, context: Context, new: NewServer) -> list[Accepted]:
         """Request between min_count and max_count servers. Quota is reserved first, so a limit is exact.
 
-        If this process dies in between, the conductor gives the reservation back and closes the id.
+        If this process dies in between, or the log takes only some of the requests, the conductor gives the other
+        reservations back and closes their ids. Raises Busy (503) if the cloud has too much to build.
         """
         assert context.project_id
         assert context.user_id
+        if self._admission:
+            self._admission.check(context.project_id, new.max_count)
         check_image(new.flavor, new.image, new.min_ram_mb)
         ids = [self._stamp.ids.uuid() for _ in range(new.max_count)]
         writer = self._registry.writer(quota.aggregate(context.project_id))
@@ -84,15 +96,22 @@ class Servers:
             ),
         )
         reserved = [change.server_id for change in changes if isinstance(change, quota.Reserved)]
+        if self._admission:
+            self._admission.accepted(context.project_id, len(reserved))
         reservation_id = f"r-{ids[0][:8]}"
         deadline = self._stamp.clock.now() + CREATE_DEADLINE
         numbered = new.max_count > 1
-        return await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(
                 self._request(context, new, server_id, index, reservation_id, deadline, numbered=numbered)
                 for index, server_id in enumerate(reserved)
-            )
+            ),
+            return_exceptions=True,
         )
+        accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+        if not accepted:
+            raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
+        return accepted
 
     async def _request(
         self,

@@ -1,6 +1,6 @@
 """The questions, asked of PostgreSQL. Every list is one indexed query."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.errors import Invalid, Unavailable
-from domain.server.state import Server
+from domain.server.state import ERROR, Server
 from projections.event_log import LogRow
 from projections.hosts import HostRow
 from projections.instance_actions import ActionRow
@@ -207,6 +207,21 @@ class Queries:
         except psycopg.errors.UndefinedTable:
             raise Unavailable("The projector has not made its tables yet.") from None
         return ids, position
+
+    async def living(self, cell: str, server_ids: Sequence[str]) -> tuple[set[str], int]:
+        """Those of a cell's servers that are neither deleted nor failed without a host, and the position for which
+        that holds."""
+        text = (
+            "SELECT (SELECT coalesce(min(position), 0) FROM projection_positions JOIN projection_builds b"
+            " USING (build) WHERE b.name = 'servers' AND b.in_force AND cell = %s),"
+            " ARRAY(SELECT id FROM servers WHERE id = ANY(%s) AND NOT deleted"
+            " AND NOT (vm_state = %s AND host IS NULL))"
+        )
+        try:
+            position, ids = (await self._rows(text, cell, list(server_ids), ERROR))[0]
+        except psycopg.errors.UndefinedTable:
+            raise Unavailable("The projector has not made its tables yet.") from None
+        return set(ids), position
 
     async def _after(self, wanted: ServerFilter, order: list[tuple[str, str]]) -> tuple[str, list[Any]]:
         """The condition that selects what comes after the marker in this order."""

@@ -14,6 +14,7 @@ from domain.errors import Unavailable
 from domain.kind import Kind
 from domain.quota import Limits
 from domain.server.state import Server
+from handlers.admission import Admission
 from handlers.context import current_request
 from handlers.disorder import Disorder
 from handlers.fleet import Fleet
@@ -71,7 +72,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         settings=rest_settings(settings),
         registry=registry,
         projects=identity.directory,
-        servers=Servers(plane.store, registry, plane.vault, stamp, limits),
+        servers=Servers(plane.store, registry, plane.vault, stamp, limits, Admission(life)),
         details=ServerDetails(plane.store, stamp),
         hosts=Hosts(host_registry),
         fleet=Fleet(host_registry),

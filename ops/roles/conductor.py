@@ -1,5 +1,7 @@
 """The conductor's process."""
 
+from collections.abc import Sequence
+
 from handlers.conducting import Conducting
 from handlers.image_tickets import ImageTickets
 from handlers.lost_proxies import OpenConsole
@@ -18,8 +20,12 @@ class OfCell:
         self._cell = cell
 
     async def unfinished(self) -> tuple[list[str], int]:
-        """See handlers.conductor.Unfinished."""
+        """See handlers.leftovers.ReadServers."""
         return await self._queries.unfinished(self._cell)
+
+    async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
+        """See handlers.leftovers.ReadServers."""
+        return await self._queries.living(self._cell, server_ids)
 
     async def console_proxies(self) -> list[str]:
         """See handlers.lost_proxies.OpenConsoles."""
@@ -50,7 +56,7 @@ async def run(settings: Settings, name: str) -> None:
                 liveness=plane.liveness,
                 vault=plane.vault,
                 stamp=plane.stamp,
-                unfinished=of_cell,
+                read_servers=of_cell,
                 open_consoles=of_cell,
                 refusals=plane.refusals,
                 tickets=image_tickets(settings, plane.stamp.clock),

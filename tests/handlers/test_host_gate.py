@@ -148,7 +148,7 @@ class Conducted:
             liveness=MemoryLiveness(broker, "cell1"),
             vault=MemoryVault(broker, "cell1"),
             stamp=self.stamp,
-            unfinished=Mock(),
+            read_servers=Mock(),
             open_consoles=Mock(),
             refusals=self.refusals,
         )

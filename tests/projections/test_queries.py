@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain.errors import Invalid, Unavailable
-from domain.server.state import DELETED, Server
+from domain.server.state import DELETED, ERROR, Server
 from projections.memory import MemoryRows
 from projections.queries import Queries
 from projections.server_filter import ServerFilter
@@ -155,6 +155,21 @@ async def test_what_is_unfinished_is_known_with_its_position(database: str) -> N
         ids, position = await queries.unfinished(CELL)
     assert set(ids) == {server.id for server in _model(cut) if server.action}
     assert position == len(cut)
+
+
+@asynchronous
+async def test_who_lives_is_known_with_its_position(database: str) -> None:
+    events = history(60)
+    async with _queries(database) as queries:
+        with pytest.raises(Unavailable):
+            await queries.living(CELL, [server_id(1)])
+        await _project(database, events)
+        everybody = [server_id(number) for number in range(60)]
+        lives, position = await queries.living(CELL, [*everybody, "nobody"])
+    expected = {s.id for s in _model(events) if s.vm_state != DELETED and not (s.vm_state == ERROR and not s.host)}
+    assert lives == expected
+    assert 0 < len(lives) < 60
+    assert position == len(events)
 
 
 @asynchronous

@@ -1,7 +1,7 @@
 """A whole cell in one process: domain, handlers, conductor, agents, projections; log and time are simulated."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -20,6 +20,7 @@ from domain.guest import ImageSource
 from domain.kinds import EVENTS
 from domain.network import NetworkCreated
 from domain.quota import Limits
+from domain.server.state import ERROR
 from handlers.agent import Agent
 from handlers.conducting import Conducting
 from handlers.context import Context, Stamp
@@ -134,6 +135,11 @@ class World:
         ids = [row.id for row in self.rows.all(SERVERS) if row.unfinished]
         return ids, self.rows.positions.get(CELL, 0)
 
+    async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
+        rows = [row for server_id in server_ids if (row := self.rows.get(SERVERS, (server_id,)))]
+        lives = {row.id for row in rows if not row.deleted and not (row.vm_state == ERROR and row.host is None)}
+        return lives, self.rows.positions.get(CELL, 0)
+
     async def _api(self, faults: ProcessFaults) -> None:
         registry = Registry(self.store(API, faults), self.stamp, [network.KIND, quota.KIND])
         vault = MemoryVault(self.broker, CELL, faults)
@@ -154,7 +160,7 @@ class World:
             liveness=MemoryLiveness(self.broker, CELL, faults),
             vault=MemoryVault(self.broker, CELL, faults),
             stamp=self.stamp,
-            unfinished=self,
+            read_servers=self,
             open_consoles=OpenConsolesIn(self.rows),
         )
         await conducting.run("sim", lambda: None)

@@ -31,8 +31,6 @@ from handlers.server_requests import Key
 MAX_COUNT = 1000
 """Servers that one request may ask for."""
 
-MAX_NICS = 16
-
 PASSWORD_LENGTH = 12
 _ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
 
@@ -76,8 +74,8 @@ def networks(call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | Uns
         return (NetworkRequest(network_id=_automatic(call).id),) if asked == "auto" else ()
     if isinstance(asked, UnsetType) or not asked:
         return _the_only_one(call)
-    if len(asked) > MAX_NICS:
-        raise Invalid(f"A server can have {MAX_NICS} network interfaces at the most.")
+    if len(asked) > domain_network.MAX_INTERFACES:
+        raise Invalid(f"A server can have {domain_network.MAX_INTERFACES} network interfaces at the most.")
     found = tuple(_interface(call, each) for each in asked)
     fixed = [(each.network_id, each.fixed_ip) for each in found if each.fixed_ip]
     if len(set(fixed)) < len(fixed):

@@ -3,7 +3,7 @@ their servers, notice nothing; each attempt is refused by NATS, or refused and c
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any, Self
@@ -123,7 +123,7 @@ class Cloud:
             liveness=NatsLiveness(self.control, CELL, self.refusals),
             vault=self.vault,
             stamp=STAMP,
-            unfinished=self,
+            read_servers=self,
             open_consoles=Nobody(),
             refusals=self.refusals,
         )
@@ -162,6 +162,9 @@ class Cloud:
         async for batch in self.store.follow(0):
             self.rows.apply(batch)
             self.log += batch
+
+    async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
+        return set(server_ids), 1 << 60
 
     async def unfinished(self) -> tuple[list[str], int]:
         return [], 0
