@@ -22,6 +22,8 @@ Role = Callable[[Settings, str], Awaitable[None]]
 
 def main() -> None:
     """Entry point: errors that we foresee are one line, not a traceback."""
+    # What is not made for others on purpose is nobody else's to read.
+    os.umask(0o077)
     arguments = _parser().parse_args()
     try:
         arguments.command(arguments)
@@ -42,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="start the all-in-one stack")
     up.add_argument("--simulated-hosts", type=int, metavar="N", help="run with N simulated hosts and no libvirt")
-    up.add_argument("--nats-port", type=int, default=14222, help="of the first start; then see the configuration")
-    up.add_argument("--api-port", type=int, default=8774, help="of the first start; then see the configuration")
+    first = "of the first start; then see the configuration"
+    up.add_argument("--nats-port", type=int, default=14222, help=first)
+    up.add_argument("--api-port", type=int, default=8774, help=f"the others are the next free ones above; {first}")
     up.set_defaults(command=_up)
 
     down = commands.add_parser("down", help="stop the stack; guests go on running")

@@ -1,6 +1,7 @@
 """The all-in-one stack: its directory, its configuration, and the programs that make it up."""
 
 import asyncio
+import itertools
 import json
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from adapters.disk_space import space
 from adapters.rest.identity.passwords import hash_password
 from domain.errors import Invalid, Unavailable
 from ops.embedded.libvirt import EmbeddedLibvirt
-from ops.embedded.nats import EmbeddedNats, ServerTls, free_port
+from ops.embedded.nats import EmbeddedNats, ServerTls
 from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.host_keys import HostKeys, nats_user
@@ -76,16 +77,19 @@ class Stack:
 
     def set_up(self, *, nats_port: int = NATS_PORT, api_port: int = API_PORT) -> None:
         """Make directory, passwords and configuration; what is there stays as it is."""
+        if not self.directory.exists():
+            self.directory.mkdir(parents=True)
+            # A libvirtd of the machine's own runs guests under a user who has to get to their disks.
+            self.directory.chmod(0o711)
         for name in ("run", "secrets", "images", "log", "cache"):
-            (self.directory / name).mkdir(parents=True, exist_ok=True)
-        (self.directory / "secrets").chmod(0o700)
+            (self.directory / name).mkdir(exist_ok=True)
+            (self.directory / name).chmod(0o700)
         self._secret("token.key", secrets.token_hex(32))
         self._secret(METADATA_SECRET, secrets.token_urlsafe(32))
         self._secret(TICKET_KEY, secrets.token_urlsafe(32))
         passwords = {user: self._secret(f"{user}.password", secrets.token_urlsafe(12)) for user in USERS}
         if not self.is_set_up:
-            self.config_file.write_text(self._config(nats_port, api_port, passwords))
-            self.config_file.chmod(0o600)
+            _write_private(self.config_file, self._config(nats_port, api_port, passwords))
         self._write_client_files(passwords, self.settings())
 
     def password(self, user: str) -> str:
@@ -212,11 +216,11 @@ class Stack:
         url = f"http://127.0.0.1:{api_port}"
         quoted = json.dumps  # a JSON string is a TOML string
         secrets_dir = self.directory / "secrets"
-        # A stack beside the usual one has all of its ports beside the usual ones.
-        usual = api_port == API_PORT
-        placement_port = PLACEMENT_PORT if usual else free_port()
-        metadata_port = METADATA_PORT if usual else free_port()
-        console_port = CONSOLE_PORT if usual else free_port()
+        if api_port == API_PORT:
+            placement_port, metadata_port, console_port = PLACEMENT_PORT, METADATA_PORT, CONSOLE_PORT
+        else:
+            # A stack beside the usual one has all of its ports together.
+            placement_port, metadata_port, console_port = _free_above(api_port, 3, but=nats_port)
         lines = [
             "# Lightcurve, all in one. Written once by `lightcurve up`; yours to change.",
             f"state_dir = {quoted(str(self.directory))}",
@@ -308,6 +312,15 @@ def _server_tls(settings: Settings) -> ServerTls | None:
 def _write_private(file: Path, text: str) -> None:
     file.touch(mode=0o600)
     file.write_text(text)
+
+
+def _free_above(port: int, count: int, *, but: int) -> list[int]:
+    """The next free ports. Raises Unavailable if there are not so many."""
+    above = (candidate for candidate in range(port + 1, 65_536) if candidate != but and not _taken(candidate))
+    found = list(itertools.islice(above, count))
+    if len(found) < count:
+        raise Unavailable(f"There are not {count} free ports above {port}: choose another --api-port.")
+    return found
 
 
 def _taken(port: int) -> bool:

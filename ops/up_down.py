@@ -1,6 +1,7 @@
 """``lightcurve up``, ``supervise`` and ``down``: the all-in-one stack from its first start to its end."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from ops import logs
 from ops.settings import Settings
 from ops.stack import Stack, is_supervisor, running
 from ops.supervisor import Failed, Supervisor
+
+log = logging.getLogger(__name__)
 
 STOP_SECONDS = 300.0
 """How long all programs together may take to stop."""
@@ -63,6 +66,8 @@ def supervise(stack: Stack) -> None:
     settings = stack.settings()
     logs.configure("supervisor", settings.cell, settings.log_level)
     stack.prepare(settings)
+    for notice in stack.libvirt(settings).notices() if not settings.simulated.hosts else ():
+        log.warning("%s", notice)
     programs = stack.programs(settings, with_libvirt=not settings.simulated.hosts)
     supervisor = Supervisor(programs, stack.log_dir, stack.state_file, disk=stack.directory)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from domain.errors import HostFailed
 
 NO_SPACE = "There is no space left on the host's disk."
+PASSAGE = 0o711
+"""The mode of a directory through which everybody may pass, but where nobody else sees what there is."""
 COMMAND_TIMEOUT = 120.0
 """Seconds; what we run takes milliseconds, on a host in distress seconds."""
 
@@ -43,6 +46,17 @@ async def run(message: str, *argv: str | Path, stdin: str | None = None) -> str:
         no_space = "No space left on device" in said
         raise HostFailed(NO_SPACE if no_space else message, f"{' '.join(words)}: {said or process.returncode}")
     return output.decode(errors="replace")
+
+
+def make_directory(path: Path, mode: int, group: int = -1) -> None:
+    """Have a directory with exactly this mode, whatever the process's umask, and those above it that are missing
+    for everybody to pass through. Raises OSError."""
+    for missing in reversed([parent for parent in path.parents if not parent.exists()]):
+        missing.mkdir(exist_ok=True)
+        missing.chmod(PASSAGE)
+    path.mkdir(exist_ok=True)
+    os.chown(path, -1, group)
+    path.chmod(mode)
 
 
 @contextmanager

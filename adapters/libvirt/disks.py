@@ -41,4 +41,5 @@ async def ensure_disk(path: Path, base: BaseImage, size: int) -> None:
     backing = ("-F", base.disk_format, "-b", base.path)
     await run(message, "qemu-img", "create", "-q", "-f", "qcow2", *backing, fresh, str(size))
     with file_failures(message):
+        await asyncio.to_thread(fresh.chmod, 0o600)
         await asyncio.to_thread(fresh.replace, path)

@@ -17,6 +17,8 @@ INSIDE = "ns0"
 LEASE_SECONDS = 86400
 STOP_TIMEOUT = 2.0
 """Seconds that dnsmasq may take to end before it is killed."""
+DNSMASQ_GROUP = "nogroup"
+"""What it runs as once it is under way; its user is ``nobody``."""
 FAILURE = "The host could not serve addresses on the guest's network."
 
 
@@ -101,6 +103,8 @@ class Dnsmasq:
                 return
             self._config.write_text(config)
             self._hosts.write_text(plan.hosts)
+            # It reads them again after it has let go of root's rights.
+            self._hosts.chmod(0o644)
             if pid is not None and same_config and not self._stale_leases(plan) and _signal(pid, signal.SIGHUP):
                 return
         await self.stop()
@@ -130,7 +134,7 @@ class Dnsmasq:
                 "except-interface=lo",
                 f"interface={INSIDE}",
                 "user=nobody",
-                "group=nogroup",
+                f"group={DNSMASQ_GROUP}",
                 "dhcp-authoritative",
                 "dhcp-no-override",
                 f"dhcp-hostsfile={self._hosts}",

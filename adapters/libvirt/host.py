@@ -1,11 +1,13 @@
 """What this host is and has."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from adapters.libvirt.commands import PASSAGE, file_failures, make_directory
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed
 from domain.guest import HostDescription
@@ -21,7 +23,8 @@ def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
             "This QEMU has no SPICE: install its modules (qemu-system-modules-spice where the distribution has it "
             "apart), or set spice = false under [compute]."
         )
-    settings.instances_dir.mkdir(parents=True, exist_ok=True)
+    capabilities = conn.getCapabilities()
+    _lay_out(settings, _group_of_qemu(capabilities))
     return HostDescription(
         name=settings.host_name,
         hypervisor_type=conn.getType(),
@@ -29,9 +32,30 @@ def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
         vcpus=len(os.sched_getaffinity(0)),
         memory_mb=_memory_mb(),
         disk_gb=shutil.disk_usage(settings.instances_dir).total // GIB,
-        cpu_info=_cpu_info(conn.getCapabilities()),
+        cpu_info=_cpu_info(capabilities),
         host_ip=settings.host_ip,
     )
+
+
+def _lay_out(settings: LibvirtSettings, group: int | None) -> None:
+    """The directories of guests and images, for QEMU's group to pass through and nobody else of this machine."""
+    with file_failures("The host could not make the directories of its guests."):
+        make_directory(settings.state_dir, PASSAGE)
+        for directory in (settings.instances_dir, settings.images_dir):
+            if group is None:
+                make_directory(directory, PASSAGE)
+            else:
+                make_directory(directory, 0o710, group)
+
+
+def _group_of_qemu(capabilities: str) -> int | None:
+    """The group that guests run under, as libvirt tells it: ``+64055:+107``; None if it does not."""
+    for model in ET.fromstring(capabilities).iterfind("host/secmodel[model='dac']"):  # noqa: S314 (from libvirtd)
+        for label in model.iterfind("baselabel"):
+            found = re.fullmatch(r"\+\d+:\+(\d+)", label.text or "")
+            if found:
+                return int(found[1])
+    return None
 
 
 def _has_spice(capabilities: str) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from adapters.libvirt.commands import file_failures
+from adapters.libvirt.commands import PASSAGE, file_failures, make_directory
 from domain.errors import HostFailed
 from domain.guest import GuestSpec
 
@@ -52,7 +52,8 @@ class Instances:
         """Write down what we were told, whole or not at all."""
         with file_failures("The host could not write down the guest."):
             directory = self.directory(spec.server_id)
-            directory.mkdir(parents=True, exist_ok=True)
+            # QEMU's user has to pass through; nobody else gets through the directory above.
+            make_directory(directory, PASSAGE)
             fresh = directory / f"{GUEST_FILE}.new"
             fresh.write_bytes(msgspec.json.encode(spec))
             fresh.replace(directory / GUEST_FILE)

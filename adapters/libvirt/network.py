@@ -7,6 +7,7 @@ derived from the guests that are here, and can be made again at any time.
 """
 
 import asyncio
+import grp
 import hashlib
 import logging
 import shutil
@@ -15,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from adapters.libvirt.commands import file_failures, run
-from adapters.libvirt.dnsmasq import INSIDE, METADATA_ADDRESS, DhcpPlan, Dnsmasq, dhcp_plan
+from adapters.libvirt.commands import file_failures, make_directory, run
+from adapters.libvirt.dnsmasq import DNSMASQ_GROUP, INSIDE, METADATA_ADDRESS, DhcpPlan, Dnsmasq, dhcp_plan
 from adapters.libvirt.domain_xml import tap_name
 from adapters.libvirt.metadata_proxy import MetadataProxies
 from adapters.libvirt.namespaces import NAMESPACES
@@ -121,7 +122,9 @@ class Networks:
         plan = dhcp_plan(guests, network_id)
         directory = self._dir / network_id
         with file_failures(FAILURE):
-            directory.mkdir(parents=True, exist_ok=True)
+            # dnsmasq reads and writes there, and nobody else of this machine.
+            make_directory(self._dir, 0o710, grp.getgrnam(DNSMASQ_GROUP).gr_gid)
+            make_directory(directory, 0o755)
         dnsmasq = Dnsmasq(directory, names.namespace)
         complete = _is_complete(names, directory, plan)
         if not complete:
@@ -152,6 +155,10 @@ class Networks:
         await ip("link", "set", names.bridge, "type", "bridge", "group_fwd_mask", FORWARD_ALL)
         _without_address(names.bridge)
         if not (NAMESPACES / names.namespace).exists():
+            with file_failures(FAILURE):
+                if not NAMESPACES.exists():
+                    # It belongs to the machine, not to us.
+                    make_directory(NAMESPACES, 0o755)
             await ip("netns", "add", names.namespace)
         if not (INTERFACES / names.outside).exists():
             peer = ("peer", "name", INSIDE, "mtu", str(mtu), "netns", names.namespace)

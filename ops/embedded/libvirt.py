@@ -6,7 +6,9 @@ file is never touched, and nothing has to be put back however we end. Guests out
 """
 
 import asyncio
+import grp
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -43,17 +45,17 @@ PACKAGE_OF = {
 }
 
 QEMU_CONF = """\
-# libvirt, finding that its QEMU user cannot open /dev/kvm, forgets what it knows of QEMU and asks it again for
-# seconds at every call; root can open it.
-user = "root"
-group = "root"
-# Images are shared between guests and read-only; nobody shall change their owner.
-dynamic_ownership = 0
+user = "{user}"
+group = "{group}"
+# Disks are given to QEMU's user if that is not root, who needs no such thing.
+dynamic_ownership = {owned}
 remember_owner = 0
 security_driver = "none"
 namespaces = []
 stdio_handler = "logd"
 """
+QEMU_USER, QEMU_GROUP = "libvirt-qemu", "kvm"
+"""As the distribution makes them: a guest that breaks out of its QEMU is nobody in particular."""
 
 SCREEN_TLS_CONF = """\
 # Screens by TLS only; VNC's for those alone who have a certificate of the authority in ca-cert.pem.
@@ -79,6 +81,7 @@ log_outputs = "3:stderr"
 # In a mount namespace of its own; "$0" is our directory. libvirt's own networks are not ours to start.
 START_LIBVIRTD = """\
 set -e
+umask 022
 mount --bind "$0/qemu.conf" /etc/libvirt/qemu.conf
 networks=/etc/libvirt/qemu/networks/autostart
 if [ -d $networks ]; then mount --bind "$0/empty" $networks; fi
@@ -119,9 +122,29 @@ class EmbeddedLibvirt:
 
     def notices(self) -> list[str]:
         """What works, but not as well as it might."""
-        if KVM.exists():
-            return []
-        return ["There is no /dev/kvm: guests are emulated by QEMU (TCG), ten or more times slower."]
+        found = []
+        if not KVM.exists():
+            found.append("There is no /dev/kvm: guests are emulated by QEMU (TCG), ten or more times slower.")
+        why_root = self._why_root()
+        if why_root and not libvirtd_answers():
+            found.append(f"QEMU runs as root, so a guest that breaks out of it is root, too: {why_root}")
+        return found
+
+    def _why_root(self) -> str:
+        """Why guests cannot run as QEMU_USER here, with the cure; empty if they can."""
+        try:
+            user, group = pwd.getpwnam(QEMU_USER).pw_uid, grp.getgrnam(QEMU_GROUP).gr_gid
+        except KeyError:
+            return f"there is no user {QEMU_USER} or no group {QEMU_GROUP}."
+        # libvirt, finding that its QEMU user cannot open /dev/kvm, forgets what it knows of QEMU, and asks it again
+        # for seconds at every call.
+        if KVM.exists() and not _may(KVM, user, group, 0o6):
+            return f"{QEMU_USER} cannot open {KVM}: chgrp {QEMU_GROUP} {KVM} && chmod 660 {KVM}"
+        places = [self._dir.parent, *([self._screen_tls_dir] if self._screen_tls_dir else [])]
+        for directory in [place for found in places for place in (*reversed(found.parents), found)]:
+            if directory.exists() and not _may(directory, user, group, 0o1):
+                return f"{QEMU_USER} cannot reach {directory}: chmod o+x {directory}, or keep the state elsewhere."
+        return ""
 
     def programs(self) -> list[Program]:
         """What has to be started, in this order, each after the one before is ready.
@@ -132,7 +155,7 @@ class EmbeddedLibvirt:
             return []
         (self._dir / "empty").mkdir(parents=True, exist_ok=True)
         screens = SCREEN_TLS_CONF.format(directory=self._screen_tls_dir) if self._screen_tls_dir else ""
-        (self._dir / "qemu.conf").write_text(QEMU_CONF + screens)
+        (self._dir / "qemu.conf").write_text(_qemu_conf(self._why_root()) + screens)
         (self._dir / "libvirtd.conf").write_text(LIBVIRTD_CONF)
         # A file can only be laid over a file.
         (SYSTEM_CONFIG / "qemu.conf").touch()
@@ -141,8 +164,21 @@ class EmbeddedLibvirt:
         start = ("/bin/sh", "-c", START_LIBVIRTD, str(self._dir))
         libvirtd = Program("libvirtd", (*parent, *own_mounts, *start), libvirtd_answers)
         # QEMU writes serial consoles through virtlogd: without it no guest starts.
-        virtlogd = Program("virtlogd", ("virtlogd",), virtlogd_answers)
+        virtlogd = Program("virtlogd", ("/bin/sh", "-c", "umask 022; exec virtlogd"), virtlogd_answers)
         return [libvirtd] if virtlogd_answers() else [virtlogd, libvirtd]
+
+
+def _qemu_conf(why_root: str) -> str:
+    if why_root:
+        return QEMU_CONF.format(user="root", group="root", owned=0)
+    return QEMU_CONF.format(user=QEMU_USER, group=QEMU_GROUP, owned=1)
+
+
+def _may(path: Path, user: int, group: int, bits: int) -> bool:
+    """Whether a user of a group has these rights (as of ``rwx``) to a file, by its mode."""
+    found = path.stat()
+    shift = 6 if found.st_uid == user else 3 if found.st_gid == group else 0
+    return (found.st_mode >> shift) & bits == bits
 
 
 def libvirtd_answers() -> bool:

@@ -115,6 +115,7 @@ class EmbeddedNats:
     def prepare(self) -> None:
         """Write the configuration; harmless if it is there already."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
         _write_private(self.config, self._config(self.simulated))
         self._simulated_file.write_text(json.dumps(list(self.simulated)))
 

@@ -86,8 +86,11 @@ class EmbeddedPostgres:
         if os.geteuid() == 0:
             for directory in (self.directory, self.socket_dir):
                 os.chown(directory, account.pw_uid, account.pw_gid)
+            for directory in (self._passage.parent, self._passage):
+                directory.mkdir(parents=True, exist_ok=True)
+                directory.chmod(0o711)
             for name in ("installation", "state"):
-                (self._passage / name).mkdir(parents=True, exist_ok=True)
+                (self._passage / name).mkdir(exist_ok=True)
         data = self.directory / "data"
         if (data / "PG_VERSION").exists():
             return

@@ -1,6 +1,8 @@
 """libvirt started by us, and what is said where it cannot be."""
 
+import grp
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -24,8 +26,7 @@ def test_what_is_missing_is_said_with_its_cure(tmp_path: Path, monkeypatch: pyte
     assert "as root" in rights
     assert programs.endswith("--no-install-recommends qemu-system-x86 qemu-utils")
     assert "/dev/net/tun" in tun
-    (slow,) = embedded.notices()
-    assert "TCG" in slow
+    assert "TCG" in embedded.notices()[0]
 
 
 def test_a_daemon_of_the_machine_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,10 +64,10 @@ def test_screens_by_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert embedded.problems() == []
     embedded.programs()
     told = (tmp_path / "state" / "qemu.conf").read_text()
-    assert told.startswith(libvirt.QEMU_CONF)
+    assert told.startswith(libvirt._qemu_conf(embedded._why_root()))
     assert f'vnc_tls_x509_verify = 1\nspice_tls = 1\nspice_tls_x509_cert_dir = "{tmp_path}/tls"\n' in told
     EmbeddedLibvirt(tmp_path / "state").programs()
-    assert (tmp_path / "state" / "qemu.conf").read_text() == libvirt.QEMU_CONF
+    assert (tmp_path / "state" / "qemu.conf").read_text() == libvirt._qemu_conf(embedded._why_root())
 
 
 def test_a_libvirtd_that_is_not_ours_shows_screens_in_the_clear(
@@ -86,6 +87,34 @@ def test_a_libvirtd_that_is_not_ours_shows_screens_in_the_clear(
         assert str(config) in problem
     config.write_text("vnc_tls = 1\nvnc_tls_x509_verify = 1\nspice_tls = 1\n")
     assert embedded.problems() == []
+
+
+def test_qemu_is_root_only_where_it_must_be_and_it_is_said_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, mine = pwd.getpwuid(65534).pw_name, grp.getgrgid(65534).gr_name
+    monkeypatch.setattr(libvirt, "libvirtd_answers", lambda: False)
+    monkeypatch.setattr(libvirt, "SYSTEM_CONFIG", tmp_path)
+    monkeypatch.setattr(libvirt, "QEMU_USER", me)
+    monkeypatch.setattr(libvirt, "QEMU_GROUP", mine)
+    monkeypatch.setattr(libvirt, "KVM", tmp_path / "kvm")
+    state = Path("/srv/lightcurve-that-is-not-there")
+    embedded = EmbeddedLibvirt(state / "libvirt")
+    assert embedded._why_root() == ""
+    assert f'user = "{me}"' in libvirt._qemu_conf("")
+    assert "dynamic_ownership = 1" in libvirt._qemu_conf("")
+    (tmp_path / "kvm").touch(mode=0o600)
+    (said,) = embedded.notices()
+    assert "QEMU runs as root" in said
+    assert f"chgrp {mine}" in said
+    assert 'user = "root"' in libvirt._qemu_conf(said)
+    os.chown(tmp_path / "kvm", -1, 65534)
+    (tmp_path / "kvm").chmod(0o660)
+    assert embedded.notices() == []
+    tmp_path.chmod(0o700)
+    assert "chmod o+x" in EmbeddedLibvirt(tmp_path / "libvirt")._why_root()
+    monkeypatch.setattr(libvirt, "QEMU_USER", "nobody-of-this-name")
+    assert "there is no user" in embedded._why_root()
 
 
 @pytest.mark.libvirt

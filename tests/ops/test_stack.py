@@ -1,11 +1,14 @@
 """What keeps a stack from starting is said in plain words."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
 from adapters.disk_space import Space
+from domain.errors import Unavailable
+from ops import cli
 from ops import stack as stack_module
 from ops.embedded.nats import free_port
 from ops.settings import load
@@ -54,6 +57,43 @@ def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
     stack = _stack(tmp_path)
     for name in ("lightcurve.toml", "openrc", "clouds.yaml", "secrets/admin.password", "secrets/token.key"):
         assert (stack.directory / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_an_older_state_directory_is_closed_to_others(tmp_path: Path) -> None:
+    stack = _stack(tmp_path)
+    for name in ("log", "images", "run", "cache", "secrets"):
+        (stack.directory / name).chmod(0o755)
+    stack.set_up()
+    for name in ("log", "images", "run", "cache", "secrets"):
+        assert (stack.directory / name).stat().st_mode & 0o077 == 0, name
+    assert stack.directory.stat().st_mode & 0o777 == 0o711
+
+
+def test_whatever_the_command_makes_is_nobody_elses_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["lightcurve", "--state-dir", str(tmp_path), "status"])
+    before = os.umask(0o022)
+    try:
+        with pytest.raises(SystemExit, match="no stack runs"):
+            cli.main()
+        (tmp_path / "new").touch()
+        assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+    finally:
+        os.umask(before)
+
+
+def test_a_stack_beside_another_has_its_ports_together(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "state")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        api_port = other.getsockname()[1] - 1
+        stack.set_up(nats_port=api_port + 2, api_port=api_port)
+        settings = stack.settings()
+        ports = [settings.placement.port, settings.metadata.port, settings.console.port]
+        assert ports == sorted(set(ports))
+        assert not {api_port, api_port + 1, api_port + 2} & set(ports)
+        assert ports[0] > api_port
+    with pytest.raises(Unavailable, match="--api-port"):
+        Stack(tmp_path / "other").set_up(api_port=65_535)
 
 
 def test_a_configuration_older_than_the_metadata_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Guests come and go while they are listed: others use the same libvirt."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -14,6 +15,7 @@ DOMAIN = """
 <domain type="test"><name>{name}</name><uuid>{uuid}</uuid><memory>8192</memory><os><type>hvm</type></os><metadata>
 <lc:instance xmlns:lc="urn:lightcurve:instance:1" server="{uuid}" epoch="1" home="{home}"/></metadata></domain>
 """
+STRANGER = '<domain type="test"><name>theirs</name><memory>8192</memory><os><type>hvm</type></os></domain>'
 STAYS, GOES = "6f70656e-0000-0000-0000-000000000001", "6f70656e-0000-0000-0000-000000000002"
 
 
@@ -43,10 +45,12 @@ class Vanishing:
 
 
 @pytest.fixture
-def conn() -> Iterator[Any]:
-    """libvirt's own driver for tests, which needs no daemon."""
+def conn(tmp_path: Path) -> Iterator[Any]:
+    """libvirt's own driver for tests, which needs no daemon; a file of its own is a machine of its own."""
     libvirt.registerErrorHandler(lambda *_: None, None)
-    made = libvirt.open("test:///default")
+    (tmp_path / "node.xml").write_text("<node/>")
+    made = libvirt.open(f"test://{tmp_path}/node.xml")
+    made.defineXML(STRANGER).create()
     for uuid in (STAYS, GOES):
         made.defineXML(DOMAIN.format(name=uuid, uuid=uuid, home=HOME)).create()
     yield made
@@ -59,7 +63,7 @@ def test_one_that_ends_while_the_others_are_listed(conn: Any) -> None:
 
 
 def test_a_strangers_that_ends_while_ours_are_listed(conn: Any) -> None:
-    (stranger,) = (domain.UUIDString() for domain in conn.listAllDomains() if domain.name() == "test")
+    (stranger,) = (domain.UUIDString() for domain in conn.listAllDomains() if domain.name() == "theirs")
     assert {guest.server_id for guest in list_guests(Vanishing(conn, stranger), HOME)} == {STAYS, GOES}
 
 

@@ -1,5 +1,6 @@
 """What a host finds out about itself."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,13 @@ class Libvirt:
     def __init__(self, graphics: str, video: str) -> None:
         self._capabilities = CAPABILITIES.format(OFFERS.format(graphics), OFFERS.format(video))
 
+    security = ""
+
     def getDomainCapabilities(self, *_: object) -> str:  # noqa: N802
         return self._capabilities
 
     def getCapabilities(self) -> str:  # noqa: N802
-        return "<capabilities><host/></capabilities>"
+        return f"<capabilities><host>{self.security}</host></capabilities>"
 
     def getType(self) -> str:  # noqa: N802
         return "QEMU"
@@ -44,3 +47,28 @@ def test_a_qemu_without_spice(tmp_path: Path, graphics: str, video: str) -> None
 def test_a_qemu_with_spice(tmp_path: Path) -> None:
     settings = LibvirtSettings(host_name="node1", state_dir=tmp_path, spice="any")
     assert describe(Libvirt("spice", "qxl"), settings).name == "node1"
+
+
+SECURITY = "<secmodel><model>selinux</model><baselabel type='kvm'>system_u</baselabel></secmodel>"
+AS_NOBODY = SECURITY + "<secmodel><model>dac</model><baselabel type='kvm'>+65534:+65534</baselabel></secmodel>"
+
+
+@pytest.mark.parametrize(("security", "mode", "group"), [(AS_NOBODY, 0o710, 65534), (SECURITY, 0o711, None)])
+def test_only_the_group_of_qemu_gets_to_guests_and_images(
+    tmp_path: Path, security: str, mode: int, group: int | None
+) -> None:
+    conn = Libvirt("vnc", "vga")
+    conn.security = security
+    settings = LibvirtSettings(host_name="node1", state_dir=tmp_path / "state")
+    before = os.umask(0o077)
+    try:
+        for _ in range(2):
+            describe(conn, settings)
+            assert settings.state_dir.stat().st_mode & 0o777 == 0o711
+            for directory in (settings.instances_dir, settings.images_dir):
+                found = directory.stat()
+                assert found.st_mode & 0o777 == mode
+                assert found.st_gid == (group if group is not None else tmp_path.stat().st_gid)
+                directory.chmod(0o755)
+    finally:
+        os.umask(before)

@@ -35,7 +35,8 @@ async def boot_lines(agent: LibvirtHypervisor, spec: GuestSpec, count: int) -> l
     """The lines with which the guest said that it was up, once there are ``count`` of them."""
 
     async def said() -> list[str]:
-        return re.findall(r"BOOT-COMPLETE .*", await agent.console_log(spec.server_id, None))
+        # A line may be read while it is being printed.
+        return re.findall(r"(BOOT-COMPLETE .*)\n", await agent.console_log(spec.server_id, None))
 
     async def enough() -> bool:
         return len(await said()) >= count
