@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
+
 from adapters.libvirt.hypervisor import LibvirtHypervisor
 from adapters.libvirt.network import INTERFACES, NAMESPACES, Names
 from adapters.libvirt.port_security import table_of
@@ -53,10 +55,9 @@ class Daemons:
     def libvirtd_pid(self) -> int:
         """Beside the guests that it started, which are children of the same parent."""
         _, process = self._running["libvirtd"]
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        comms = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
-        (pid,) = (int(pid) for pid, comm in comms.items() if comm == "libvirtd")
-        return pid
+        below = psutil.Process(process.pid).children(recursive=True)
+        (pid,) = (child.pid for child in below if child.name() == "libvirtd")
+        return int(pid)
 
     def kill_libvirtd(self) -> None:
         """As the kernel would for want of memory."""

@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ops.embedded import libvirt, reaper
 from ops.embedded.libvirt import EmbeddedLibvirt
 from tests.real_libvirt import Daemons
+from tests.waiting import wait_until
 
 
 def test_what_is_missing_is_said_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +138,7 @@ def gone(pid: int) -> bool:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 return True
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return True
     return False
 
@@ -158,6 +160,35 @@ def test_orphans_are_reaped() -> None:
         assert not orphan.exists()
         process.communicate("\n")
         assert process.returncode == 3
+
+
+def test_orphans_are_reaped_though_the_program_has_ended() -> None:
+    """As a guest is that goes on running while libvirtd is down."""
+    script = "(sh -c 'exec tail -f /dev/null' >/dev/null 2>&1 & echo $!); exit 3"
+    with run_reaper(script) as process:
+        assert process.stdout is not None
+        orphan = psutil.Process(int(process.stdout.readline()))
+        # Nobody who waits for the program's output waits for its orphans.
+        assert process.stdout.read() == ""
+        assert process.wait(10) == 3
+    assert orphan.is_running()
+    staying = orphan.parent()
+    assert staying is not None
+    assert "reaper" in " ".join(staying.cmdline())
+    wait_until(lambda: Path(f"/proc/{staying.pid}/cwd").readlink() == Path("/"), 5)
+    orphan.kill()
+    assert gone(staying.pid)
+    assert gone(orphan.pid)
+
+
+def test_a_program_that_hangs_ends_with_its_reaper() -> None:
+    with run_reaper("echo $$; exec tail -f /dev/null") as process:
+        assert process.stdout is not None
+        program = int(process.stdout.readline())
+        os.kill(program, signal.SIGSTOP)
+        process.kill()
+        process.wait(10)
+        assert gone(program)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 128 + 15), (signal.SIGKILL, -9)])
