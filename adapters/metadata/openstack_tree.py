@@ -93,7 +93,7 @@ def network_data(nics: tuple[Nic, ...]) -> Json:
             "id": tap_name(nic.port_id),
             "vif_id": nic.port_id,
             "type": "bridge",
-            "mtu": nic.mtu,
+            "mtu": None if nic.dhcp_ip else nic.mtu,  # what DHCP tells is not told twice
             "ethernet_mac_address": nic.mac_address,
         }
         for nic in nics

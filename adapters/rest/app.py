@@ -60,18 +60,18 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
         *browsing.operations(settings, directory),
     ]
 
-    def face(operations: list[Operation], error_body: errors.ErrorBody, *, versioned: bool = False) -> Face:
-        return Face(operations, services=services, tokens=tokens, error_body=error_body, versioned=versioned)
+    def face(operations: list[Operation], error_page: errors.ErrorPage, **more: bool) -> Face:
+        return Face(operations, services=services, tokens=tokens, error_page=error_page, **more)
 
     return Faces(
         {
-            "/identity": face(identity_operations, errors.keystone),
-            "/compute/v2.1": face(compute.operations(), errors.nova, versioned=True),
-            "/compute": face(compute.discovery(), errors.nova),
-            "/image": face(image.operations(), errors.glance),
-            "/network": face(network.operations(), errors.neutron),
+            "/identity": face(identity_operations, errors.in_json(errors.keystone)),
+            "/compute/v2.1": face(compute.operations(), errors.in_json(errors.nova), versioned=True),
+            "/compute": face(compute.discovery(), errors.in_json(errors.nova), complete=True),
+            "/image": face(image.operations(), errors.glance_page),
+            "/network": face(network.operations(), errors.in_json(errors.neutron)),
         },
-        elsewhere=face([], errors.keystone),
+        elsewhere=face([], errors.in_json(errors.keystone), complete=True),
     )
 
 

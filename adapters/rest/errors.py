@@ -1,12 +1,19 @@
 """How each face words an error: the status belongs to the error, the body to the face."""
 
+import html
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
+from adapters.rest.placement.negotiation import accepts
 from domain.errors import Invalid, LightcurveError, Refused
 
+JSON, HTML = "application/json", "text/html"
 ErrorBody = Callable[[LightcurveError], dict[str, Any]]
+ErrorPage = Callable[[LightcurveError, str], tuple[str, bytes]]
+"""Of an error, and of what the caller accepts: the media type, and the bytes."""
 
 NOVA_NAMES = {
     400: "badRequest",
@@ -36,6 +43,12 @@ def no_route() -> Refused:
     return Refused("route.not_found", "The resource could not be found.", status=404)
 
 
+def not_built(method: str, path: str) -> Refused:
+    """Nothing can be changed under that path. A client takes 404 for "it is done already" when it removes something:
+    what is not there yet, of an API that has more than is here, says so."""
+    return not_implemented(f"{method} {path[:64]}")
+
+
 def not_implemented(what: str) -> Refused:
     """Part of the API, but not of this system."""
     return Refused("not_implemented", f"{what} is not supported by this cloud.", status=501)
@@ -63,6 +76,23 @@ def glance(error: LightcurveError) -> dict[str, Any]:
         return keystone(error)
     title = _title(error.status)
     return {"message": error.message, "code": f"{error.status} {title}", "title": title}
+
+
+def in_json(words: ErrorBody) -> ErrorPage:
+    """Always in JSON."""
+    return lambda error, _accepted: (JSON, msgspec.json.encode(words(error)))
+
+
+def glance_page(error: LightcurveError, accepted: str) -> tuple[str, bytes]:
+    """In JSON for a client that prefers it, else a page, which is what glanceclient reads."""
+    if error.status == 401 or accepts(accepted or "*/*", JSON, before=HTML):
+        return JSON, msgspec.json.encode(glance(error))
+    status = f"{error.status} {_title(error.status)}"
+    page = (
+        f"<html>\n <head>\n  <title>{status}</title>\n </head>\n <body>\n  <h1>{status}</h1>\n  "
+        f"{html.escape(error.message)}<br /><br />\n\n\n </body>\n</html>"
+    )
+    return f"{HTML}; charset=UTF-8", page.encode()
 
 
 def neutron(error: LightcurveError) -> dict[str, Any]:

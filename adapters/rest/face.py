@@ -12,14 +12,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.rest import microversion
-from adapters.rest.errors import ErrorBody, no_route, unauthorized
+from adapters.rest.errors import JSON, ErrorPage, no_route, not_built, unauthorized
 from adapters.rest.gate import check_names, check_path, read_query
 from adapters.rest.identity.caller import Caller
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.limits import read_body
 from adapters.rest.operation import Access, Call, Operation, Reply, allowed
 from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
-from adapters.rest.request_log import told
+from adapters.rest.request_log import READS, told
 from adapters.rest.routing import Match, Router
 from adapters.rest.services import Services
 from adapters.rest.validation import MALFORMED, UNREADABLE
@@ -28,7 +28,6 @@ from handlers.context import Context
 
 log = logging.getLogger(__name__)
 
-JSON = "application/json"
 NO_QUERY = QueryParams()
 _PROJECT = re.compile(r"/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)")
 _encoder = msgspec.json.Encoder()
@@ -44,14 +43,17 @@ class Face:
         *,
         services: Services,
         tokens: Tokens,
-        error_body: ErrorBody,
+        error_page: ErrorPage,
         versioned: bool = False,
+        complete: bool = False,
     ) -> None:
+        """``complete`` is whether what has no route here is nowhere: else its API has more than is built."""
         self.operations = tuple(operations)
         self._router = Router(self.operations)
         self._services = services
         self._tokens = tokens
-        self._error_body = error_body
+        self._error_page = error_page
+        self._complete = complete
         self._versioned = versioned
         uri = f"{services.settings.public_url}/identity"
         self._challenge = [(b"www-authenticate", f'Keystone uri="{uri}"'.encode())]
@@ -69,21 +71,20 @@ class Face:
             if error.status >= 500 and error.status != 501:
                 log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
             headers = headers + (self._challenge if error.status == 401 else []) + _retry_after(error)
-            response = self._failure(error)
+            response = self._failure(scope, error)
         except Exception as error:  # noqa: BLE001 - the last line: a bug must not take the worker along
             log.error("%s %s: %s", scope["method"], scope["path"], "".join(traceback.format_exception(error)))
-            response = self._failure(
-                LightcurveError(
-                    "Unexpected API Error. Please report this with the request id "
-                    f"{scope.get(REQUEST_ID)}. {type(error).__name__}"
-                )
+            words = (
+                "Unexpected API Error. Please report this with the request id "
+                f"{scope.get(REQUEST_ID)}. {type(error).__name__}"
             )
+            response = self._failure(scope, LightcurveError(words))
         response.raw_headers.extend(headers)
         await response(scope, receive, send)
 
-    def _failure(self, error: LightcurveError) -> Response:
-        body = _encoder.encode(self._error_body(error))
-        return Response(body, error.status, media_type=JSON)
+    def _failure(self, scope: Scope, error: LightcurveError) -> Response:
+        media_type, body = self._error_page(error, Headers(scope=scope).get("accept", ""))
+        return Response(body, error.status, headers={"content-type": media_type})
 
     async def _admit(self, scope: Scope, receive: Receive, path: str, minor: int) -> tuple[Call, Operation]:
         """Everything that comes before the handler: token, route, access, then the body."""
@@ -97,7 +98,7 @@ class Face:
             caller = self._tokens.validate(request_headers.get("x-auth-token"))
             told(scope, caller.user_id, caller.project_id)
         if match is None:
-            raise no_route()
+            raise no_route() if self._complete or method in READS else not_built(method, scope["path"])
         candidates = _existing(match, method, minor)
         raw: bytes | None = None
         action: bytes | None = None

@@ -60,7 +60,9 @@ class Client:
     ) -> Answer:
         """``body`` is sent as JSON unless it is bytes; ``chunks`` are sent one by one."""
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        sent = {"host": "cloud.test"} | ({"content-type": "application/json"} if content else {})
+        sent = {"host": "cloud.test", "accept": "application/json"} | (
+            {"content-type": "application/json"} if content else {}
+        )
         if self.token:
             sent["x-auth-token"] = self.token
         if self.microversion:

@@ -345,3 +345,52 @@ async def test_a_new_host_renumbers_no_other(cloud: MakeWorld):
         assert [each["id"] for each in pages] == [1, 2, 3]
         assert (await root.get(path, marker=4)).status == 400
         assert (await root.get(path, marker="x")).status == 400
+
+
+NOWHERE = "99999999-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", f"/identity/v3/projects/{BLUE}/users/{NOWHERE}/roles/{NOWHERE}"),
+        ("DELETE", f"/identity/v3/projects/{BLUE}/users/{NOWHERE}/roles/{NOWHERE}"),
+        ("DELETE", f"{SERVERS}/{NOWHERE}/os-interface/{NOWHERE}"),
+        ("POST", f"/image/v2/images/{NOWHERE}/actions/deactivate"),
+        ("DELETE", f"/image/v2/images/{NOWHERE}/members/{BLUE}"),
+        ("PUT", f"/image/v2/images/{NOWHERE}/members/{BLUE}"),
+        ("POST", "/compute/v2.1/flavors/1/action"),
+        ("POST", "/network/v2.0/routers"),
+    ],
+)
+@asynchronous
+async def test_what_is_not_built_does_not_look_as_if_it_were_done(cloud: MakeWorld, method: str, path: str):
+    async with cloud() as world:
+        answer = await (await world.client("root")).request(method, path, {})
+        assert answer.status in (405, 501), answer
+
+
+@pytest.mark.parametrize(
+    ("accept", "in_json"),
+    [
+        ("*/*", False),
+        ("", False),
+        ("text/html", False),
+        ("application/json", True),
+        ("application/json, */*;q=0.1", True),
+    ],
+)
+@asynchronous
+async def test_how_the_image_service_words_an_error(cloud: MakeWorld, accept: str, in_json: bool):
+    async with cloud() as world:
+        amy = await world.client("amy")
+        answer = await amy.request("GET", "/image/v2/images/<b>none", headers={"accept": accept})
+        assert answer.status == 404
+        if in_json:
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.body["code"] == "404 Not Found"
+        else:
+            assert answer.headers["content-type"] == "text/html; charset=UTF-8"
+            text = answer.content.decode()
+            assert "<title>404 Not Found</title>" in text
+            assert "&lt;b&gt;none" in text
