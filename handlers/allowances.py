@@ -23,14 +23,25 @@ class Allowances:
         self._per_second = per_second
         self._left: dict[str, _Left] = {}
 
-    def take(self, name: str) -> bool:
-        """Use it once; False if there is nothing left."""
-        now = self._clock.now()
-        left = self._left.pop(name, _Left(self._at_once, now))
-        gained = max(0.0, (now - left.at).total_seconds()) * self._per_second
-        amount = min(float(self._at_once), left.amount + gained)
-        allowed = amount >= 1
-        self._left[name] = _Left(amount - allowed, now)
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def has(self, name: str, amount: float = 1) -> bool:
+        """Whether so much is left."""
+        return self._now(name).amount >= amount
+
+    def take(self, name: str, amount: float = 1) -> bool:
+        """Use so much of it; False, and nothing is used, if there is less."""
+        left = self._now(name)
+        allowed = left.amount >= amount
+        self._left.pop(name, None)
+        self._left[name] = _Left(left.amount - (amount if allowed else 0), left.at)
         if len(self._left) > REMEMBERED:
             del self._left[next(iter(self._left))]
         return allowed
+
+    def _now(self, name: str) -> _Left:
+        now = self._clock.now()
+        left = self._left.get(name, _Left(self._at_once, now))
+        gained = max(0.0, (now - left.at).total_seconds()) * self._per_second
+        return _Left(min(float(self._at_once), left.amount + gained), now)

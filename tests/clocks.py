@@ -13,6 +13,9 @@ class InstantClock:
     def now(self) -> datetime:
         return self._now
 
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
     async def sleep(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
         await asyncio.sleep(0)

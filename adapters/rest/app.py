@@ -52,7 +52,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 def create_faces(services: Services, directory: Directory | None = None) -> Faces:
     """The faces, without the middleware around them. Without a ``directory`` its users stay those of the settings."""
     settings = services.settings
-    directory = directory or Directory(settings.identity)
+    directory = directory or Directory(settings.identity, services.clock)
     tokens = Tokens(settings.identity, directory, services.clock, services.revocations.revoked)
     identity_operations = [
         *browsing.discovery(settings),

@@ -121,10 +121,13 @@ class Face:
         check_names(operation.method, operation.path, call.params)
         _check_project(call, url_project)
         _check_query(operation, call)
+        if raw is not None:
+            self._services.large_bodies.take(call.context.project_id, raw)
         if operation.body_type is not None:
             _check_media_type(request_headers)
             if raw is None:
                 raw = await read_body(scope, receive)
+                self._services.large_bodies.take(call.context.project_id, raw)
             call.body = operation.body_type.decode(raw, minor)
         elif action not in (None, b"null", b"{}"):
             _check_nothing(operation, action)

@@ -4,12 +4,35 @@ from starlette.types import Receive, Scope
 
 from adapters.rest.gate import check_document
 from domain.errors import LightcurveError, Refused
+from handlers.allowances import Allowances
+from handlers.ports import Clock
 
 MAX_BODY = 1 << 20
 """Bytes of a request body, other than the bytes of an image."""
 
 MAX_DISCARDED = 8 * MAX_BODY
 """Bytes of a body too large that are read all the same, for politeness."""
+
+
+LARGE = 4096
+"""Bytes of a body from which on it counts for what its project may bring."""
+LARGE_AT_ONCE, LARGE_PER_SECOND = 16 << 20, 64 << 10
+"""Bytes of large bodies of one project, at once and then each second. What they say stays in the log for ever: nobody
+decides alone how fast that grows."""
+
+
+class LargeBodies:
+    """What the projects bring in large bodies."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._left = Allowances(clock, LARGE_AT_ONCE, LARGE_PER_SECOND)
+
+    def take(self, project_id: str | None, raw: bytes) -> None:
+        """A project brings a body. Raises Refused (429) if it brings too much."""
+        size = len(raw) - LARGE
+        if size > 0 and project_id and not self._left.take(project_id, size):
+            seconds = 1 + size // LARGE_PER_SECOND
+            raise Refused("request.too_often", "Too many large requests.", status=429, retry_after=seconds)
 
 
 class Disconnected(LightcurveError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from adapters.rest.limits import LargeBodies
 from adapters.rest.settings import RestSettings
 from domain.ledger import Ledger
 from domain.quota import Limits
@@ -133,6 +134,7 @@ class Services:
     """By which hosts fetch images."""
     default_limits: Limits
     stock_limits: StockLimits
+    large_bodies: LargeBodies
     stamp: Stamp
     clock: Clock
     ids: Ids

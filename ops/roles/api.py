@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.rest.app import create_app
+from adapters.rest.limits import LargeBodies
 from adapters.rest.services import ProcessRow, Services, StockLimits
 from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
@@ -90,6 +91,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         tickets=image_tickets(settings, clock) or ImageTickets(secrets.token_bytes(32), clock),
         default_limits=limits,
         stock_limits=_stock_limits(settings.quota),
+        large_bodies=LargeBodies(clock),
         stamp=stamp,
         clock=clock,
         ids=stamp.ids,

@@ -7,7 +7,9 @@ from adapters.rest.errors import unauthorized
 from adapters.rest.identity.log_in import LogIns
 from adapters.rest.identity.passwords import hash_password, verify_password
 from adapters.rest.settings import IdentitySettings, Project, User
+from adapters.system import SystemClock
 from domain.errors import not_found
+from handlers.ports import Clock
 
 DOMAIN_ID, DOMAIN_NAME = "default", "Default"
 
@@ -21,10 +23,10 @@ IMPLIED = {"admin": ("admin", "member", "reader"), "member": ("member", "reader"
 class Directory:
     """Users and projects, as they are now. All of them are in the one domain."""
 
-    def __init__(self, settings: IdentitySettings) -> None:
+    def __init__(self, settings: IdentitySettings, clock: Clock | None = None) -> None:
         self.renew(settings.users, settings.projects)
         self._checks = asyncio.Semaphore(MAX_CHECKS)
-        self._log_ins = LogIns()
+        self._log_ins = LogIns(clock or SystemClock())
         self._nobody = hash_password("")
         """Checked for unknown users, so that time does not tell who exists."""
 

@@ -42,6 +42,7 @@ _new_image = msgspec.json.Decoder(NewImage)
 async def read_json(call: Call) -> Any:
     """The body as JSON; raises Invalid."""
     raw = await read_body(call.scope, call.receive)
+    call.services.large_bodies.take(call.context.project_id, raw)
     try:
         return msgspec.json.decode(raw)
     except UNREADABLE:

@@ -12,15 +12,9 @@ from domain.errors import Refused
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import PASSWORDS, identity_settings, login
 from tests.aio import asynchronous
+from tests.clocks import InstantClock
 
 AMY = User(id="1", name="amy", password_hash="h")
-
-
-class Watch:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def guess(log_ins: LogIns, address: str, name: str, user: User | None = None, password: str = "") -> bool:
@@ -41,41 +35,41 @@ def count(log_ins: LogIns, **names: str) -> int:
 
 @pytest.mark.parametrize("names", [{"address": "a"}, {"name": "n"}])
 def test_guesses_have_an_end_and_come_back_with_time(names: dict[str, str]):
-    watch = Watch()
-    log_ins = LogIns(watch)
+    clock = InstantClock()
+    log_ins = LogIns(clock)
     size, a_second = log_in.GUESSES_OF_ADDRESS if "address" in names else GUESSES_AT_USER
     assert count(log_ins, **names) == size
     assert guess(log_ins, "another address", "another user")
-    watch.now += 2 / a_second
+    clock.advance(2 / a_second)
     assert count(log_ins, **names) == 2
-    watch.now += 1e6
+    clock.advance(1e6)
     assert count(log_ins, **names) == size
 
 
 def test_right_passwords_cost_nothing():
-    log_ins = LogIns(Watch())
+    log_ins = LogIns(InstantClock())
     assert all(guess(log_ins, "a", "amy", AMY, "right") for _ in range(1000))
 
 
 def test_a_password_that_was_right_is_known_for_a_while():
-    watch = Watch()
-    log_ins = LogIns(watch)
+    clock = InstantClock()
+    log_ins = LogIns(clock)
     assert not log_ins.is_known(AMY, "right")
     guess(log_ins, "a", "amy", AMY, "right")
     assert log_ins.is_known(AMY, "right")
     assert not log_ins.is_known(AMY, "wrong")
     assert not log_ins.is_known(User(id="2", name="eve", password_hash="h"), "right")
     assert not log_ins.is_known(User(id="1", name="amy", password_hash="another password since"), "right")
-    watch.now += log_in.REMEMBERED_SECONDS
+    clock.advance(log_in.REMEMBERED_FOR.total_seconds())
     assert not log_ins.is_known(AMY, "right")
 
 
 def test_what_is_remembered_has_an_end():
-    log_ins = LogIns(Watch())
+    log_ins = LogIns(InstantClock())
     for number in range(MAX_REMEMBERED + 10):
         guess(log_ins, f"a{number}", f"n{number}")
         guess(log_ins, "b", "amy", AMY, str(number))
-    assert len(log_ins._of_address._left) == len(log_ins._at_user._left) == len(log_ins._right) == MAX_REMEMBERED
+    assert len(log_ins._of_address) == len(log_ins._at_user) == len(log_ins._right) == MAX_REMEMBERED
 
 
 @asynchronous

@@ -1,11 +1,13 @@
 """How much a project may keep in images and networks, and what it may weigh on others."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from adapters.rest.image import stock
 from adapters.rest.image.bodies import MAX_PROPERTIES_BYTES, MAX_TAGS
+from adapters.rest.limits import LARGE, LARGE_AT_ONCE, LARGE_PER_SECOND
 from adapters.rest.network.networks import POOL, SUBNET_PREFIX
 from adapters.rest.services import StockLimits
 from domain import image as images
@@ -13,6 +15,7 @@ from domain.image import ImageCreated, ImageUploaded
 from tests.adapters.rest.test_images import BYTES, IMAGES, PATCH, announce, qcow2
 from tests.adapters.rest.world import BLUE, new_server, world
 from tests.aio import asynchronous
+from tests.clocks import InstantClock
 
 NETWORKS = "/network/v2.0/networks"
 
@@ -146,3 +149,26 @@ async def test_the_last_range_is_found_and_then_there_is_none(tmp_path: Path, mo
             (await root.get(f"/network/v2.0/subnets/{a.body['network']['subnets'][0]}")).body for a in made[:4]
         ]
         assert {s["subnet"]["cidr"] for s in subnets} == {str(each) for each in few.subnets(new_prefix=SUBNET_PREFIX)}
+
+
+@asynchronous
+async def test_nobody_decides_alone_how_fast_the_log_grows(tmp_path: Path):
+    async with world(tmp_path) as here:
+        amy, eve = await here.client("amy"), await here.client("eve")
+        server_id = (await amy.post("/compute/v2.1/servers", new_server())).body["server"]["id"]
+        await here.advance(server_id)
+        path = f"/compute/v2.1/servers/{server_id}/metadata"
+        large = {str(number): "x" * 255 for number in range(128)}
+        sizes = len(json.dumps({"metadata": large})) - LARGE
+        statuses = []
+        while (answer := await amy.put(path, {"metadata": large | {"0": str(len(statuses))}})).status == 200:
+            statuses.append(answer.status)
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+        assert len(statuses) == pytest.approx(LARGE_AT_ONCE / sizes, rel=0.02)
+        assert (await amy.post(IMAGES, {"name": "x", "note": "x" * 60_000})).status == 429
+        assert (await amy.put(path, {"metadata": {"small": "ones pass"}})).status == 200
+        assert (await eve.post(IMAGES, {"name": "x", "note": "x" * 60_000})).status == 201
+        assert isinstance(here.clock, InstantClock)
+        here.clock.advance(LARGE_AT_ONCE / LARGE_PER_SECOND)
+        eve.token, amy.token = (await here.client("eve")).token, (await here.client("amy")).token
+        assert (await amy.put(path, {"metadata": large})).status == 200

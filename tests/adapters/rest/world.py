@@ -16,6 +16,7 @@ from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
+from adapters.rest.limits import LargeBodies
 from adapters.rest.services import ProcessRow, Services, StockLimits
 from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
 from adapters.system import SystemIds
@@ -210,6 +211,7 @@ class World:
             tickets=ImageTickets(b"t" * 32, self.clock),
             default_limits=limits,
             stock_limits=stock_limits or StockLimits(),
+            large_bodies=LargeBodies(self.clock),
             stamp=self.stamp,
             clock=self.clock,
             ids=self.stamp.ids,
