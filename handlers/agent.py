@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
+import msgspec
+
 from domain.errors import HostFailed, LightcurveError, Unavailable
 from domain.guest import GuestState, PowerState
 from handlers.context import Stamp, current_request
@@ -118,12 +120,24 @@ class Agent:
     async def _work(self, group: asyncio.TaskGroup) -> None:
         async with aclosing(self._bus.receive(list(self._hypervisors))) as deliveries:  # type: ignore[type-var]
             async for delivery in deliveries:
+                command = await self._read(delivery)
+                if command is None:
+                    continue
                 await self._slots.acquire()
-                command = command_decoder.decode(delivery.body)
                 # The lock is taken in the order of arrival: commands of one server keep their order.
                 lock = self._locks.setdefault(command.server_id, asyncio.Lock())
                 self._in_hand[command.server_id] += 1
                 group.create_task(self._handle(command, delivery, lock))
+
+    async def _read(self, delivery: Delivery) -> HostCommand | None:
+        """The command; None if it is one of a version that this agent does not know yet: it comes again."""
+        try:
+            return command_decoder.decode(delivery.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.error("a command is not understood: %s", error)
+            with suppress(Unavailable):
+                await delivery.retry(MAX_RETRY_SECONDS)
+            return None
 
     async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
         current_request.set(command.request_id)
@@ -262,8 +276,8 @@ class Agent:
                     async for event in events:
                         if event.state.server_id not in self._locks:
                             await self._observe(host, (event.state,))
-            except (HostFailed, Unavailable) as error:
-                log.warning("watching %s is interrupted: %s", host, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, guests are looked at again
+                _tell("watching %s is interrupted: %s", host, error)
             await self._stamp.clock.sleep(RETRY_SECONDS)
             await self._observe_guests(host)
 
@@ -275,8 +289,8 @@ class Agent:
     async def _observe_guests(self, host: str) -> None:
         try:
             guests = await self._hypervisors[host].guests()
-        except (HostFailed, Unavailable) as error:
-            log.warning("the guests of %s cannot be listed: %s", host, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, commands go on
+            _tell("the guests of %s cannot be listed: %s", host, error)
             return
         idle = tuple(guest for guest in guests if guest.server_id not in self._locks)
         for first in range(0, len(idle), MAX_GUESTS):
@@ -294,8 +308,10 @@ class Agent:
     async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> None:
         for guest in guests:
             log.warning("removing guest %s: the log says that it must not be on %s", guest.server_id, host)
-            with suppress(HostFailed, Unavailable):
+            try:
                 await self._hypervisors[host].destroy(guest.server_id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
+                _tell("guest %s is not removed: %s", guest.server_id, error)
 
     async def _report(self, host: str, report: Report) -> Answer:
         """Tell the conductor, for as long as it takes: what was done must not be lost."""
@@ -327,6 +343,11 @@ class Agent:
 
     def _request_id(self) -> str:
         return f"req-{self._stamp.ids.uuid()}"
+
+
+def _tell(words: str, what: str, error: Exception) -> None:
+    """Log what went wrong; with a traceback, if it is nothing that we foresee."""
+    log.warning(words, what, error, exc_info=None if isinstance(error, LightcurveError) else error)
 
 
 def _pause(attempt: int) -> float:

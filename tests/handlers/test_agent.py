@@ -1,7 +1,7 @@
 """Commands that come late: a host asks before it does what may not be wanted any more."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from random import Random
 from uuid import uuid4
@@ -15,7 +15,7 @@ from adapters.memory.signs import MemoryLiveness
 from adapters.simulated import SimulatedHypervisor
 from adapters.system import SystemClock, SystemIds
 from domain.errors import HostFailed
-from domain.guest import PowerState
+from domain.guest import GuestState, PowerState
 from handlers import agent
 from handlers.agent import Agent
 from handlers.context import Stamp
@@ -43,11 +43,12 @@ class Cell:
         )
         self.reports: list[AnyReport] = []
         self.wanted = False
+        self.remove: tuple[GuestState, ...] = ()
 
     async def answer(self, _host: str, body: bytes) -> bytes:
         report = read_report(body)
         self.reports.append(report)
-        return encode(Answer(wanted=self.wanted or not isinstance(report, Wanted)))
+        return encode(Answer(wanted=self.wanted or not isinstance(report, Wanted), remove=self.remove))
 
     async def carried_out(self, command: HostCommand) -> bool:
         """Whether the command is carried out, and not asked about first."""
@@ -124,6 +125,40 @@ async def test_whatever_one_command_meets_the_next_is_carried_out(monkeypatch: p
     (failure,) = [report for report in cell.reports if isinstance(report, Failure)]
     assert failure.message == "The host failed unexpectedly."
     assert "Input/output error\N{REPLACEMENT CHARACTER}" in failure.details
+
+
+@asynchronous
+async def test_a_sick_host_goes_on_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its list of guests, nor their changes, nor a command of a version to come ends the agent."""
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    asked: set[str] = set()
+
+    def broken(name: str) -> None:
+        async def fail(*_: object) -> None:
+            asked.add(name)
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(cell.hypervisor, name, fail)
+
+    async def watch() -> AsyncIterator[None]:
+        asked.add("watch")
+        raise OSError(5, "Input/output error")
+        yield
+
+    broken("guests")
+    broken("destroy")
+    monkeypatch.setattr(cell.hypervisor, "watch", watch)
+    cell.remove = (GuestState(server_id=SPEC.server_id, epoch=1, power_state=PowerState.RUNNING),)
+    await cell.bus.send(HOST, "1", b'{"kind": 7}')
+    await cell.bus.send(HOST, "2", encode(command("reboot_hard")))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: asked == {"guests", "watch", "destroy"})
+        await until(lambda: any(isinstance(report, Outcome) for report in cell.reports))
+        assert not any(task.done() for task in work)
+        for task in work:
+            task.cancel()
 
 
 def test_what_cannot_be_done_is_tried_less_and_less_often() -> None:
