@@ -1,5 +1,6 @@
 """Domains: what can be asked of libvirt about a guest, and done to it. Everything here blocks."""
 
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -8,6 +9,8 @@ from adapters.libvirt.domain_xml import INSTANCE_NAMESPACE, Identity, read_ident
 from domain.errors import HostFailed
 from domain.guest import GuestState, PowerState
 
+QEMU_LOGS = Path("/var/log/libvirt/qemu")
+"""Where a privileged libvirtd has QEMU's own words, a file a domain; virtlogd bounds each."""
 POWER_STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: PowerState.NOSTATE,
     libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
@@ -93,7 +96,8 @@ class Domain:
             self._domain.managedSaveRemove()
 
     def remove(self) -> None:
-        """Pull the plug and forget it, with all that libvirt keeps for it."""
+        """Pull the plug and forget it, with all that libvirt keeps for it, and what its QEMU said."""
+        name = self._domain.name()
         try:
             self.power_off()
             if self._domain.isPersistent():
@@ -101,6 +105,9 @@ class Domain:
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
+        # libvirt keeps these for ever: one for each guest that ever was.
+        for log in QEMU_LOGS.glob(f"{name}.log*"):
+            log.unlink(missing_ok=True)
 
 
 def find_domain(conn: Any, home: str, server_id: str) -> Domain | None:

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from adapters.disk_space import spare
 from adapters.libvirt import host
+from adapters.libvirt.commands import NO_SPACE, file_failures
 from adapters.libvirt.config_drive import ensure_config_drive
 from adapters.libvirt.connection import Connection
 from adapters.libvirt.console import read_console
@@ -219,6 +221,9 @@ class LibvirtHypervisor:
         """Every step finds what an interrupted attempt of the same epoch and generation has done."""
         if spec.image is None:
             raise HostFailed("A server without an image cannot be built here.")
+        with file_failures(NO_SPACE):
+            if not spare(self._settings.state_dir):
+                raise HostFailed(NO_SPACE, "only the reserve of the disk is left")
         base = await self._images.ensure(spec.image)
         size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
         await self._discard_older(spec)

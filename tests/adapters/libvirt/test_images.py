@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from adapters.libvirt import hypervisor as hypervisor_module
 from adapters.libvirt.disks import GIB, BaseImage, disk_size, ensure_disk
 from adapters.libvirt.images import ImageCache, _check_qcow2_header
 from domain.errors import HostFailed, Unavailable
 from domain.guest import ImageSource
 from tests.aio import asynchronous
-from tests.real_libvirt import LocalImages, blank_disk
+from tests.real_libvirt import LocalImages, blank_disk, guest_spec, hypervisor
 
 MAX_BYTES = 20_000_000
 
@@ -154,6 +155,18 @@ async def test_no_space(shelf: Shelf) -> None:
     assert failure.value.message == "There is no space left on the host's disk."
     assert str(shelf.dir) in failure.value.details
     assert shelf.files() == set()
+
+
+@asynchronous
+async def test_no_guest_is_built_on_the_reserve_of_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hypervisor_module, "spare", lambda _: 0)
+    images = LocalImages()
+    host = hypervisor(tmp_path, images)
+    with pytest.raises(HostFailed, match="no space left on the host's disk"):
+        await host._make(guest_spec(images.add(blank_disk(tmp_path))))
+    assert images.downloads == []
+    assert not (tmp_path / "instances").exists()
+    await host.close()
 
 
 @asynchronous

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from adapters.libvirt.guests import QEMU_LOGS
 from adapters.libvirt.hypervisor import LibvirtHypervisor
 from adapters.libvirt.network import Names
 from domain.guest import GuestSpec, GuestState, PowerState
@@ -97,6 +98,7 @@ async def test_from_the_first_boot_to_the_end(tmp_path: Path) -> None:
             assert fact in document
         (screen,) = re.findall(r"<listen type='socket' socket='(.*)'/>", document)
         assert not _can_open(screen)
+        assert list(QEMU_LOGS.glob(f"{spec.instance_name}.log"))
         place = await agent.console(spec.server_id, "vnc")
         assert place
         reader, writer = await asyncio.open_connection(place.host, place.port)
@@ -146,3 +148,4 @@ async def test_from_the_first_boot_to_the_end(tmp_path: Path) -> None:
         await asyncio.wait([listening])
         await agent.close()
     assert traces(tmp_path, port.network_id) == set()
+    assert not list(QEMU_LOGS.glob(f"{spec.instance_name}*"))
