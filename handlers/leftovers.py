@@ -87,10 +87,14 @@ class Leftovers:
         """A server's event: one that ended must hold nothing."""
         self._position = recorded.position
         if isinstance(recorded.event, ServerDeleted | ServerFailed):
-            self._noted.pop(recorded.aggregate.id, None)
+            before = self._noted.pop(recorded.aggregate.id, None)
             holder = self._note(recorded.aggregate.id, state.project_id if state else "")
             holder.ended = True
             holder.networks |= {request.network_id for request in state.networks} if state else set()
+            if before is not None:
+                # The state need not be known here; what was taken is.
+                holder.project_id = holder.project_id or before.project_id
+                holder.networks |= before.networks
 
     def take_holding(self, recorded: Recorded) -> None:
         """An event of the ledger, of a quota or of a network: whoever took something is looked at in time."""
@@ -181,12 +185,15 @@ class Leftovers:
                 del self._noted[server_id]
 
     def _holds(self, server_id: str, holder: _Holder) -> bool:
-        """Whether it still holds anything."""
+        """Whether it still holds anything, as far as can be told here: of one whose project is not known the log
+        tells more."""
+        if not holder.project_id:
+            return True
         registry = self._holdings.registry
         claim = self._holdings.ledger.state.claims.get(server_id)
         if claim is not None and claim.epoch:
             return True
-        held: Quota | None = registry.get(quota.aggregate(holder.project_id)) if holder.project_id else None
+        held: Quota | None = registry.get(quota.aggregate(holder.project_id))
         if held is not None and server_id in held.reservations:
             return True
         networks: list[Network | None] = [registry.get(network.aggregate(each)) for each in holder.networks]

@@ -6,6 +6,7 @@ from random import Random
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
@@ -17,6 +18,7 @@ from domain.kinds import EVENTS
 from domain.ledger import Claimed, Inventory, LedgerChanged, ProviderCreated
 from domain.quota import Limits
 from domain.server import events as e
+from domain.server.events import NetworkRequest
 from domain.server.state import KIND, aggregate
 from handlers.context import Context, Stamp
 from handlers.holdings import Holdings
@@ -30,6 +32,7 @@ from tests.sim.virtual_time import SeededIds, VirtualClock, run
 
 CONTEXT = Context(request_id="req-1")
 PROJECT = REQUESTED.project_id
+NETWORK = "00000000-0000-4000-8000-0000000000aa"
 
 
 class World:
@@ -82,9 +85,9 @@ class World:
             ),
         )
 
-    async def request(self, server_id: str, *more: e.Event) -> None:
+    async def request(self, server_id: str, *more: e.Event, networks: tuple[NetworkRequest, ...] = ()) -> None:
         repository = Repository(KIND, self.store, self.stamp)
-        for event in (msgspec.structs.replace(REQUESTED, server_id=server_id, networks=()), *more):
+        for event in (msgspec.structs.replace(REQUESTED, server_id=server_id, networks=networks), *more):
             await repository.execute(CONTEXT, aggregate(server_id), lambda _, each=event: each)
 
     @property
@@ -154,6 +157,34 @@ def test_who_is_gone_gives_it_back() -> None:
         await world.reserve(server(1))
         await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
         assert world.held == set()
+        return tasks
+
+    tell(story)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_an_end_that_comes_without_a_state_is_looked_up(*, noted: bool) -> None:
+    async def story(world: World) -> list["asyncio.Task[None]"]:
+        created = network.NetworkCreated(
+            network_id=NETWORK, name="n", project_id=PROJECT, subnet_id="s", cidr="10.0.0.0/24"
+        )
+        where = network.aggregate(NETWORK)
+        await world.registry.execute(CONTEXT, where, lambda state: network.create(state, created))
+        tasks = await world.start() if noted else []
+        port = network.PortCreated(
+            port_id="p", server_id=server(1), cell="cell1", project_id=PROJECT, index=0,
+            mac_address="fa:16:3e:00:00:01", ip_address="10.0.0.5",
+        )  # fmt: skip
+        await world.registry.writer(where).submit(CONTEXT, lambda _: (port,))
+        await asyncio.sleep(0)
+        tasks = tasks or await world.start()
+        if not noted:
+            world.leftovers._noted.clear()
+        wanted = (NetworkRequest(network_id=NETWORK),)
+        await world.request(server(1), e.ServerDeleteRequested(deadline=REQUESTED.deadline), DELETED, networks=wanted)
+        world.leftovers.take((await world.store.load(aggregate(server(1))))[-1], None)
+        await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
+        assert not world.registry.get(where).ports
         return tasks
 
     tell(story)
