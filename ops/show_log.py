@@ -11,12 +11,15 @@ from ops.settings import Settings
 from projections.event_log import LogRow
 from projections.queries import Queries
 
+SEARCH_SECONDS = 600.0
+"""A look through a long log may take its time."""
+
 
 async def show(
     settings: Settings, *, server: str | None, request_id: str | None, kind: str | None, limit: int, bodies: bool
 ) -> None:
     """Print the events, oldest first."""
-    queries = Queries(settings.database.url)
+    queries = Queries(settings.database.url, SEARCH_SECONDS)
     await queries.open()
     try:
         async with open_plane(settings, "log") as plane:

@@ -1,26 +1,21 @@
 """The questions, asked of PostgreSQL. Every list is one indexed query."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
-from psycopg import AsyncConnection, sql
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg import sql
 
 from domain.errors import Invalid, Unavailable
 from domain.server.state import ERROR, Server
 from projections.event_log import LogRow
 from projections.hosts import HostRow
 from projections.instance_actions import ActionRow
+from projections.pool import STATEMENT_SECONDS, Pool, TookTooLong
 from projections.server_conditions import conditions
 from projections.server_filter import ServerFilter
-
-MAX_CONNECTIONS = 8
-WAIT_SECONDS = 10.0
-"""How long a question waits for the database."""
 
 SORT_COLUMNS = {
     "created_at": "created_at",
@@ -64,16 +59,8 @@ class ParkedRow(NamedTuple):
 class Queries:
     """Questions to one read database."""
 
-    def __init__(self, url: str) -> None:
-        self._pool = AsyncConnectionPool(
-            url,
-            open=False,
-            min_size=1,
-            max_size=MAX_CONNECTIONS,
-            timeout=WAIT_SECONDS,
-            kwargs={"autocommit": True, "options": "-c timezone=UTC", "prepare_threshold": 2},
-            check=AsyncConnectionPool.check_connection,
-        )
+    def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS) -> None:
+        self._pool = Pool(url, statement_seconds)
 
     async def open(self) -> None:
         """Begin to connect; a database that is not there yet is waited for by each question."""
@@ -109,6 +96,10 @@ class Queries:
             rows = await self._rows(text, *values)
         except psycopg.errors.InvalidRegularExpression as error:
             raise Invalid(f"Invalid regular expression in a filter: {error.diag.message_primary}") from None
+        except TookTooLong:
+            if not wanted.searches:
+                raise
+            raise Invalid("The regular expression of a filter takes too long; use a simpler one.") from None
         return [server_decoder.decode(row[0]) for row in rows]
 
     async def actions(self, server_id: str) -> list[ActionRow]:
@@ -152,13 +143,9 @@ class Queries:
             " AND (%(type)s::text IS NULL OR type LIKE %(type)s || '%%')"
             " ORDER BY time DESC, position DESC LIMIT %(limit)s) e"
         )
-        async with self._connection() as connection:
-            cursor = await connection.execute(
-                text, {"server": server_id, "request": request_id, "type": kind, "limit": limit}
-            )
-            row = await cursor.fetchone()
-        assert row is not None
-        return log_decoder.decode(row[0])
+        values = {"server": server_id, "request": request_id, "type": kind, "limit": limit}
+        rows = await self._pool.rows(sql.SQL(text), values)
+        return log_decoder.decode(rows[0][0])
 
     async def servers_named(self, name: str) -> list[Server]:
         """Every server of that name or id, also the deleted, newest first."""
@@ -243,17 +230,7 @@ class Queries:
         return f"({' OR '.join(f'({part})' for part in alternatives)})", values
 
     async def _rows(self, text: str, *values: Any) -> list[Any]:
-        async with self._connection() as connection:
-            cursor = await connection.execute(sql.SQL(text), values)
-            return await cursor.fetchall()
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (PoolTimeout, psycopg.OperationalError) as error:
-            raise Unavailable("The read database does not answer.") from error
+        return await self._pool.rows(sql.SQL(text), values)
 
 
 def _ordered(column: str, direction: str) -> str:

@@ -68,3 +68,8 @@ class ServerFilter(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     sort: tuple[tuple[str, str], ...] = NEWEST_FIRST
     """Names out of SORT_KEYS, each with ``asc`` or ``desc``; the id settles ties."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether there is a regular expression among the conditions."""
+        return any((self.name, self.description, self.hostname, self.ip))

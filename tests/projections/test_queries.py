@@ -1,22 +1,30 @@
 """Lists are filtered, sorted and paged as an obvious model does it."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
 
 from domain.errors import Invalid, Unavailable
-from domain.server.state import DELETED, ERROR, Server
+from domain.server import events as e
+from domain.server.state import DELETED, ERROR, Server, aggregate
+from ops.embedded.postgres import EmbeddedPostgres
+from projections import pool
 from projections.memory import MemoryRows
+from projections.pool import TookTooLong
 from projections.queries import Queries
 from projections.server_filter import ServerFilter
 from projections.servers import TABLE, Servers, decoder
 from tests.aio import asynchronous
-from tests.projections.histories import CELL, history, server_id
+from tests.domain.servers import FLAVOR, LATER
+from tests.projections.histories import CELL, Log, history, server_id
 from tests.projections.test_postgres import _project
+from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
 
@@ -182,3 +190,64 @@ async def test_the_log_of_a_server_shows_also_what_was_taken_for_it(database: st
         assert [row.type for row in await queries.log(request_id="req-3-create")][:4] == types[:4]
         assert {row.type for row in await queries.log(kind="ledger.")} == {"ledger.changed/claimed"}
         assert len(await queries.log(kind="server.", limit=5)) == 5
+
+
+@asynchronous
+async def test_a_question_may_cost_only_so_much(database: str) -> None:
+    queries = Queries(database, statement_seconds=0.2)
+    await queries.open()
+    try:
+        with pytest.raises(TookTooLong):
+            await queries._rows("SELECT pg_sleep(60)")
+        assert await queries._rows("SELECT 1") == [(1,)]
+    finally:
+        await queries.close()
+
+
+@asynchronous
+async def test_an_expression_that_takes_too_long_is_the_callers_fault(database: str) -> None:
+    long = e.ServerRequested(
+        server_id=server_id(1), name="a" * 254 + "b", project_id="p", user_id="u", flavor=FLAVOR, deadline=LATER
+    )
+    log = Log()
+    log.add(aggregate(server_id(1)), long, "req")
+    await _project(database, log.recorded)
+    queries = Queries(database, statement_seconds=0.2)
+    await queries.open()
+    try:
+        with pytest.raises(Invalid, match="takes too long"):
+            await queries.servers(ServerFilter(name=r"^(a*)(a*)(a*)(a*)(a*)(a*)\1\2\3\4\5\6b$"))
+    finally:
+        await queries.close()
+
+
+@asynchronous
+async def test_a_database_that_stands_still_is_not_waited_for(
+    postgres: EmbeddedPostgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.5)
+    queries = Queries(database, statement_seconds=0.5)
+    await queries.open()
+    await queries._rows("SELECT 1")
+    server = psutil.Process(int((postgres.directory / "data" / "postmaster.pid").read_text().split()[0]))
+    family = [server, *server.children(recursive=True)]
+    try:
+        for process in family:
+            process.suspend()
+        async with asyncio.timeout(30):
+            answers = await asyncio.gather(
+                *(queries._rows("SELECT 1") for _ in range(2 * pool.MAX_CONNECTIONS)), return_exceptions=True
+            )
+        assert {type(answer) for answer in answers} == {Unavailable}
+    finally:
+        for process in family:
+            process.resume()
+    await until(lambda: _answers(queries), 30)
+    await queries.close()
+
+
+async def _answers(queries: Queries) -> bool:
+    try:
+        return await queries._rows("SELECT 1") == [(1,)]
+    except Unavailable:
+        return False
