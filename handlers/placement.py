@@ -17,7 +17,9 @@ Settle = Callable[[int], Awaitable[None]]
 class Placement:
     """Reads and writes the ledger for its API."""
 
-    def __init__(self, feed: LedgerFeed, settle: Settle) -> None:
+    def __init__(self, feed: LedgerFeed, settle: Settle, max_candidates: int | None = None) -> None:
+        """``max_candidates`` is how many candidates the operator lets anybody have at once; None is no maximum."""
+        self.max_candidates = max_candidates
         self._feed = feed
         self._settle = settle
 

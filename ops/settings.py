@@ -69,6 +69,8 @@ class PlacementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """True: who has the role ``service`` may do everything, as in the real Placement. Only where no host holds it."""
     allowed_origins: tuple[str, ...] = ()
     """Of web pages that may call it."""
+    max_allocation_candidates: Annotated[int, Meta(ge=1)] = 10_000
+    """How many allocation candidates one request gets, whatever its limit."""
 
 
 class UserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from domain.candidates.budget import Budget
 from domain.candidates.options import Option
 from domain.candidates.request import Candidate, Request
 from domain.ledger.state import Ledger
@@ -12,9 +13,10 @@ Taken = dict[tuple[int, str], int]
 class Combining:
     """Combines the options that one anchor has."""
 
-    def __init__(self, ledger: Ledger, request: Request) -> None:
+    def __init__(self, ledger: Ledger, request: Request, budget: Budget) -> None:
         self._ledger = ledger
         self._request = request
+        self._budget = budget
         self._suffixes = list(request.groups)
         self._isolate = request.group_policy == "isolate"
 
@@ -41,6 +43,7 @@ class Combining:
             return
         suffix = order[len(chosen)]
         for option in listed[suffix]:
+            self._budget.spend()
             if self._isolate and suffix and self._occupied(option, chosen):
                 continue
             together = self._with(taken, option)

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from domain.candidates.budget import Budget
 from domain.candidates.matching import GroupMatch, NothingMatches, shared_with, sharing
 from domain.ledger.columns import Rows
 from domain.ledger.state import Ledger
@@ -87,9 +88,10 @@ class SingleOptions:
 class TreeOptions:
     """Each class may come from another provider of the tree, or from one that shares with it."""
 
-    def __init__(self, ledger: Ledger, match: GroupMatch) -> None:
+    def __init__(self, ledger: Ledger, match: GroupMatch, budget: Budget) -> None:
         self._ledger = ledger
         self._group = match.group
+        self._budget = budget
         self._choices = {name: _choices(ledger, match, stocked) for name, stocked in match.stocked.items()}
         self._anchors: Rows = ledger.columns.live()
         for choices in self._choices.values():
@@ -106,6 +108,7 @@ class TreeOptions:
         amounts = self._group.resources
         allowed = [[row for row in choices.at(anchor) if self._clean(row)] for choices in self._choices.values()]
         for rows in itertools.product(*allowed):
+            self._budget.spend()
             if self._has_required(rows):
                 taken = zip(rows, amounts.items(), strict=True)
                 yield Option(tuple((row, name, amount) for row, (name, amount) in taken), frozenset(rows))

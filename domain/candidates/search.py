@@ -10,39 +10,53 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.candidates.budget import CANDIDATE_STEPS, Budget, Exhausted
 from domain.candidates.combining import Combining
 from domain.candidates.matching import GroupMatch, NothingMatches, anchors, sharing
 from domain.candidates.options import Option, Options, SingleOptions, TreeOptions
 from domain.candidates.request import Candidate, Request
 from domain.ledger.columns import Rows
+from domain.ledger.refusals import bad
 from domain.ledger.state import Ledger
+
+TOO_MANY_COMBINATIONS = (
+    "The request has too many combinations of providers to look through. Ask for fewer groups, or narrow them down "
+    "by traits, aggregates or in_tree."
+)
 
 Order = Callable[[NDArray[np.intp]], Iterable[int]]
 """Puts the rows of roots in the order in which their trees are looked at; only as far as it is asked."""
 
 
 def search(ledger: Ledger, request: Request) -> list[Candidate]:
-    """The candidates, ``limit`` at most. Raises Refused (400) for a class or trait that there is not."""
+    """The candidates, ``limit`` at most; fewer, where looking for more would take too long. Raises Refused (400) for
+    a class or trait that there is not, and where no candidate is found in time."""
     found = candidates(ledger, request, lambda rows: _emptiest_first(ledger, request, rows))
     return [candidate for _, candidate in islice(found, request.limit)]
 
 
 def candidates(ledger: Ledger, request: Request, order: Order) -> Iterator[tuple[str, Candidate]]:
-    """Every candidate with the root of the tree that it is for, one after the other as they are asked for. Raises
-    what ``search`` raises."""
+    """Every candidate with the root of the tree that it is for, one after the other as they are asked for, until the
+    search has tried as much as it may. Raises what ``search`` raises."""
+    budget, found_any = Budget(), False
     try:
         allowed = anchors(ledger, request)
-        options = {suffix: _options(ledger, request, suffix, allowed) for suffix in request.groups}
+        options = {suffix: _options(ledger, request, suffix, allowed, budget) for suffix in request.groups}
+        for found in _candidates(ledger, request, options, allowed, order, budget):
+            found_any = True
+            yield found
     except NothingMatches:
         return
-    yield from _candidates(ledger, request, options, allowed, order)
+    except Exhausted:
+        if not found_any:
+            raise bad(TOO_MANY_COMBINATIONS) from None
 
 
-def _options(ledger: Ledger, request: Request, suffix: str, allowed: Rows | None) -> Options:
+def _options(ledger: Ledger, request: Request, suffix: str, allowed: Rows | None, budget: Budget) -> Options:
     """The options of one group. Raises NothingMatches if there are none: then no group after it is looked at."""
     alone = bool(suffix) or not (ledger.nested or sharing(ledger))
     match = GroupMatch(ledger, request.groups[suffix])
-    options = SingleOptions(ledger, match) if alone else TreeOptions(ledger, match)
+    options = SingleOptions(ledger, match) if alone else TreeOptions(ledger, match, budget)
     rows = options.anchors() if allowed is None else options.anchors() & allowed
     if not any(True for anchor in np.flatnonzero(rows) for _ in options.at(int(anchor))):
         raise NothingMatches
@@ -50,7 +64,12 @@ def _options(ledger: Ledger, request: Request, suffix: str, allowed: Rows | None
 
 
 def _candidates(
-    ledger: Ledger, request: Request, options: dict[str, Options], allowed: Rows | None, order: Order
+    ledger: Ledger,
+    request: Request,
+    options: dict[str, Options],
+    allowed: Rows | None,
+    order: Order,
+    budget: Budget,
 ) -> Iterator[tuple[str, Candidate]]:
     rows = ledger.columns.live() if allowed is None else allowed
     for found in options.values():
@@ -61,11 +80,12 @@ def _candidates(
     if list(request.groups) == [""] and isinstance(options[""], SingleOptions):
         yield from _plain(ledger, request, roots)
         return
-    combining = Combining(ledger, request)
+    combining = Combining(ledger, request, budget)
     seen: set[tuple[Option, ...]] = set()
     for anchor, chosen in _in_turn(
         (anchor, combining.at({suffix: found.at(anchor) for suffix, found in options.items()})) for anchor in roots
     ):
+        budget.spend(CANDIDATE_STEPS)
         candidate = combining.candidate(chosen)
         # Different anchors can lead to the same candidate, when everything in it is shared.
         if candidate is not None and chosen not in seen:

@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies
 from msgspec.structs import replace
 
 from domain.candidates import Group, Request, explain, search
+from domain.candidates.budget import MAX_STEPS
 from domain.candidates.explain import Miss
 from domain.errors import Refused
 from domain.ledger import (
@@ -286,3 +287,31 @@ def _valid(
                 return False
             alone += mine if suffix else []
     return request.group_policy != "isolate" or len(set(alone)) == len(alone)
+
+
+def _devices(count: int) -> Ledger:
+    """A host with so many children of one device each."""
+    ledger = Ledger()
+    _add(ledger, "host", {})
+    for number in range(count):
+        _add(ledger, f"device-{number}", {"VGPU": 1}, parent="host")
+    return ledger
+
+
+def _groups(count: int) -> dict[str, Group]:
+    return {f"_{number}": Group(resources={"VGPU": 1}) for number in range(count)}
+
+
+def test_a_search_with_millions_of_answers_gives_those_that_it_finds_in_time() -> None:
+    request = Request(groups=_groups(6), group_policy="isolate")
+    found = search(_devices(16), request)
+    assert 0 < len(found) < MAX_STEPS
+    assert len({tuple(sorted(candidate.allocations)) for candidate in found}) > 1
+
+
+def test_a_search_that_would_never_end_is_refused() -> None:
+    # One device too few: whatever is tried fails at the last group.
+    request = Request(groups=_groups(17), group_policy="none", limit=5)
+    with pytest.raises(Refused, match="too many combinations") as refusal:
+        search(_devices(16), request)
+    assert refusal.value.status == 400

@@ -6,6 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
+from msgspec.structs import replace
 
 from adapters.rest.placement import schemas
 from adapters.rest.placement.operation import Call, Operations, Reply
@@ -25,7 +26,7 @@ TRAITS_FROM, ALL_CLASSES_FROM, TREE_FROM = 17, 27, 29
 async def list_candidates(call: Call) -> Reply:
     """The ways to meet a request, and what is known of the trees that they use."""
     schemas.CANDIDATES(call.minor).query(call.query)
-    request = candidate_request(call)
+    request = _bounded(candidate_request(call), call.placement.max_candidates)
     ledger = call.placement.state
     found = search(ledger, request)
     if not found and log.isEnabledFor(logging.DEBUG):
@@ -37,6 +38,13 @@ async def list_candidates(call: Call) -> Reply:
             "provider_summaries": _summaries(ledger, request, found, call.minor),
         }
     )
+
+
+def _bounded(request: Request, maximum: int | None) -> Request:
+    """The request, with the operator's limit where that is the lower one."""
+    if maximum is None or (request.limit is not None and request.limit <= maximum):
+        return request
+    return replace(request, limit=maximum)
 
 
 def _allocation_request(candidate: Candidate, minor: int) -> dict[str, Any]:
