@@ -205,7 +205,7 @@ def digest(headers: Mapping[str, str], body: bytes) -> str:
 
 def follows(tail: Tail, recorded: Recorded) -> None:
     """Check that ``recorded`` is the direct successor of ``tail`` on its aggregate; raises BrokenChain."""
-    if recorded.version != tail.version + 1 or recorded.previous != tail.digest:
+    if not recorded.follows(tail):
         raise BrokenChain(
             f"{recorded.aggregate} in cell {recorded.cell}: version {recorded.version} at position "
             f"{recorded.position} does not continue version {tail.version} at position {tail.position}."

@@ -1,7 +1,10 @@
 """What every kind of aggregate has: its events, and how they fold into a state."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from domain.errors import Bug
 from domain.record import Event, Metadata, Recorded, Unreadable
@@ -60,5 +63,20 @@ def unfoldable(event: Event) -> Unfoldable:
 def fold(kind: Kind[S], history: list[Recorded], state: S | None = None) -> S | None:
     """The state after ``history``; None if nothing ever happened."""
     for recorded in history:
-        state = kind.evolve(state, recorded.event, recorded.meta)
+        state = advance(kind, state, recorded)
+    return state
+
+
+def advance(kind: Kind[S], state: S | None, recorded: Recorded) -> S | None:
+    """The state after an event. Behind a hole of which the operator knows, what presupposes an event that is missing
+    is passed over: of an event that holds several changes, only those that cannot be made."""
+    event, meta = recorded.event, recorded.meta
+    try:
+        return kind.evolve(state, event, meta)
+    except Exception:
+        if not recorded.bridges:
+            raise
+    for change in getattr(event, "changes", ()):
+        with suppress(Exception):
+            state = kind.evolve(state, replace(event, changes=(change,)), meta)
     return state

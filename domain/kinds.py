@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from domain import console, flavor, host, image, keypair, ledger, network, quota, skip, token
+from domain import console, flavor, host, image, keypair, ledger, network, quota, recovery, skip, token
 from domain.kind import Kind
 from domain.record import Event
 from domain.server import state as server
@@ -21,6 +21,7 @@ KINDS: dict[str, Kind[Any]] = {
         image.KIND,
         token.KIND,
         skip.KIND,
+        recovery.KIND,
     )
 }
 

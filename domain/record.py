@@ -75,6 +75,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256, in hex, over this event's headers and body; its successor on the subject carries it."""
     previous: str
     """The digest of its predecessor on the subject."""
+    bridges: int = 0
+    """The last position before this one of which it is known that its event is missing; 0 if there is none."""
 
     @property
     def tail(self) -> Tail:
@@ -82,5 +84,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
         return Tail(self.version, self.position, self.digest)
 
     def follows(self, tail: Tail) -> bool:
-        """Whether it is the direct successor of ``tail`` on its aggregate."""
-        return self.version == tail.version + 1 and self.previous == tail.digest
+        """Whether it is the direct successor of ``tail`` on its aggregate, as far as that is left."""
+        if self.version == tail.version + 1 and self.previous == tail.digest:
+            return True
+        return self.version > tail.version and tail.position < self.bridges

@@ -7,7 +7,7 @@ import msgspec
 
 from domain.errors import Invalid
 from domain.kind import Kind, unfoldable
-from domain.record import AggregateId, Event, Metadata
+from domain.record import AggregateId, Event, Metadata, Recorded
 
 MAX_REASON = 255
 
@@ -18,6 +18,8 @@ class EventSkipped(Event, tag="skip.decided", frozen=True, kw_only=True):
     cell: str
     position: int
     reason: str
+    event_id: str = ""
+    """Of the event that stands there: after the loss of a log's end its position may be given to another."""
 
 
 class Skip(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +28,7 @@ class Skip(msgspec.Struct, frozen=True, kw_only=True):
     cell: str
     position: int
     reason: str
+    event_id: str
 
 
 def aggregate(cell: str, position: int) -> AggregateId:
@@ -33,18 +36,21 @@ def aggregate(cell: str, position: int) -> AggregateId:
     return AggregateId("skip", f"{cell}.{position}")
 
 
-def decide(skip: Skip | None, cell: str, position: int, reason: str) -> EventSkipped | None:
+def decide(skip: Skip | None, skipped: Recorded, reason: str) -> EventSkipped | None:
     """Give an event up; None if it is. Raises Invalid for a reason that says nothing, or too much."""
     if not reason.strip() or len(reason) > MAX_REASON or not reason.isprintable():
         raise Invalid(f"The reason has to be 1 to {MAX_REASON} printable characters.")
-    return None if skip else EventSkipped(cell=cell, position=position, reason=reason)
+    event_id = skipped.meta.event_id
+    if skip and skip.event_id == event_id:
+        return None
+    return EventSkipped(cell=skipped.cell, position=skipped.position, reason=reason, event_id=event_id)
 
 
 def evolve(_state: Skip | None, event: Event, _meta: Metadata) -> Skip:
     """Fold one event."""
     if not isinstance(event, EventSkipped):
         raise unfoldable(event)
-    return Skip(cell=event.cell, position=event.position, reason=event.reason)
+    return Skip(cell=event.cell, position=event.position, reason=event.reason, event_id=event.event_id)
 
 
 KIND = Kind("skip", (EventSkipped,), evolve)

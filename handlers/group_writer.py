@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.batch import Batched, Change, Undo, apply_all, take_back
 from domain.errors import Bug, LightcurveError, OutOfOrder, Stale, Unavailable, not_found
-from domain.kind import Kind
+from domain.kind import Kind, advance
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from handlers.context import Context, Stamp
 from handlers.disorder import Disorder
@@ -131,7 +131,7 @@ class GroupWriter(Generic[S]):
 
     def _fold(self, recorded: Recorded) -> None:
         try:
-            self._state = self._kind.evolve(self._state, recorded.event, recorded.meta)
+            self._state = advance(self._kind, self._state, recorded)
         except Exception as error:
             raise self._disorder.note(self._aggregate, error) from error
         self.tail = recorded.tail
@@ -209,9 +209,10 @@ class GroupWriter(Generic[S]):
             except LightcurveError as error:
                 answers.append((waiting, error))
                 continue
-            except Exception:
-                log.exception("a decision on %s failed", self._aggregate)
-                answers.append((waiting, Bug(f"A decision on {self._aggregate} failed.")))
+            except Exception as error:  # noqa: BLE001 - told to who asked, if it fails on the present state, too
+                bug = Bug(f"A decision on {self._aggregate} failed.")
+                bug.__cause__ = error
+                answers.append((waiting, bug))
                 continue
             except BaseException:
                 take_back(undos)
@@ -224,6 +225,8 @@ class GroupWriter(Generic[S]):
 def _settle(answers: list[_Answer], position: int) -> None:
     for waiting, outcome in answers:
         if isinstance(outcome, LightcurveError):
+            if isinstance(outcome, Bug):
+                log.error("%s", outcome, exc_info=outcome.__cause__)
             _refuse(waiting, outcome)
         elif not waiting.answer.done():
             waiting.answer.set_result((outcome, position if outcome else 0))

@@ -1,7 +1,7 @@
 """What a server holds beside its own events: claim, addresses, quota, key. Taking them and giving them back."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from uuid import UUID, uuid5
 
 from domain import ledger, network, quota
@@ -80,6 +80,25 @@ class Holdings:
         await self.registry.writer(quota.aggregate(project_id)).submit(
             context, lambda state: quota.release(state, server_id, context.request_id)
         )
+
+    async def release_all_of(
+        self, context: Context, server_id: str, project_id: str, networks: Iterable[str]
+    ) -> None:
+        """Give back everything of a server of which no event tells (any more) what it holds. ``networks`` are the ids
+        of those in which it may have ports."""
+        await asyncio.gather(
+            self.release_claim(context, server_id),
+            self.release_quota(context, project_id, server_id),
+            *(self._release_ports(context, network_id, server_id) for network_id in networks),
+        )
+        await self.destroy_key(server_id)
+
+    async def _release_ports(self, context: Context, network_id: str, server_id: str) -> None:
+        def release(state: network.Network) -> tuple[network.PortDeleted, ...]:
+            count = max((port.index + 1 for port in state.ports.values() if port.server_id == server_id), default=0)
+            return network.release(state, server_id, count, context.request_id)
+
+        await self.registry.writer(network.aggregate(network_id)).submit(context, release)
 
     async def release_all(self, context: Context, server: Server) -> None:
         """Give back everything, and destroy the key of what was sealed for it."""

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from domain import network, quota
-from domain.errors import LightcurveError, Unavailable, not_found
+from domain.errors import LightcurveError, OutOfOrder, Unavailable, not_found
 from domain.ledger import Claimed, LedgerChanged
 from domain.network import Network, PortCreated, PortsChanged
 from domain.quota import Quota, QuotaChanged, Reserved
@@ -177,7 +177,11 @@ class Leftovers:
         if holder is None:
             return
         try:
-            await self._verify(server_id, holder.project_id)
+            await self._verify(server_id, holder)
+        except OutOfOrder as error:
+            # What it was is not known for certain: it keeps what it holds, and the operator is told.
+            log.error("holder %s keeps what it holds: %s", server_id, error)
+            self._noted.pop(server_id, None)
         except LightcurveError as error:
             log.warning("holder %s could not be verified yet: %s", server_id, error)
         else:
@@ -199,7 +203,7 @@ class Leftovers:
         networks: list[Network | None] = [registry.get(network.aggregate(each)) for each in holder.networks]
         return any(found.holds(server_id) for found in networks if found)
 
-    async def _verify(self, server_id: str, project_id: str) -> None:
+    async def _verify(self, server_id: str, holder: _Holder) -> None:
         context = self._stamp.own_context()
         server, _ = await self._states.execute(context, server_id, lambda state: decide.abandon(state, server_id))
         if server is None:
@@ -207,8 +211,7 @@ class Leftovers:
         if server.vm_state == DELETED:
             log.warning("giving back what server %s left behind", server_id)
             if server.abandoned:
-                await self._holdings.release_quota(context, project_id, server_id)
-                await self._holdings.destroy_key(server_id)
+                await self._holdings.release_all_of(context, server_id, holder.project_id, holder.networks)
             else:
                 await self._holdings.release_all(context, server)
         elif server.vm_state == ERROR and server.host is None:

@@ -64,7 +64,7 @@ class EventStore(Protocol):
         ...
 
     async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
-        """The newest snapshot kept."""
+        """The newest snapshot kept. One that is damaged, or not of this log's events, is dropped."""
         ...
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from domain import network, quota
 from domain.errors import OutOfOrder
-from domain.kind import EVERY, Kind
+from domain.kind import EVERY, Kind, advance
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from domain.server.state import KIND as SERVER
 from handlers.context import Context, Stamp
@@ -142,7 +142,9 @@ class Registry:
         try:
             if not recorded.follows(tail):
                 raise OutOfOrder(f"version {recorded.version} of {aggregate} does not continue {tail.version}.")
-            state = self._kinds[aggregate.kind].evolve(state, recorded.event, recorded.meta)
+            state = advance(self._kinds[aggregate.kind], state, recorded)
+            if state is None:
+                raise OutOfOrder(f"The history of {aggregate} is out of order: it lacks its beginning.")
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this aggregate only
             self._disorder.note(aggregate, error)
         else:

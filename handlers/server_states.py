@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from domain.errors import OutOfOrder
+from domain.kind import advance
 from domain.record import GENESIS, Event, Recorded, Tail
 from domain.server.state import KIND, Server, aggregate, weigh
 from handlers.context import Context, Stamp
@@ -64,7 +65,7 @@ class ServerStates:
         if not recorded.follows(tail):
             return None
         try:
-            return KIND.evolve(state, recorded.event, recorded.meta)
+            return advance(KIND, state, recorded)
         except Exception:  # noqa: BLE001 - loading it will tell
             return None
 

@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,30 @@ def main() -> None:
         arguments.command(arguments)
     except LightcurveError as error:
         sys.exit(f"lightcurve: {error.message}")
+    except ExceptionGroup as group:
+        sys.exit(f"lightcurve: {_reason(group)}")
     except BrokenPipeError:
         # Who pipes us into `head` wants no traceback of it; nor one from closing the output at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _reason(group: "ExceptionGroup[Exception]") -> str:
+    """What ended a process, in one line, which will be its last words; a traceback before it for what was not
+    foreseen."""
+    errors: list[Exception] = []
+    waiting: list[Exception] = [group]
+    while waiting:
+        error = waiting.pop()
+        if isinstance(error, ExceptionGroup):
+            waiting.extend(error.exceptions)
+        else:
+            errors.append(error)
+    if not all(isinstance(error, LightcurveError) for error in errors):
+        traceback.print_exception(group)
+    words = [error.message if isinstance(error, LightcurveError) else repr(error) for error in errors]
+    return "; ".join(words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     rebuild = commands.add_parser("rebuild", help="build a projection anew from the log, while the old one answers")
     rebuild.add_argument("projection")
     rebuild.set_defaults(command=_rebuild)
+
+    recover = commands.add_parser("recover", help="go on with what is left of a damaged log; see status first")
+    recover.set_defaults(command=_recover)
 
     events = commands.add_parser("events", help="events that a projection could not take in")
     kinds = events.add_subparsers(required=True, metavar="COMMAND")
@@ -246,6 +269,12 @@ def _revoke_consoles(arguments: argparse.Namespace) -> None:
 
     settings = load(arguments.state_dir / "lightcurve.toml")
     print(f"{asyncio.run(revoke(settings, arguments.server))} console tokens are revoked.")
+
+
+def _recover(arguments: argparse.Namespace) -> None:
+    from ops.recover import recover
+
+    asyncio.run(recover(load(arguments.state_dir / "lightcurve.toml")))
 
 
 def _events_parked(arguments: argparse.Namespace) -> None:

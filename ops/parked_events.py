@@ -51,11 +51,15 @@ async def give_up(settings: Settings, cell: str, position: int, reason: str) -> 
     """Record that an event is given up, and wait until the projector passes over it. Raises Invalid, Unavailable."""
     async with _queries(settings) as queries, open_plane(settings, "events-skip") as plane:
         _check(await queries.parked(EVERYTHING), cell, [position])
+        store = {store.cell: store for store in plane.stores}[cell]
+        skipped = await store.event_at(position)
+        if skipped is None:
+            raise Invalid(f"there is no event at position {position} of {cell} any more")
         skips: Repository[Skip] = Repository(skip.KIND, plane.api_store, plane.stamp)
         await skips.execute(
             plane.stamp.own_context(),
             skip.aggregate(cell, position),
-            lambda state: skip.decide(state, cell, position, reason),
+            lambda state: skip.decide(state, skipped, reason),
         )
         try:
             async with asyncio.timeout(WAIT_SECONDS):

@@ -3,7 +3,8 @@
 import asyncio
 import sys
 
-from domain.errors import Invalid
+from adapters.nats.soundness import CURE
+from domain.errors import Invalid, Unavailable
 from ops.roles.plane import open_plane
 from ops.roles.projector import PROJECTIONS, REBUILD
 from ops.settings import Settings
@@ -23,6 +24,8 @@ async def rebuild(settings: Settings, projection: str) -> None:
     await queries.open()
     try:
         async with open_plane(settings, "rebuild") as plane:
+            if plane.damage:
+                raise Unavailable(f"{plane.damage[0]} {CURE}")
             before = {build for name, build, *_ in await queries.positions() if name == projection}
             async with await connect(settings.database.url, "lightcurve-rebuild-command") as connection:
                 await connection.execute("SELECT pg_notify(%s, %s)", (REBUILD, projection))
@@ -30,6 +33,9 @@ async def rebuild(settings: Settings, projection: str) -> None:
             done = False
             while not done:
                 await asyncio.sleep(LOOK_SECONDS)
+                for store in plane.stores:
+                    await store.soundness.check()
+                    store.soundness.require_whole()
                 new = [row for row in await queries.positions() if row[0] == projection and row[1] not in before]
                 done = bool(new) and all(in_force for *_, in_force in new)
                 position = sum(row[3] for row in new)

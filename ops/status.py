@@ -12,6 +12,7 @@ from handlers.disorder import FACT
 from handlers.liveness import DOWN_AFTER
 from handlers.ports import Beat
 from handlers.refusals import Known, refused_by_host
+from ops import damage
 from ops.roles.plane import Plane, open_plane
 from ops.stack import Stack, running
 from projections.queries import Queries
@@ -42,6 +43,7 @@ async def show(stack: Stack) -> None:
     await queries.open()
     try:
         async with open_plane(settings, "status") as plane:
+            damage.show(plane)
             await _projections(plane, queries)
             await _parked(queries)
             beats = await beats_now(plane)
@@ -66,10 +68,14 @@ async def _projections(plane: Plane, queries: Queries) -> None:
     table(
         ("PROJECTION", "BUILD", "CELL", "POSITION", "LAG", ""),
         [
-            (name, build, cell, position, max(0, ends.get(cell, 0) - position), "" if in_force else "being built")
+            (name, build, cell, position, _lag(ends.get(cell, 0) - position), "" if in_force else "being built")
             for name, build, cell, position, in_force in positions
         ],
     )
+
+
+def _lag(events: int) -> str:
+    return str(events) if events >= 0 else f"ahead by {-events}"
 
 
 async def _parked(queries: Queries) -> None:

@@ -9,7 +9,9 @@ import sys
 import time
 
 from domain.errors import Unavailable
-from ops import logs
+from ops import damage, logs
+from ops.roles.api import names as api_names
+from ops.roles.placement import names as placement_names
 from ops.settings import Settings
 from ops.stack import Stack, is_supervisor, running
 from ops.supervisor import Failed, Supervisor
@@ -20,6 +22,8 @@ STOP_SECONDS = 300.0
 """How long all programs together may take to stop."""
 ORPHAN_SECONDS = 20.0
 """How long the programs may take to end whose supervisor was killed."""
+DAMAGE_SECONDS = 5.0
+"""Between two looks whether the logs are damaged, while the stack does not come up."""
 _POLL = 0.1
 
 
@@ -28,8 +32,8 @@ def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | No
     _await_end(stack)
     if running(stack):
         print("The stack is up already.")
-        _await_up(stack)
-        _seed(stack, stack.settings())
+        if _await_up(stack):
+            _seed(stack, stack.settings())
         return
     stack.set_up(nats_port=nats_port, api_port=api_port)
     if simulated_hosts is not None:
@@ -45,8 +49,8 @@ def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | No
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    _await_up(stack, process)
-    _seed(stack, settings)
+    if _await_up(stack, process):
+        _seed(stack, settings)
 
 
 def _problems(stack: Stack, settings: Settings) -> list[str]:
@@ -135,9 +139,13 @@ def _await_end(stack: Stack) -> None:
         time.sleep(_POLL)
 
 
-def _await_up(stack: Stack, process: "subprocess.Popen[bytes] | None" = None) -> None:
-    """Show what is ready, and what is waited for. Raises Unavailable once nobody starts it any more."""
+def _await_up(stack: Stack, process: "subprocess.Popen[bytes] | None" = None) -> bool:
+    """Show what is ready, and what is waited for. Raises Unavailable once nobody starts it any more.
+
+    False for a stack on a damaged log, which was told of: it runs, and takes nothing in, its hosts neither.
+    """
     shown: set[str] = set()
+    look = time.monotonic() + DAMAGE_SECONDS
     while True:
         state = running(stack)
         known = state or {}
@@ -152,13 +160,23 @@ def _await_up(stack: Stack, process: "subprocess.Popen[bytes] | None" = None) ->
             print(f"  {waiting}", flush=True)
             shown.add(waiting)
         if known.get("phase") == "up":
-            return
+            return not asyncio.run(damage.tell(stack.settings()))
+        if time.monotonic() > look and _serves(stack.settings(), programs):
+            if asyncio.run(damage.tell(stack.settings())):
+                return False
+            look = time.monotonic() + DAMAGE_SECONDS
         if process is not None and process.poll() is not None:
             words = (stack.log_dir / "supervisor.log").read_text(errors="replace").splitlines()[-1:]
             raise Unavailable("the stack did not start: " + "".join(words).removeprefix("lightcurve: "))
         if process is None and state is None:
             raise Unavailable("the stack has been stopped while it was being started")
         time.sleep(_POLL)
+
+
+def _serves(settings: Settings, programs: dict[str, dict[str, object]]) -> bool:
+    """Whether all answer that are not hosts, which nobody enrols while a log is damaged."""
+    faces = (*api_names(settings), *placement_names(settings))
+    return all(programs.get(name, {}).get("state") == "ready" for name in faces)
 
 
 def _seed(stack: Stack, settings: Settings) -> None:

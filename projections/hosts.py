@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from domain.host import KIND, Host
+from domain.kind import advance
 from domain.record import Recorded
 from projections.table import Key, Rows, Table
 
@@ -44,6 +45,7 @@ class Hosts:
         if recorded.aggregate.kind != "host":
             return
         row: HostRow | None = rows.get(TABLE, (recorded.aggregate.id,)) if recorded.version > 1 else None
-        state = KIND.evolve(row.state if row else None, recorded.event, recorded.meta)
+        state = advance(KIND, row.state if row else None, recorded)
         name = recorded.aggregate.id
-        rows.put(TABLE, HostRow(name=name, host_id=state.id, cell=recorded.cell, state=state))
+        if state:
+            rows.put(TABLE, HostRow(name=name, host_id=state.id, cell=recorded.cell, state=state))

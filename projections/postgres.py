@@ -39,6 +39,14 @@ CREATE TABLE IF NOT EXISTS projection_positions (
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """An escaped NUL in JSON, and not an escaped backslash before a harmless u0000."""
 
+RECOVERIES = """
+CREATE TABLE IF NOT EXISTS projection_recoveries (event_id text PRIMARY KEY);
+"""
+"""The recoveries of logs after which everything was built anew."""
+
+Skipped = dict[tuple[str, int], str]
+"""The ids of events that were given up, by cell and position."""
+
 WRITER_LOCK = 7_243_001
 """Advisory lock: one writer a database."""
 
@@ -65,13 +73,11 @@ async def connect(url: str, name: str) -> AsyncConnection[Any]:
 class PostgresRows:
     """The rows of some builds, for the one writer of the database."""
 
-    def __init__(
-        self, connection: AsyncConnection[Any], builds: list[Build], skipped: set[tuple[str, int]] | None = None
-    ) -> None:
-        """``skipped`` are the cells and positions of events that were given up; it may grow."""
+    def __init__(self, connection: AsyncConnection[Any], builds: list[Build], skipped: Skipped | None = None) -> None:
+        """``skipped`` are the events that were given up; it may grow."""
         self._connection = connection
         self.builds = builds
-        self.skipped = set() if skipped is None else skipped
+        self.skipped: Skipped = {} if skipped is None else skipped
         self._parking = Parking(connection)
         self.positions: dict[tuple[int, str], int] = {}
         """By build and cell."""
@@ -153,7 +159,7 @@ class PostgresRows:
         """The events without those that are given up, and without those, which are parked now, that have an earlier
         one of their aggregate parked."""
         if self.skipped:
-            events = [event for event in events if (event.cell, event.position) not in self.skipped]
+            events = [event for event in events if not self._is_given_up(event)]
         if not build.projection.folds:
             return events
         behind = [event for event in events if self._parking.has(build.number, event)]
@@ -161,6 +167,9 @@ class PostgresRows:
             return events
         await self._parking.park(build.number, build.projection.name, behind, FOLLOWS)
         return [event for event in events if not self._parking.has(build.number, event)]
+
+    def _is_given_up(self, event: Recorded) -> bool:
+        return self.skipped.get((event.cell, event.position)) == event.meta.event_id
 
     async def _apply_what_can_be(self, build: Build, events: list[Recorded]) -> None:
         events = await self._set_aside(build, events)
@@ -260,7 +269,7 @@ async def lock_writer(connection: AsyncConnection[Any]) -> bool:
 
 async def builds_in_force(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:
     """The builds that answer now. A projection that has none gets an empty one."""
-    await connection.execute(SCHEMA + parking.SCHEMA)
+    await connection.execute(SCHEMA + parking.SCHEMA + RECOVERIES)
     builds = []
     for projection in projections:
         cursor = await connection.execute(
@@ -282,6 +291,19 @@ async def outdated(connection: AsyncConnection[Any], builds: Iterable[Build]) ->
     cursor = await connection.execute("SELECT build, version FROM projection_builds")
     versions: dict[int, int] = {build: version async for build, version in cursor}
     return [build.projection for build in builds if versions[build.number] != build.projection.version]
+
+
+async def unhonoured(connection: AsyncConnection[Any], recoveries: Iterable[str]) -> list[str]:
+    """The recoveries of logs (by event id) since which nothing was built anew."""
+    cursor = await connection.execute("SELECT event_id FROM projection_recoveries")
+    known = {row[0] async for row in cursor}
+    return [recovery for recovery in recoveries if recovery not in known]
+
+
+async def honour(connection: AsyncConnection[Any], recoveries: Iterable[str]) -> None:
+    """Remember that everything was built anew since these recoveries."""
+    for recovery in recoveries:
+        await connection.execute("INSERT INTO projection_recoveries VALUES (%s) ON CONFLICT DO NOTHING", (recovery,))
 
 
 async def unfinished_builds(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from domain.kind import advance
 from domain.record import Recorded
 from domain.server.state import DELETED, KIND, VERSION, Server
 from projections.table import Key, Rows, Table
@@ -113,6 +114,6 @@ class Servers:
         if recorded.aggregate.kind != "server":
             return
         row = rows.get(TABLE, (recorded.aggregate.id,)) if recorded.version > 1 else None
-        state = KIND.evolve(decoder.decode(row.state) if row else None, recorded.event, recorded.meta)
-        if not state.abandoned:
+        state = advance(KIND, decoder.decode(row.state) if row else None, recorded)
+        if state and not state.abandoned:
             rows.put(TABLE, row_of(recorded.cell, state))

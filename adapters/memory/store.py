@@ -106,9 +106,17 @@ class MemoryEventStore:
         await self._faults.after("save_snapshot")
 
     async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
-        """The newest snapshot kept."""
+        """The newest snapshot kept, if the log has the event that it ends with; otherwise it is dropped."""
         await self._faults.before("load_snapshot")
-        return self._cell.snapshots.get(aggregate)
+        kept = self._cell.snapshots.get(aggregate)
+        if kept and not (1 <= kept.tail.position <= len(self._cell.entries)):
+            kept = None
+        if kept:
+            last = self._decode(kept.tail.position)
+            kept = kept if (last.aggregate, last.tail) == (aggregate, kept.tail) else None
+        if kept is None:
+            self._cell.snapshots.pop(aggregate, None)
+        return kept
 
     def _decode(self, position: int) -> Recorded:
         aggregate, envelope = self._cell.entries[position - 1]

@@ -1,8 +1,7 @@
 """Signs of life: the last one of each sender stands in a stream in memory."""
 
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +17,6 @@ from handlers.ports import Beat
 from handlers.refusals import Refusals
 
 _log = logging.getLogger(__name__)
-
-MAX_AT_ONCE = 50
-"""Signs of one sender that may arrive together: of as many as nobody gives in minutes."""
 
 
 class _Sign(msgspec.Struct):
@@ -57,7 +53,7 @@ class NatsLiveness:
             try:
                 async with aclosing(reader.batches()) as batches:
                     async for batch in batches:
-                        for item in self._last_of_each(batch):
+                        for item in batch:
                             beat = self._read(item)
                             if beat is not None:
                                 yield beat
@@ -65,18 +61,6 @@ class NatsLiveness:
                 # It lives in memory and went with the server; beats are on their way.
                 _log.info("the signs of life of cell %s start anew: %s", self._names.cell, error)
                 await ensure(self._connection, fleeting(self._names))
-
-    def _last_of_each(self, batch: list[Item]) -> Iterable[Item]:
-        """Only the last word of each sender counts; one who has far too many is counted himself."""
-        last: dict[str, Item] = {}
-        for item in batch:
-            last.pop(item.message.subject, None)
-            last[item.message.subject] = item
-        if len(batch) - len(last) > MAX_AT_ONCE:
-            for subject, times in Counter(item.message.subject for item in batch).items():
-                if times > MAX_AT_ONCE:
-                    self._refusals.count(subject.rpartition(".")[2], "signs of life without end")
-        return last.values()
 
     def _read(self, item: Item) -> Beat | None:
         name = item.message.subject

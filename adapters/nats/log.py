@@ -182,6 +182,18 @@ class Log:
         request = msgspec.json.encode({"seq": position})
         return await self._one(f"$JS.API.DIRECT.GET.{self._names.events}", request)
 
+    async def leader_has(self, position: int) -> bool:
+        """Whether the stream's leader has the message at a position; a replica may lag. Raises Unavailable."""
+        try:
+            await self._connection.api(f"STREAM.MSG.GET.{self._names.events}", {"seq": position})
+        except ApiError as error:
+            if error.err_code == _NO_MESSAGE:
+                return False
+            raise Unavailable(f"The log does not answer: {error}") from None
+        except NoAnswer as problem:
+            raise Unavailable(f"The log does not answer: {problem}") from None
+        return True
+
     async def last(self, subject: str) -> Message | None:
         """The last message on a subject. Raises Unavailable."""
         return await self._one(f"$JS.API.DIRECT.GET.{self._names.events}.{subject}")

@@ -7,9 +7,11 @@ starts exactly behind the last message that was handed out.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Container
 from contextlib import aclosing
 from typing import NamedTuple
+
+import msgspec
 
 from adapters.mapper import BrokenChain
 from adapters.nats.connection import Connection, Message, NoAnswer
@@ -22,6 +24,9 @@ BATCH = 1000
 """Messages that are handed out together at most."""
 _HEARTBEAT = 1
 """Seconds between the server's signs of life on a quiet stream; three missed ones end the consumer."""
+_NOT_FOUND = 404
+_IDLE = 3
+"""Signs of life in a row on which a server that has more to deliver would have done so."""
 _RETRY = 0.1
 
 
@@ -39,8 +44,8 @@ class _Lost(Exception):
 class Reader:
     """Reads ``stream`` after position ``after``; ``filters`` are subjects, none of them meaning all.
 
-    With ``last_of_each`` it starts, and after every interruption goes on, with the last message of every
-    subject instead.
+    It passes over positions that are ``known_missing``. With ``last_of_each`` it starts, and after every interruption
+    goes on, with the last message of every subject instead.
     """
 
     def __init__(
@@ -51,8 +56,15 @@ class Reader:
         filters: tuple[str, ...] = (),
         *,
         last_of_each: bool = False,
+        known_missing: Container[int] = (),
+        on_missing: Callable[[str], None] = lambda _: None,
+        headers_only: bool = False,
     ) -> None:
+        """``on_missing`` is told, in a sentence, when the server holds messages back that it says it has."""
         self._connection = connection
+        self._known_missing = known_missing
+        self._on_missing = on_missing
+        self._headers_only = headers_only
         self._stream = stream
         self._after = after
         self._filters = filters
@@ -81,15 +93,28 @@ class Reader:
     async def _consume(self, consumer: "_Consumer") -> AsyncGenerator[list[Item], None]:
         try:
             await self._check_end()
-            pending = await consumer.open(self._after, self._filters, last_of_each=self._last_of_each)
+            pending = await consumer.open(
+                self._after, self._filters, last_of_each=self._last_of_each, headers_only=self._headers_only
+            )
             if pending == 0 and not self._caught_up:
                 self._caught_up = True
                 yield []
             while True:
                 batch, pending = await consumer.take()
+                if consumer.withheld and not self._caught_up and not await self._more():
+                    self._tell_withheld(consumer.withheld)
+                    pending = 0
                 if batch:
-                    self._advance(batch)
-                    yield batch
+                    hole = self._hole_in(batch)
+                    if hole is not None:
+                        batch = [item for item in batch if item.position < hole]
+                    if batch:
+                        self._after = batch[-1].position
+                        yield batch
+                    if hole is not None:
+                        raise BrokenChain(
+                            f"The stream {self._stream} lacks the event at position {hole}, and maybe others."
+                        )
                 if pending == 0 and not self._caught_up:
                     self._caught_up = True
                     yield []
@@ -98,20 +123,36 @@ class Reader:
 
     async def _check_end(self) -> None:
         state = (await self._connection.api(f"STREAM.INFO.{self._stream}"))["state"]
-        if self._contiguous and state["last_seq"] < self._after:
+        if not self._last_of_each and state["last_seq"] < self._after:
             raise BrokenChain(
-                f"Stream {self._stream} ends at position {state['last_seq']}, but position {self._after} was read "
-                "before: the log lost its end."
+                f"The stream {self._stream} ends at position {state['last_seq']}, but position {self._after} was "
+                "read before: its last events are gone."
             )
 
-    def _advance(self, batch: list[Item]) -> None:
-        if self._contiguous and (
-            batch[0].position != self._after + 1 or batch[-1].position - self._after != len(batch)
-        ):
-            raise BrokenChain(
-                f"Stream {self._stream} has a hole between positions {self._after} and {batch[-1].position}."
-            )
-        self._after = batch[-1].position
+    async def _more(self) -> bool:
+        """Whether the stream has a message behind what was read; it may only be slow."""
+        for subject in self._filters or (">",):
+            request = msgspec.json.encode({"seq": self._after + 1, "next_by_subj": subject})
+            if (await self._connection.call(f"$JS.API.DIRECT.GET.{self._stream}", request)).status != _NOT_FOUND:
+                return True
+        return False
+
+    def _tell_withheld(self, count: int) -> None:
+        """What has come is all that there is, though the server counts more: it drops what is damaged."""
+        if not self._known_missing:
+            self._on_missing(f"The stream {self._stream} lacks {count} of the events that it counts: damaged ones.")
+
+    def _hole_in(self, batch: list[Item]) -> int | None:
+        """The first position that is missing before or in a batch, and not known to be."""
+        if not self._contiguous or batch[-1].position - self._after == len(batch):
+            return None
+        before = self._after
+        for position, _ in batch:
+            for missing in range(before + 1, position):
+                if missing not in self._known_missing:
+                    return missing
+            before = position
+        return None
 
 
 class _Consumer:
@@ -122,13 +163,19 @@ class _Consumer:
         self._arrived = asyncio.Event()
         self._delivered = 0
         self._pending = 1
+        self.withheld = 0
+        """Messages that the server counts and does not deliver, though it has nothing else to do."""
+        self._idle = 0
+        """Signs of life without a message, one after the other."""
         self._problem: str | None = None
         self._tap = 0
         self._last_sign = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._end_reconnect = connection.on_reconnect(self._on_reconnect)
 
-    async def open(self, after: int, filters: tuple[str, ...], *, last_of_each: bool) -> int:
+    async def open(
+        self, after: int, filters: tuple[str, ...], *, last_of_each: bool, headers_only: bool = False
+    ) -> int:
         """Create it on the server; returns how many messages wait."""
         inbox = self._connection.new_inbox()
         self._tap = await self._connection.tap(inbox, self._on_message)
@@ -146,6 +193,8 @@ class _Consumer:
             "mem_storage": True,
             "num_replicas": 1,
         }
+        if headers_only:
+            config["headers_only"] = True
         if last_of_each:
             config["filter_subjects"] = list(filters) or [">"]
         else:
@@ -157,7 +206,8 @@ class _Consumer:
         )
         self._last_sign = asyncio.get_running_loop().time()
         self._look()
-        return int(answer["num_pending"])
+        self._pending = int(answer["num_pending"])
+        return self._pending
 
     async def take(self) -> tuple[list[Item], int]:
         """What has arrived, at most a batch, and how many messages the server still held behind it."""
@@ -180,6 +230,7 @@ class _Consumer:
                 self._buffer.clear()
                 break
             self._delivered += 1
+            self._idle = self.withheld = 0
             self._pending = int(pending)
             batch.append(Item(int(position), message))
         return batch, self._pending
@@ -205,6 +256,10 @@ class _Consumer:
             self._connection.send(stalled)
         if int(headers.get("Nats-Last-Consumer", self._delivered)) != self._delivered:
             self._problem = "the last delivery is missing"
+        elif not stalled:
+            self._idle += 1
+            if self._idle >= _IDLE:
+                self.withheld = self._pending
 
     def _on_message(self, message: Message) -> None:
         self._buffer.append(message)

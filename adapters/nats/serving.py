@@ -28,6 +28,7 @@ MAX_REQUEST_BYTES = 1024 * 1024
 """Of one request."""
 ERROR = "Lightcurve-Error"
 """The header of an answer that is an error."""
+TOO_MUCH = "Too much is asked at once."
 _ANSWER_PLACES = ("_INBOX.", "_R_.")
 """Nothing else is answered, lest somebody has us write where he may not: his own inbox, or the server's
 stand-in for one of another account."""
@@ -110,7 +111,7 @@ class Server:
 
     def _refuse(self, host: str, message: Message, reason: str) -> None:
         self._refusals.count(host, reason)
-        self._answer(message, *_TOO_MUCH)
+        self._answer(message, *told(Unavailable(TOO_MUCH)))
 
     def _next(self) -> None:
         """Begin what may be begun: one of each host in turn."""
@@ -170,10 +171,6 @@ def told(error: Exception) -> tuple[bytes, bytes]:
     else:
         kind, words = Unavailable.code, ("The host could not answer.", "")
     return header_block({ERROR: kind}), msgspec.json.encode(words)
-
-
-_TOO_MUCH = told(Unavailable("Too much is asked at once."))
-"""Made once: who floods us shall cost little."""
 
 
 def raise_told(answer: Message) -> None:

@@ -64,9 +64,22 @@ class Snapshots:
                 body = await self._chunks(subject, manifest)
             if hashlib.sha256(body).hexdigest() == manifest.checksum:
                 tail = Tail(manifest.version, manifest.position, manifest.digest)
-                return Snapshot(tail, await asyncio.to_thread(zlib.decompress, body))
+                try:
+                    return Snapshot(tail, await asyncio.to_thread(zlib.decompress, body))
+                except zlib.error:
+                    return None
             # A newer snapshot may be taking this one's place: look again.
         return None
+
+    async def drop(self, aggregate: AggregateId) -> None:
+        """Forget an aggregate's snapshot. Raises Unavailable."""
+        subject = self._names.snapshot(aggregate)
+        await self._purge(subject)
+        await self._purge(f"{subject}.>")
+
+    async def drop_all(self) -> None:
+        """Forget all snapshots of the cell. Raises Unavailable."""
+        await self._purge(">")
 
     async def _with_body(self, subject: str, tail: Tail, body: bytes) -> _Manifest:
         checksum = hashlib.sha256(body).hexdigest()
@@ -87,7 +100,10 @@ class Snapshots:
         if answer.status:
             raise Unavailable(f"Snapshots do not answer: {answer.status} {answer.description}")
         sequence = int(answer.headers()["Nats-Sequence"])
-        return sequence, msgspec.msgpack.decode(answer.data, type=_Manifest)
+        try:
+            return sequence, msgspec.msgpack.decode(answer.data, type=_Manifest)
+        except msgspec.DecodeError:
+            return sequence, None  # of another version, or damaged: as good as none
 
     async def _chunks(self, subject: str, manifest: _Manifest) -> bytes:
         request = {"multi_last": [f"{subject}.{manifest.position}.*"], "batch": manifest.chunks}

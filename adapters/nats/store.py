@@ -1,17 +1,25 @@
 """The event store on JetStream: an aggregate is a subject, and the guard is its last sequence."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from adapters.mapper import EventMapper, follows
+from msgspec.structs import replace
+
+from adapters.mapper import BrokenChain, EventMapper, follows
 from adapters.nats.connection import ApiError, Connection
 from adapters.nats.log import Addition, Log
 from adapters.nats.names import Names
 from adapters.nats.reader import Reader
 from adapters.nats.snapshots import Snapshots
+from adapters.nats.soundness import Soundness
+from domain import recovery
 from domain.errors import Unavailable
 from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+from domain.recovery import RecoveryDecided
 from handlers.ports import Snapshot
+
+_log = logging.getLogger(__name__)
 
 
 class NatsEventStore:
@@ -27,14 +35,37 @@ class NatsEventStore:
         self._mapper = mapper
         self._log = Log(connection, self._names)
         self._snapshots = Snapshots(connection, self._names)
+        self.soundness = Soundness(connection, self._names, self._log, mapper)
+        """Whether the log is whole: to be opened, and looked after, by whoever appends."""
 
     @property
     def cell(self) -> str:
         """The name of the cell whose stream this is."""
         return self._names.cell
 
+    @property
+    def stream(self) -> str:
+        """The name of the stream on the server."""
+        return self._names.events
+
     async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
-        """Append one event behind ``tail``; see the port."""
+        """Append one event behind ``tail``; see the port. A damaged log takes none, until the operator has decided to
+        go on: Unavailable."""
+        self.soundness.require_whole()
+        return await self._append(aggregate, event, meta, tail)
+
+    async def append_recovery(self, event: RecoveryDecided, meta: Metadata) -> Recorded:
+        """Record that the log goes on with what is left of it; the one event that a damaged log takes."""
+        aggregate = recovery.aggregate(self.cell)
+        last = await self._log.last(self._names.event(aggregate))
+        tail = GENESIS
+        if last is not None:
+            headers = last.headers()
+            position = int(headers["Nats-Sequence"])
+            tail = self._mapper.read(headers, last.data, position, self.cell, aggregate).tail
+        return await self._append(aggregate, event, meta, tail)
+
+    async def _append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
         envelope = self._mapper.encode(self.cell, aggregate, event, meta, tail)
         position = await self._log.append(Addition(self._names.event(aggregate), envelope, tail))
         return Recorded(
@@ -46,6 +77,7 @@ class NatsEventStore:
             meta=meta,
             digest=envelope.digest,
             previous=tail.digest,
+            bridges=self.soundness.gaps.before(position),
         )
 
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
@@ -61,10 +93,12 @@ class NatsEventStore:
             found, more = await self._log.page(subject, tail.position + 1)
             for message in found:
                 headers = message.headers()
-                recorded = self._mapper.read(
-                    headers, message.data, int(headers["Nats-Sequence"]), self.cell, aggregate
-                )
-                follows(tail, recorded)
+                recorded = self._read(headers, message.data, int(headers["Nats-Sequence"]), aggregate)
+                try:
+                    follows(tail, recorded)
+                except BrokenChain as error:
+                    self.soundness.found(error.message)
+                    raise
                 tail = recorded.tail
                 records.append(recorded)
         return records
@@ -75,9 +109,13 @@ class NatsEventStore:
         if message is None:
             return None
         headers = message.headers()
-        return self._mapper.read(
-            headers, message.data, position, self.cell, self._names.aggregate(headers["Nats-Subject"])
-        )
+        return self._read(headers, message.data, position, self._names.aggregate(headers["Nats-Subject"]))
+
+    def _read(self, headers: dict[str, str], body: bytes, position: int, aggregate: AggregateId) -> Recorded:
+        recorded = self._mapper.read(headers, body, position, self.cell, aggregate)
+        if self.soundness.gaps.missing:
+            return replace(recorded, bridges=self.soundness.gaps.before(position))
+        return recorded
 
     async def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
         """Every event after position ``after``, in order, for ever; see the port.
@@ -86,17 +124,27 @@ class NatsEventStore:
         connection was closed for good.
         """
         filters = tuple(self._names.kind(kind) for kind in kinds)
-        reader = Reader(self._connection, self._names.events, after, filters)
-        read, cell, place = self._mapper.read, self.cell, self._names.aggregate
+        reader = Reader(
+            self._connection,
+            self._names.events,
+            after,
+            filters,
+            known_missing=self.soundness.gaps,
+            on_missing=self.soundness.found,
+        )
+        read, place = self._read, self._names.aggregate
         try:
             async with aclosing(reader.batches()) as batches:
                 async for batch in batches:
                     yield [
-                        read(message.headers(), message.data, position, cell, place(message.subject))
+                        read(message.headers(), message.data, position, place(message.subject))
                         for position, message in batch
                     ]
         except ApiError as error:
             raise Unavailable(f"The log cannot be followed: {error}") from error
+        except BrokenChain as error:
+            self.soundness.found(error.message)
+            raise
 
     async def last_position(self) -> int:
         """The position of the newest event; 0 for an empty log. Raises Unavailable."""
@@ -107,5 +155,18 @@ class NatsEventStore:
         await self._snapshots.save(aggregate, snapshot)
 
     async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
-        """The newest snapshot kept; None also for one that is damaged. Raises Unavailable."""
-        return await self._snapshots.load(aggregate)
+        """The newest snapshot kept, if it is whole and the log has the event that it ends with; otherwise it is
+        dropped. Raises Unavailable."""
+        snapshot = await self._snapshots.load(aggregate)
+        if snapshot is None:
+            return None
+        last = await self.event_at(snapshot.tail.position)
+        if last is not None and last.aggregate == aggregate and last.tail == snapshot.tail:
+            return snapshot
+        _log.warning("the snapshot of %s is not of this log; the log is read instead", aggregate)
+        await self._snapshots.drop(aggregate)
+        return None
+
+    async def drop_snapshots(self) -> None:
+        """Forget all snapshots: they were made of what is missing now, too. Raises Unavailable."""
+        await self._snapshots.drop_all()

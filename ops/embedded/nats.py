@@ -183,12 +183,8 @@ jetstream {{
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Whole or not at all: the server may be started at any moment."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(file)
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
 def free_port() -> int:

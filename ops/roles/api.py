@@ -108,6 +108,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
                 keep_beating(plane.liveness, clock, f"api/{name}", disorder.facts, plane.refusals.facts)
             ),
             group.create_task(workers.announce()),
+            group.create_task(plane.watch()),
         ]
         await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
         await serve(create_app(services, identity.directory), settings.api.listen, settings.api.port, background)

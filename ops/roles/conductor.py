@@ -1,11 +1,13 @@
 """The conductor's process."""
 
+import asyncio
 from collections.abc import Sequence
 
+from domain.errors import Unavailable
 from handlers.conducting import Conducting
 from handlers.image_tickets import ImageTickets
 from handlers.lost_proxies import OpenConsole
-from handlers.ports import Clock
+from handlers.ports import Clock, EventStore
 from ops import notify
 from ops.roles.plane import open_plane
 from ops.settings import Settings
@@ -15,13 +17,17 @@ from projections.console_queries import ConsoleQueries
 class OfCell:
     """What a conductor asks the projections of its cell."""
 
-    def __init__(self, queries: ConsoleQueries, cell: str) -> None:
+    def __init__(self, queries: ConsoleQueries, store: EventStore) -> None:
         self._queries = queries
-        self._cell = cell
+        self._store = store
+        self._cell = store.cell
 
     async def unfinished(self) -> tuple[list[str], int]:
         """See handlers.leftovers.ReadServers."""
-        return await self._queries.unfinished(self._cell)
+        ids, position = await self._queries.unfinished(self._cell)
+        if position > await self._store.last_position():
+            raise Unavailable("The projections have read more than the log has; see: lightcurve status")
+        return ids, position
 
     async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
         """See handlers.leftovers.ReadServers."""
@@ -45,10 +51,11 @@ def image_tickets(settings: Settings, clock: Clock) -> ImageTickets | None:
 async def run(settings: Settings, name: str) -> None:
     """Work until cancelled."""
     queries = ConsoleQueries(settings.database.url)
-    of_cell = OfCell(queries, settings.cell)
     await queries.open()
     try:
-        async with open_plane(settings, name) as plane:
+        async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
+            group.create_task(plane.watch())
+            of_cell = OfCell(queries, plane.store)
             conducting = Conducting(
                 store=plane.store,
                 api_store=plane.api_store,

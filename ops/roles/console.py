@@ -50,6 +50,7 @@ async def run(settings: Settings, name: str) -> None:
         doorkeeper = Doorkeeper(plane.store, consoles(plane), plane.stamp, entitled(identity.directory), proxy)
         following = asyncio.Event()
         group.create_task(doorkeeper.run(following.set))
+        group.create_task(plane.watch())
         group.create_task(identity.run(doorkeeper.judge_anew))
         group.create_task(keep_beating(plane.liveness, plane.stamp.clock, life_sign(proxy), plane.refusals.facts))
         await following.wait()

@@ -23,6 +23,7 @@ async def run(settings: Settings, name: str) -> None:
         passwords = Passwords(plane.store, plane.vault, plane.stamp)
         background = [
             group.create_task(facts.run()),
+            group.create_task(plane.watch()),
             group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"metadata/{name}")),
         ]
         await facts.ready()

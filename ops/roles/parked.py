@@ -13,7 +13,7 @@ from domain.record import AggregateId, Recorded
 from domain.skip import EventSkipped
 from handlers.ports import EventStore
 from projections.parking import Parked
-from projections.postgres import PostgresRows
+from projections.postgres import PostgresRows, Skipped
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ class Retrial(msgspec.Struct):
 retrial_decoder = msgspec.json.Decoder(Retrial)
 
 
-async def skipped(api_store: EventStore) -> set[tuple[str, int]]:
-    """The events that were given up up to now, by cell and position."""
-    found: set[tuple[str, int]] = set()
+async def skipped(api_store: EventStore) -> Skipped:
+    """The events that were given up up to now."""
+    found: Skipped = {}
     async with aclosing(api_store.follow(0, skip.KIND.name)) as batches:  # type: ignore[type-var]
         async for batch in batches:
             if not batch:
@@ -48,10 +48,10 @@ async def skipped(api_store: EventStore) -> set[tuple[str, int]]:
     return found
 
 
-def skips_in(batch: list[Recorded]) -> set[tuple[str, int]]:
+def skips_in(batch: list[Recorded]) -> Skipped:
     """The events that a batch gives up."""
     events = (recorded.event for recorded in batch)
-    return {(event.cell, event.position) for event in events if isinstance(event, EventSkipped)}
+    return {(event.cell, event.position): event.event_id for event in events if isinstance(event, EventSkipped)}
 
 
 async def retry(rows: PostgresRows, stores: Mapping[str, EventStore], wanted: Callable[[Parked], bool]) -> None:

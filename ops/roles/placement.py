@@ -61,7 +61,7 @@ async def _serve(plane: Plane, name: str) -> None:
     identity = LiveIdentity(settings)
     revocations = Revocations(plane.api_store, plane.stamp, disorder)
     app = create_app(
-        Placement(feed, workers.settle),
+        Placement(feed, workers.settle, settings.placement.max_allocation_candidates),
         _authenticator(plane, identity, revocations),
         plane.stamp.ids,
         clock,
@@ -73,6 +73,7 @@ async def _serve(plane: Plane, name: str) -> None:
             group.create_task(feed.run()),
             group.create_task(keep_beating(plane.liveness, clock, f"placement/{name}", disorder.facts)),
             group.create_task(workers.announce()),
+            group.create_task(plane.watch()),
             group.create_task(identity.run()),
             group.create_task(revocations.run()),
         ]

@@ -1,5 +1,7 @@
 """What the processes of the control plane have in common."""
 
+import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +12,12 @@ from adapters.nats.commands import NatsCommandBus
 from adapters.nats.connection import Connection, Credentials, connect
 from adapters.nats.liveness import NatsLiveness
 from adapters.nats.positions import NatsPositions
+from adapters.nats.soundness import Recovered
 from adapters.nats.store import NatsEventStore
 from adapters.nats.streams import ensure_cell
 from adapters.nats.vault import NatsVault
 from adapters.system import SystemClock, SystemIds
-from domain.errors import Invalid
+from domain.errors import Invalid, Unavailable
 from domain.kinds import EVENTS
 from handlers.context import Stamp
 from handlers.refusals import Refusals
@@ -22,6 +25,10 @@ from ops.settings import NatsSettings, Settings
 
 CONNECT_SECONDS = 60.0
 """A process started before the log is up waits for so long."""
+CHECK_SECONDS = 5.0
+"""Between two looks whether the logs are whole."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,30 @@ class Plane:
     vault: NatsVault
     refusals: Refusals
     """What hosts have said wrongly, as this process has met it."""
+
+    @property
+    def stores(self) -> tuple[NatsEventStore, ...]:
+        """The logs, each once."""
+        one = self.store.cell == self.api_store.cell
+        return (self.store,) if one else (self.store, self.api_store)
+
+    @property
+    def damage(self) -> list[str]:
+        """What is wrong with the logs, a sentence each."""
+        return [store.soundness.damage for store in self.stores if store.soundness.damage]
+
+    async def watch(self) -> None:
+        """Look after the logs until cancelled. Raises Recovered once one goes on after a damage: what this process
+        remembers is of the time before, and it has to be started anew."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            for store in self.stores:
+                try:
+                    await store.soundness.check()
+                except Recovered:
+                    raise
+                except Unavailable as error:
+                    log.debug("the log of %s cannot be looked at now: %s", store.cell, error)
 
 
 async def open_connection(settings: NatsSettings, role: str) -> Connection:
@@ -73,7 +104,7 @@ async def open_plane(settings: Settings, role: str) -> AsyncIterator[Plane]:
         mapper = EventMapper(EVENTS)
         for cell in (settings.cell, settings.api_cell):
             await ensure_cell(connection, cell)
-        yield Plane(
+        plane = Plane(
             settings=settings,
             connection=connection,
             stamp=Stamp(SystemClock(), SystemIds()),
@@ -85,5 +116,8 @@ async def open_plane(settings: Settings, role: str) -> AsyncIterator[Plane]:
             vault=NatsVault(connection, settings.cell),
             refusals=refusals,
         )
+        for store in plane.stores:
+            await store.soundness.open()
+        yield plane
     finally:
         await connection.close()

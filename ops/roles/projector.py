@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
+from adapters.mapper import BrokenChain
+from domain.errors import Unavailable
 from domain.record import Recorded
 from handlers.liveness import keep_beating
 from handlers.ports import EventStore
@@ -23,14 +25,17 @@ from projections.instance_actions import InstanceActions
 from projections.postgres import (
     Build,
     PostgresRows,
+    Skipped,
     begin_build,
     builds_in_force,
     connect,
     drop_build,
+    honour,
     lock_writer,
     outdated,
     put_in_force,
     unfinished_builds,
+    unhonoured,
 )
 from projections.servers import Servers
 from projections.table import Projection
@@ -49,12 +54,23 @@ async def run(settings: Settings, name: str) -> None:
     """Work until cancelled; a database that goes away is waited for."""
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}"))
+        group.create_task(plane.watch())
+        group.create_task(_read_through(plane))
         while True:
             try:
                 await _project(plane)
             except* (psycopg.Error, OSError) as errors:
                 log.warning("the read database does not answer: %s", errors.exceptions[0])
             await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _read_through(plane: Plane) -> None:
+    """Look once for holes in the middle of the logs, which nothing else here comes by."""
+    for store in plane.stores:
+        try:
+            await store.soundness.read_through()
+        except Unavailable as error:
+            log.warning("the log of %s could not be read through: %s", store.cell, error)
 
 
 async def _project(plane: Plane) -> None:
@@ -73,7 +89,7 @@ class Writer:
     def __init__(self, plane: Plane, connection: AsyncConnection[Any]) -> None:
         self._plane = plane
         self._connection = connection
-        self._stores: dict[str, EventStore] = {store.cell: store for store in (plane.store, plane.api_store)}
+        self._stores = {store.cell: store for store in plane.stores}
         self._lock = asyncio.Lock()
         """One transaction at a time on the connection."""
 
@@ -85,9 +101,13 @@ class Writer:
         self._skipped = await parked.skipped(self._plane.api_store)
         self._rows = PostgresRows(self._connection, builds, self._skipped)
         await self._rows.open()
+        await self._recover()
         await self._pass_over(self._skipped)
+        for store in self._plane.stores:
+            # What was read before is what others judge by whether the log has lost its end.
+            await self._plane.positions.announce(NAME, store.cell, self._rows.position(store.cell))
         wanted: asyncio.Queue[str] = asyncio.Queue()
-        for projection in await outdated(self._connection, builds):
+        for projection in await outdated(self._connection, self._rows.builds):
             wanted.put_nowait(projection.name)
         notify.ready()
         async with asyncio.TaskGroup() as group:
@@ -96,7 +116,29 @@ class Writer:
             group.create_task(self._listen(wanted))
             group.create_task(self._rebuild_wanted(wanted))
 
+    async def _recover(self) -> None:
+        """Build everything anew if a log goes on after a damage: what is missing now was read before."""
+        decided = [store.soundness.recovery_id for store in self._plane.stores if store.soundness.recovery_id]
+        pending = await unhonoured(self._connection, decided)
+        if not pending:
+            return
+        log.warning("a log was recovered: all projections are built anew")
+        try:
+            for projection in PROJECTIONS:
+                await self._rebuild(projection)
+        except BrokenChain as error:
+            log.error("nothing can be built anew: %s", error.message)
+            return
+        await honour(self._connection, pending)
+
     async def _follow(self, store: EventStore) -> None:
+        try:
+            await self._project(store)
+        except BrokenChain:
+            # The store has told of it. Until the operator decides to go on, what is there still answers.
+            await asyncio.Event().wait()
+
+    async def _project(self, store: EventStore) -> None:
         async for batch in _batches(store, self._rows.position(store.cell)):
             if batch:
                 async with self._lock:
@@ -120,7 +162,7 @@ class Writer:
             await parked.retry(self._rows, self._stores, parked.retrial_decoder.decode(retrial).wants)
             await self._connection.execute("SELECT pg_notify(%s, %s)", (parked.RETRIED, retrial))
 
-    async def _pass_over(self, given_up: set[tuple[str, int]]) -> None:
+    async def _pass_over(self, given_up: Skipped) -> None:
         if given_up:
             self._skipped |= given_up
             async with self._lock:
@@ -131,7 +173,10 @@ class Writer:
             name = await wanted.get()
             found = [build.projection for build in self._rows.builds if build.projection.name == name]
             if found:
-                await self._rebuild(found[0])
+                try:
+                    await self._rebuild(found[0])
+                except BrokenChain as error:
+                    log.error("projection %s is not built anew: %s", name, error.message)
             else:
                 log.error("there is no projection %s to be built anew", name)
 
@@ -147,7 +192,8 @@ class Writer:
             async with self._lock:
                 # Nothing is projected meanwhile, so what is in force stands still.
                 for store in stores:
-                    await _catch_up(rows, store, build, until=self._rows.position(store.cell))
+                    end = min(self._rows.position(store.cell), await store.last_position())
+                    await _catch_up(rows, store, build, until=end)
                 async with connection.transaction():
                     await put_in_force(connection, build)
                 others = [known for known in self._rows.builds if known.projection is not projection]
@@ -169,6 +215,8 @@ async def _catch_up(rows: PostgresRows, store: EventStore, build: Build, until: 
     if position >= end:
         return
     async for batch in _batches(store, position):
+        if not batch:
+            return  # what is missing of the end does not come
         await rows.apply(batch)
         position = rows.position(store.cell)
         if position - shown >= PROGRESS_EVENTS or position >= end:

@@ -260,8 +260,9 @@ class TestSnapshots:
     async def test_what_is_saved_is_loaded(self, world: World, size: int) -> None:
         body = hashlib.shake_128(b"seed").digest(size)
         async with world:
-            snapshot = Snapshot(Tail(3, 9, "d" * 64), body)
-            await (await world.store()).save_snapshot(aggregate("a.b"), snapshot)
+            store = await world.store()
+            snapshot = Snapshot((await append_some(store, aggregate("a.b"), 3))[-1].tail, body)
+            await store.save_snapshot(aggregate("a.b"), snapshot)
             assert await (await world.store()).load_snapshot(aggregate("a.b")) == snapshot
             assert await (await world.store()).load_snapshot(aggregate("a")) is None
 
@@ -270,8 +271,9 @@ class TestSnapshots:
         large = hashlib.shake_128(b"seed").digest(2_000_000)
         async with world:
             store = await world.store()
+            tails = [recorded.tail for recorded in await append_some(store, aggregate(), 6)]
             for version, body, kept in [(5, large, large), (4, b"old", large), (6, b"six", b"six")]:
-                await store.save_snapshot(aggregate(), Snapshot(Tail(version, version * 2, "d" * 64), body))
+                await store.save_snapshot(aggregate(), Snapshot(tails[version - 1], body))
                 found = await store.load_snapshot(aggregate())
                 assert found is not None
                 assert found.body == kept
@@ -280,10 +282,23 @@ class TestSnapshots:
     async def test_the_newest_of_many_at_once_stays(self, world: World) -> None:
         async with world:
             stores = [await world.store() for _ in range(3)]
-            snapshots = [Snapshot(Tail(n, n, "d" * 64), b"%d" % n) for n in range(1, 4)]
+            events = await append_some(stores[0], aggregate(), 3)
+            snapshots = [Snapshot(event.tail, b"%d" % event.version) for event in events]
             saves = [store.save_snapshot(aggregate(), one) for store, one in zip(stores, snapshots, strict=True)]
             await asyncio.gather(*saves)
             assert await stores[0].load_snapshot(aggregate()) == snapshots[2]
+
+    @pytest.mark.parametrize("wrong", [Tail(9, 9, "d" * 64), Tail(3, 3, "d" * 64), Tail(2, 4, "d" * 64)])
+    @asynchronous
+    async def test_one_that_the_log_does_not_bear_out_is_forgotten(self, world: World, wrong: Tail) -> None:
+        async with world:
+            store = await world.store()
+            events = await append_some(store, aggregate(), 3)
+            await append_some(store, aggregate("another"), 1)
+            await store.save_snapshot(aggregate(), Snapshot(wrong, b"of another log" * 100_000))
+            assert await store.load_snapshot(aggregate()) is None
+            await store.save_snapshot(aggregate(), Snapshot(events[0].tail, b"right"))
+            assert await store.load_snapshot(aggregate()) == Snapshot(events[0].tail, b"right")
 
 
 @asynchronous

@@ -221,7 +221,7 @@ async def test_what_is_given_up_is_passed_over_and_what_follows_is_applied(datab
     broken = _Refuses(ill.position)
     async with _rows(database, (broken,)) as rows:
         await rows.apply(events)
-        rows.skipped.add((CELL, ill.position))
+        rows.skipped[CELL, ill.position] = ill.meta.event_id
         broken.applied.clear()
         await rows.retry(rows.builds[0].number, [ill, *behind])
         assert await rows.parked() == []

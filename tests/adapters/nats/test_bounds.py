@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import aclosing
-from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -10,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.nats.commands import NatsCommandBus
-from adapters.nats.connection import Message, NoAnswer
+from adapters.nats.connection import NoAnswer
 from adapters.nats.liveness import NatsLiveness
 from adapters.nats.names import MAX_TOKEN, Names, token, untoken
-from adapters.nats.reader import Item
 from adapters.nats.serving import MAX_OF_ONE, MAX_WAITING
 from adapters.nats.streams import MAX_SIGN_BYTES, ensure, fleeting
 from domain.errors import Invalid, Unavailable
@@ -162,21 +160,6 @@ async def test_signs_that_cannot_be_read_are_left_out(nats_server: EmbeddedNats)
                     break
         assert found == {"compute/node1": {"host_id": "1"}, "conductor/a": {}}
         assert refusals.of("evil") == 1
-
-
-def test_of_signs_without_end_the_last_counts() -> None:
-    refusals = Refusals()
-    signs = NatsLiveness(Mock(), "c", refusals)
-    batch = [_sign(number, "flood") for number in range(500)]
-    batch[250:250] = [_sign(1000 + number, f"host{number}") for number in range(100)]
-    last = [item.position for item in signs._last_of_each(batch)]
-    assert last == [*range(1000, 1100), 499]
-    assert refusals.of("flood") == 1
-    assert {refusals.of(f"host{number}") for number in range(100)} == {0}
-
-
-def _sign(position: int, host: str) -> Item:
-    return Item(position, Message(f"alive.c.compute.{host}", "", b"{}", None))
 
 
 @nats

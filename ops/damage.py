@@ -1,0 +1,18 @@
+"""What is wrong with the logs, in the operator's words."""
+
+from adapters.nats.soundness import CURE
+from ops.roles.plane import Plane, open_plane
+from ops.settings import Settings
+
+
+def show(plane: Plane) -> None:
+    """Print a sentence for each log that is damaged."""
+    for damage in plane.damage:
+        print(f"\n{damage} {CURE}")
+
+
+async def tell(settings: Settings) -> bool:
+    """Look, and print it; whether there was anything. Raises Unavailable."""
+    async with open_plane(settings, "damage") as plane:
+        show(plane)
+        return bool(plane.damage)

@@ -1,0 +1,49 @@
+"""What the command says when it ends by an error."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from domain.errors import Unavailable
+from ops import cli
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """The command keeps its files to itself; the other tests of this process do not."""
+    before = os.umask(0)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
+class _Parser:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def parse_args(self) -> "_Parser":
+        return self
+
+    def command(self, _: object) -> None:
+        raise self._error
+
+
+def _ends(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(cli, "_parser", lambda: _Parser(error))
+    cli.main()
+
+
+def test_errors_of_tasks_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    group = ExceptionGroup("tasks", [ExceptionGroup("inner", [Unavailable("the log is gone")])])
+    with pytest.raises(SystemExit, match=r"^lightcurve: the log is gone$"):
+        _ends(monkeypatch, group)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_not_foreseen_has_a_traceback_and_ends_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^lightcurve: KeyError\('x'\)$"):
+        _ends(monkeypatch, ExceptionGroup("tasks", [KeyError("x")]))
+    assert "KeyError" in capsys.readouterr().err
