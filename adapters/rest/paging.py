@@ -30,7 +30,7 @@ def page_limit(query: QueryParams) -> int | None:
 
 
 def cut(things: Sequence[T], query: QueryParams, identity: Callable[[T], str]) -> tuple[list[T], bool]:
-    """The page after the marker, and whether more follow it."""
+    """The page after the marker, and whether more follow it; a page of nothing leads nowhere."""
     start = 0
     marker = query.get("marker")
     if marker is not None:
@@ -40,7 +40,7 @@ def cut(things: Sequence[T], query: QueryParams, identity: Callable[[T], str]) -
         start = place + 1
     asked = page_limit(query)
     limit = MAX_PAGE if asked is None else min(asked, MAX_PAGE)
-    return list(things[start : start + limit]), start + limit < len(things)
+    return list(things[start : start + limit]), 0 < limit < len(things) - start
 
 
 TRUE, FALSE = {"1", "t", "true", "on", "y", "yes"}, {"0", "f", "false", "off", "n", "no"}
