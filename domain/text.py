@@ -27,6 +27,11 @@ def is_digestible(text: str) -> bool:
     return _INDIGESTIBLE.search(text) is None
 
 
+def is_one_line(text: str) -> bool:
+    """Whether it is digestible and without control characters."""
+    return is_digestible(text) and _CONTROL.search(text) is None
+
+
 def can_be_a_name(text: str) -> bool:
-    """Whether something could be called this at all: bounded, and without control characters."""
-    return len(text) <= MAX_NAME and is_digestible(text) and _CONTROL.search(text) is None
+    """Whether something could be called this at all."""
+    return len(text) <= MAX_NAME and is_one_line(text)

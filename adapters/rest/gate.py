@@ -4,7 +4,7 @@ What passes here every later stage can hold: text is UTF-8 without NUL, numbers 
 with, documents are not so deep that reading or writing them ends the stack. Shapes are checked behind it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -84,11 +84,13 @@ def check_path(scope: Scope) -> None:
         raise Invalid("Malformed request URL: its path is not UTF-8.") from None
 
 
-def check_names(method: str, path: str, names: Mapping[str, str]) -> None:
+def check_names(
+    method: str, path: str, names: Mapping[str, str], can_be_a_name: Callable[[str], bool] = text.can_be_a_name
+) -> None:
     """The parameters in a path. Nothing can be called by what is no name: it is not there (404), and where a PUT
     would call something so, that is refused (400)."""
     for name, value in names.items():
-        if text.can_be_a_name(value):
+        if can_be_a_name(value):
             continue
         if method == "PUT" and path.endswith(f"{{{name}}}"):
             raise Invalid(

@@ -35,6 +35,7 @@ from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID, RequestIds
 from adapters.rest.request_log import RequestLog, told
 from domain.errors import LightcurveError, Refused
 from domain.ledger.refusals import bad
+from domain.text import is_one_line
 from handlers.context import Context
 from handlers.placement import Placement
 from handlers.ports import Clock, Ids
@@ -93,7 +94,7 @@ class PlacementFace:
             ]
             check_path(scope)
             operation, params = self._operation(scope, headers, minor, extra)
-            check_names(operation.method, operation.path, params)
+            check_names(operation.method, operation.path, params, is_one_line)
             call = self._call(scope, receive, headers, actor, minor, params)
             if operation.rule:
                 self._policy.check(actor, call.query, operation.policy, operation.rule)
