@@ -3,7 +3,7 @@
 A network with its ports is one aggregate: an address is given out once, under any concurrency.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
@@ -83,6 +83,7 @@ class Network:
         self.deleted = False
         self.ports: dict[str, PortCreated] = {}
         self._by_server: dict[tuple[str, int], PortCreated] = {}
+        self._by_project: dict[str, dict[str, PortCreated]] = {}
         self._taken: set[str] = set()
         """Addresses and MAC addresses of the ports."""
         self._next = FIRST_FREE_OFFSET
@@ -96,9 +97,18 @@ class Network:
         """The port of a server's interface."""
         return self._by_server.get((server_id, index))
 
+    def ports_of(self, server_id: str) -> Iterator[PortCreated]:
+        """The ports of a server's interfaces."""
+        known = (self.of_server(server_id, index) for index in range(MAX_INTERFACES))
+        return (port for port in known if port)
+
+    def ports_in(self, project_id: str) -> Iterable[PortCreated]:
+        """The ports of a project's servers; costs what it returns."""
+        return self._by_project.get(project_id, {}).values()
+
     def holds(self, server_id: str) -> bool:
         """Whether any interface of a server has a port here."""
-        return any(self.of_server(server_id, index) for index in range(MAX_INTERFACES))
+        return any(self.ports_of(server_id))
 
     def apply(self, change: PortChange) -> Undo:
         """Make one change; nothing of it, where that raises."""
@@ -109,12 +119,16 @@ class Network:
             offset = int(IPv4Address(change.ip_address)) - int(self.cidr.network_address)
             journal.put(self.ports, change.port_id, change)
             journal.put(self._by_server, (change.server_id, change.index), change)
+            if change.project_id not in self._by_project:
+                journal.put(self._by_project, change.project_id, {})
+            journal.put(self._by_project[change.project_id], change.port_id, change)
             journal.join(self._taken, change.ip_address)
             journal.join(self._taken, change.mac_address)
             journal.assign(self, "_next", offset + 1)
             return
         port = journal.drop(self.ports, change.port_id)
         journal.drop(self._by_server, (port.server_id, port.index))
+        journal.drop(self._by_project[port.project_id], port.port_id)
         journal.leave(self._taken, port.ip_address)
         journal.leave(self._taken, port.mac_address)
 

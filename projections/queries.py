@@ -217,6 +217,11 @@ class Queries:
         rows = await self._rows(text, wanted.marker)
         if not rows or wanted.project_id not in (None, rows[0][-1]):
             raise Invalid(f"marker [{wanted.marker}] not found")
+        directions = {direction for _, direction in order}
+        if len(directions) == 1 and all(column in NEVER_EMPTY for column, _ in order):
+            # A comparison of rows: so an index begins at the marker, however far that is.
+            places = ", ".join(["%s"] * len(order))
+            return f"({columns}) {'>' if directions == {'asc'} else '<'} ({places})", list(rows[0][:-1])
         alternatives, values = [], list[Any]()
         equal: list[str] = []
         equal_values: list[Any] = []

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from domain.server.state import ACTIVE
 from projections.server_filter import ServerFilter
+from projections.servers import ADDRESSES, TAGS
 
 EQUALITIES = {
     "project_id": "project_id",
@@ -21,13 +23,15 @@ EQUALITIES = {
 }
 """Fields of a ServerFilter that must equal a column."""
 
-TAGS = "(state->'tags')::jsonb"
 NICS = "coalesce(state->'nics', '[]')"
 """Absent where there are none."""
 
 
 EXPRESSIONS = {"description": "state->>'description'", "hostname": "state->>'hostname'"}
 """Fields of a ServerFilter that are regular expressions for a column."""
+
+_ADDRESS = re.compile(r"(\^)?([0-9]{1,3})" + r"\\?\.([0-9]{1,3})" * 3 + r"(\$)?", re.ASCII)
+"""Dots may be escaped, and need not be."""
 
 TAG_SETS = {
     "tags": f"{TAGS} ?& %s",
@@ -55,9 +59,7 @@ def _columns(wanted: ServerFilter) -> Iterator[Condition]:
         if value is not None:
             yield f"{column} ~ %s", (value,)
     if wanted.name is not None:
-        # A plain word is by far the commonest, and needs no regular expression.
-        plain = re.fullmatch(r"[\w-]+", wanted.name)
-        yield "position(%s in name) > 0" if plain else "name ~ %s", (wanted.name,)
+        yield _name(wanted.name)
     if wanted.ids:
         yield "id = ANY(%s)", (list(wanted.ids),)
     if wanted.changes_since:
@@ -67,12 +69,38 @@ def _columns(wanted: ServerFilter) -> Iterator[Condition]:
         yield "updated_at < %s", (wanted.changes_before.replace(microsecond=0) + timedelta(seconds=1),)
 
 
+def _name(expression: str) -> Condition:
+    """What is asked for most needs no regular expression: a name, and a plain word in names."""
+    if whole := re.fullmatch(r"\^([\w-]+)\$", expression):
+        return "name = %s", (whole[1],)
+    plain = re.fullmatch(r"[\w-]+", expression)
+    return "position(%s in name) > 0" if plain else "name ~ %s", (expression,)
+
+
+def _address(expression: str) -> Condition:
+    """A whole IPv4 address is taken as the text that it is, and found by the index; anything else is an expression.
+
+    As everywhere, it is found anywhere in an address, unless it says where that begins and ends: so 10.0.0.1 is found
+    in 10.0.0.17, too, and in 110.0.0.1.
+    """
+    if (parts := _ADDRESS.fullmatch(expression)) is None:
+        return f"EXISTS (SELECT FROM json_array_elements({NICS}) nic WHERE nic->>'ip_address' ~ %s)", (expression,)
+    begins, first, second, third, fourth, ends = parts.groups()
+    octets = [str(octet) for octet in range(256)]
+    firsts = [octet for octet in octets if (octet == first if begins else octet.endswith(first))]
+    lasts = [octet for octet in octets if (octet == fourth if ends else octet.startswith(fourth))]
+    return f"{ADDRESSES} ?| %s", ([f"{one}.{second}.{third}.{other}" for one in firsts for other in lasts],)
+
+
 def _states(wanted: ServerFilter) -> Iterator[Condition]:
     if wanted.deleted is not None:
         # Written out, not passed: only so does the planner see that the partial indexes serve.
         yield "deleted" if wanted.deleted else "NOT deleted", ()
     if wanted.vm_states:
         yield "vm_state = ANY(%s)", (list(wanted.vm_states),)
+        if ACTIVE not in wanted.vm_states:
+            # Follows from the above, but only so does the planner see that the index of the others serves.
+            yield f"vm_state <> '{ACTIVE}'", ()
     if wanted.task_states:
         named = [state for state in wanted.task_states if state is not None]
         nothing = " OR task_state IS NULL" if None in wanted.task_states else ""
@@ -83,7 +111,7 @@ def _states(wanted: ServerFilter) -> Iterator[Condition]:
 
 def _parts(wanted: ServerFilter) -> Iterator[Condition]:
     if wanted.ip is not None:
-        yield f"EXISTS (SELECT FROM json_array_elements({NICS}) nic WHERE nic->>'ip_address' ~ %s)", (wanted.ip,)
+        yield _address(wanted.ip)
     for field, clause in TAG_SETS.items():
         tags = getattr(wanted, field)
         if tags:

@@ -7,7 +7,7 @@ import msgspec
 
 from domain.kind import advance
 from domain.record import Recorded
-from domain.server.state import DELETED, KIND, VERSION, Server
+from domain.server.state import ACTIVE, DELETED, KIND, VERSION, Server
 from projections.table import Key, Rows, Table
 
 
@@ -34,6 +34,12 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     """An action is under way."""
     state: msgspec.Raw
 
+
+ADDRESSES = """jsonb_path_query_array((state->'nics')::jsonb, '$[*].ip_address')"""
+TAGS = "(state->'tags')::jsonb"
+"""Lists of text, by which rows are found. NULL where the state names none."""
+LAYOUT = 1
+"""Raised when columns or indexes change."""
 
 TABLE = Table(
     name="servers",
@@ -65,8 +71,14 @@ TABLE = Table(
         "(name) WHERE NOT deleted",
         "(cell) WHERE unfinished",
         "(host) WHERE NOT deleted",
+        "(project_id, updated_at)",
+        "(updated_at)",
+        f"(vm_state, created_at DESC) WHERE NOT deleted AND vm_state <> '{ACTIVE}'",
+        f"USING gin (({ADDRESSES})) WITH (fastupdate = off) WHERE NOT deleted",
+        f"USING gin (({TAGS})) WITH (fastupdate = off) WHERE NOT deleted",
     ),
 )
+"""The inverted indexes keep nothing back to be merged later: a question would have to read through that each time."""
 
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Server)
@@ -100,7 +112,7 @@ class Servers:
     """Folds each server's events into its row."""
 
     name = "servers"
-    version = VERSION
+    version = VERSION * 1000 + LAYOUT
     folds = True
     tables = (TABLE,)
 

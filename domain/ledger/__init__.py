@@ -27,7 +27,7 @@ from domain.ledger.changes import (
 )
 from domain.ledger.claims import offer, release
 from domain.ledger.inventory import DISK_GB, MEMORY_MB, VCPU, Amounts, Inventory
-from domain.ledger.state import KIND, Ledger, Provider, aggregate, evolve
+from domain.ledger.state import KIND, Ledger, Provider, Usage, aggregate, evolve
 
 __all__ = [
     "DISK_GB",
@@ -53,6 +53,7 @@ __all__ = [
     "TraitCreated",
     "TraitDeleted",
     "TraitsSet",
+    "Usage",
     "aggregate",
     "evolve",
     "imbalances",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,14 @@ from domain.ledger.columns import Columns
 from domain.ledger.inventory import Inventory
 from domain.ledger.renaming import renamed_claims, renamed_inventories
 from domain.record import AggregateId, Event, Metadata
+
+
+class Usage(NamedTuple):
+    """What some consumers claim together."""
+
+    consumers: int
+    amounts: dict[str, int]
+    """By resource class; none of them zero."""
 
 
 class Provider(msgspec.Struct, kw_only=True, eq=False, weakref=True):
@@ -62,6 +70,8 @@ class Ledger:
         self.claims: dict[str, Claimed] = {}
         self.consumers_of: dict[str, dict[str, None]] = {}
         """Consumers by project."""
+        self.usage_of: dict[str, dict[tuple[str, str | None], Usage]] = {}
+        """What is claimed, by project, and there by user and type of consumer."""
         self.traits: dict[str, None] = {}
         """The custom ones; the standard ones are not state."""
         self.resource_classes: dict[str, None] = {}
@@ -123,6 +133,7 @@ class Ledger:
         for provider_id in claim.allocations:
             journal.drop(self.providers[provider_id].consumers, consumer_id)
         self._count(journal, claim, -1)
+        self._charge(journal, claim, -1)
 
     def _begin_claim(self, journal: Journal, claim: Claimed) -> None:
         journal.put(self.claims, claim.consumer_id, claim)
@@ -132,6 +143,24 @@ class Ledger:
         for provider_id in claim.allocations:
             journal.put(self.providers[provider_id].consumers, claim.consumer_id, None)
         self._count(journal, claim, 1)
+        self._charge(journal, claim, 1)
+
+    def _charge(self, journal: Journal, claim: Claimed, sign: int) -> None:
+        """Count a claim to its project; what nobody claims any more is forgotten."""
+        if claim.project_id not in self.usage_of:
+            journal.put(self.usage_of, claim.project_id, {})
+        of_project, key = self.usage_of[claim.project_id], (claim.user_id, claim.consumer_type)
+        before = of_project.get(key) or Usage(0, {})
+        consumers, amounts = before.consumers + sign, dict(before.amounts)
+        for claimed in claim.allocations.values():
+            for resource_class, amount in claimed.items():
+                amounts[resource_class] = amounts.get(resource_class, 0) + sign * amount
+        if consumers:
+            journal.put(of_project, key, Usage(consumers, {name: sum_ for name, sum_ in amounts.items() if sum_}))
+        else:
+            journal.drop(of_project, key)
+            if not of_project:
+                journal.drop(self.usage_of, claim.project_id)
 
     def _count(self, journal: Journal, claim: Claimed, sign: int) -> None:
         for provider_id, amounts in claim.allocations.items():
@@ -224,6 +253,10 @@ class Ledger:
             if name in provider.used:
                 journal.put(provider.used, new_name, journal.drop(provider.used, name))
         journal.assign(self, "claims", renamed_claims(self.claims, name, new_name))
+        for usages in self.usage_of.values():
+            for key, usage in usages.items():
+                amounts = {new_name if known == name else known: amount for known, amount in usage.amounts.items()}
+                journal.put(usages, key, Usage(usage.consumers, amounts))
 
 
 def _touch(journal: Journal, provider: Provider) -> None:

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+PATIENCE_SECONDS = 60.0
+PAUSE_SECONDS = 0.005
 
 
 class Answer(NamedTuple):
@@ -44,6 +48,13 @@ class Client:
         status = int(head[0].split(" ", 2)[1])
         return Answer(status, headers, await self._body(headers))
 
+    async def until(self, method: str, path: str, wanted: Callable[[Answer], bool]) -> Answer:
+        """Ask again and again, until the answer is as wanted. Raises TimeoutError after PATIENCE_SECONDS."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not wanted(answer := await self.request(method, path)):  # noqa: ASYNC110 - nobody tells it
+                await asyncio.sleep(PAUSE_SECONDS)
+        return answer
+
     async def _body(self, headers: dict[str, str]) -> bytes:
         assert self._reader
         if headers.get("transfer-encoding") == "chunked":
@@ -62,13 +73,13 @@ class Client:
             self._writer = None
 
 
-async def log_in(client: Client, password: str) -> None:
-    """Get an admin token, and send it from now on."""
+async def log_in(client: Client, password: str, name: str = "admin") -> None:
+    """Get a token of a user for the project of the same name, and send it from now on."""
     domain = {"id": "default"}
-    user = {"name": "admin", "domain": domain, "password": password}
+    user = {"name": name, "domain": domain, "password": password}
     auth = {
         "identity": {"methods": ["password"], "password": {"user": user}},
-        "scope": {"project": {"name": "admin", "domain": domain}},
+        "scope": {"project": {"name": name, "domain": domain}},
     }
     answer = await client.request("POST", "/identity/v3/auth/tokens", {"auth": auth})
     assert answer.status == 201, answer.body

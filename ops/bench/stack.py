@@ -21,16 +21,20 @@ NO_LIMITS = {"LIGHTCURVE_QUOTA_INSTANCES": "-1", "LIGHTCURVE_QUOTA_CORES": "-1",
 def stack(hosts: int) -> Iterator[Stack]:
     """A fresh stack on ports of its own, erased at the end."""
     directory = Path(tempfile.mkdtemp(prefix="lightcurve-bench-"))
-    command = [sys.executable, "-m", "ops.cli", "--state-dir", str(directory)]
-    environment = {**os.environ, **NO_LIMITS}
     ports = ["--nats-port", str(_free_port()), "--api-port", str(_free_port())]
+    measured = Stack(directory)
     try:
-        up = [*command, "up", "--simulated-hosts", str(hosts), *ports]
-        subprocess.run(up, check=True, env=environment, stdout=subprocess.DEVNULL)
-        yield Stack(directory)
+        lightcurve(measured, "up", "--simulated-hosts", str(hosts), *ports)
+        yield measured
     finally:
-        subprocess.run([*command, "down", "--erase"], check=False, env=environment, stdout=subprocess.DEVNULL)
+        lightcurve(measured, "down", "--erase", check=False)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def lightcurve(measured: Stack, *arguments: str, check: bool = True) -> None:
+    """Run the command for that stack, as an operator would."""
+    command = [sys.executable, "-m", "ops.cli", "--state-dir", str(measured.directory), *arguments]
+    subprocess.run(command, check=check, env={**os.environ, **NO_LIMITS}, stdout=subprocess.DEVNULL)
 
 
 def _free_port() -> int:

@@ -182,8 +182,9 @@ class Pulse:
         """The processes of the control plane that Nova has a name for."""
         return [
             ProcessRow(binary, beat.name.partition("/")[2], beat.time, self._life.alive(beat.name))
-            for beat in sorted(self._life.beats.values())
-            for binary in BINARIES.get(beat.name.partition("/")[0], ())
+            for role, binaries in BINARIES.items()
+            for beat in sorted(self._life.of_role(role))
+            for binary in binaries
         ]
 
 

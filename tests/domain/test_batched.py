@@ -141,6 +141,7 @@ def _of_ledger(state: Ledger) -> object:
     return (
         books, figures, live, members, dict(state.ids_by_name), state.nested, dict(state.claims),
         {project: set(consumers) for project, consumers in state.consumers_of.items()},
+        {project: dict(usages) for project, usages in state.usage_of.items()},
         set(state.traits), set(state.resource_classes),
     )  # fmt: skip
 
@@ -150,7 +151,8 @@ def _of_quota(state: Quota) -> object:
 
 
 def _of_network(state: Network) -> object:
-    return dict(state.ports), dict(state._by_server), set(state._taken), state._next
+    of_projects = {project: dict(ports) for project, ports in state._by_project.items()}
+    return dict(state.ports), dict(state._by_server), of_projects, set(state._taken), state._next
 
 
 KINDS: dict[str, tuple[Callable[[], Batched[Any]], Callable[[Any], object], Any, tuple[Any, ...]]] = {

@@ -23,10 +23,10 @@ def _network() -> Network:
     return evolve(None, CREATED, meta())
 
 
-def _allocate(network: Network, server_id: str, **more: str) -> PortCreated | None:
+def _allocate(network: Network, server_id: str, project_id: str = "p", **more: str) -> PortCreated | None:
     port_id = f"00000000-0000-4000-8000-{int(server_id):012x}"
     ports = allocate(
-        network, port_id=port_id, server_id=server_id, cell="c", project_id="p", index=0, **more  # type: ignore[arg-type]
+        network, port_id=port_id, server_id=server_id, cell="c", project_id=project_id, index=0, **more  # type: ignore[arg-type]
     )  # fmt: skip
     evolve(network, PortsChanged(changes=ports), meta())
     return ports[0] if ports else None
@@ -100,3 +100,16 @@ def test_a_network_in_use_cannot_be_deleted_and_a_deleted_one_cannot_be_used() -
     with pytest.raises(Refused) as refusal:
         _allocate(network, "2")
     assert refusal.value.status == 404
+
+
+def test_ports_are_found_by_their_server_and_by_their_project() -> None:
+    network = _network()
+    for server, project in (("1", "p"), ("2", "p"), ("3", "q")):
+        _allocate(network, server, project)
+    assert [port.server_id for port in network.ports_in("p")] == ["1", "2"]
+    assert [port.server_id for port in network.ports_in("q")] == ["3"]
+    assert [port.server_id for port in network.ports_of("2")] == ["2"]
+    evolve(network, PortsChanged(changes=release(network, "1", 1, None)), meta())
+    assert [port.server_id for port in network.ports_in("p")] == ["2"]
+    assert not list(network.ports_of("1"))
+    assert not list(network.ports_in("nobody"))

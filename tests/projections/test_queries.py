@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import psutil
+import psycopg
 import pytest
 
 from domain.errors import Invalid, Unavailable
@@ -22,7 +24,7 @@ from projections.server_filter import ServerFilter
 from projections.servers import TABLE, Servers, decoder
 from tests.aio import asynchronous
 from tests.domain.servers import FLAVOR, LATER
-from tests.projections.histories import CELL, Log, history, server_id
+from tests.projections.histories import CELL, Log, history, nic, server_id
 from tests.projections.test_postgres import _project
 from tests.waiting import until
 
@@ -66,6 +68,12 @@ FILTERS: list[tuple[ServerFilter, Any]] = [
     (ServerFilter(hostname="^in", deleted=None), lambda s: bool(re.search("^in", s.hostname or ""))),
     (ServerFilter(description="an.$", deleted=None), lambda s: bool(re.search("an.$", s.description or ""))),
     (ServerFilter(ip=r"^10\.5\.0\.1", deleted=None), lambda s: any(n.ip_address[:8] == "10.5.0.1" for n in s.nics)),
+    (ServerFilter(ip="10.5.0.1", deleted=None), lambda s: any(n.ip_address[:8] == "10.5.0.1" for n in s.nics)),
+    (ServerFilter(ip="0.5.0.12", deleted=None), lambda s: any(n.ip_address == "10.5.0.12" for n in s.nics)),
+    (ServerFilter(ip="^10.5.0.1$", deleted=None), lambda s: any(n.ip_address == "10.5.0.1" for n in s.nics)),
+    (ServerFilter(ip=r"10\.5\.0\.12$", deleted=None), lambda s: s.nics == nic("10.5.0.12")),
+    (ServerFilter(name="^vm-1$"), lambda s: s.vm_state != DELETED and s.name == "vm-1"),
+    (ServerFilter(vm_states=("error", "stopped")), lambda s: s.vm_state in ("error", "stopped")),
     (ServerFilter(tags=("a", "b"), deleted=None), lambda s: {"a", "b"} <= set(s.tags)),
     (ServerFilter(tags_any=("a", "b"), deleted=None), lambda s: bool({"a", "b"} & set(s.tags))),
     (ServerFilter(not_tags=("a", "b"), deleted=None), lambda s: not {"a", "b"} <= set(s.tags)),
@@ -87,6 +95,67 @@ async def test_filters(database: str) -> None:
             # A filter that lets all pass, or none, would show nothing.
             if wanted not in (ServerFilter(), ServerFilter(deleted=None)):
                 assert 0 < len(expected) < len(servers), wanted
+
+
+async def _grow(database: str, copies: int) -> None:
+    """Many more servers like those that are there, of other projects and with other addresses and tags."""
+    columns = list(TABLE.columns)
+    other = {
+        "id": "id || '-' || n",
+        "project_id": "'other'",
+        "name": "name || '-' || n",
+        "vm_state": "'active'",
+        "updated_at": "updated_at - n * interval '1 minute'",
+        "state": "jsonb_set((state::jsonb - 'nics'), '{tags}', '[]')::json",
+    }
+    chosen = ", ".join(other.get(column, column) for column in columns)
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        await connection.execute(f"INSERT INTO servers SELECT {chosen} FROM servers, generate_series(1, {copies}) n")
+        await connection.execute("ANALYZE")
+
+
+async def _read_and_passed_over(queries: Queries, text: str, values: Any) -> float:
+    """How many rows a question has the database read and throw away."""
+    ((explained,),) = await queries._rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", *values)
+    nodes, passed_over = [explained[0]["Plan"]], 0.0
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+        passed_over += node["Actual Loops"] * sum(node.get(name, 0) for name in removed)
+    return passed_over
+
+
+@asynchronous
+async def test_what_is_found_by_an_index_costs_no_more_where_there_are_many_others(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _project(database, history(60))
+    await _grow(database, 200)
+    async with _queries(database) as queries:
+        newest = (await queries.servers(ServerFilter(sort=(("updated_at", "desc"),), limit=1)))[0].updated_at
+        asked: list[tuple[str, Any]] = []
+        ask = queries._rows
+
+        async def noting(text: str, *values: Any) -> list[Any]:
+            asked.append((text, values))
+            return await ask(text, *values)
+
+        for project_id in (None, "p1"):
+            for wanted in (
+                ServerFilter(ip="10.5.0.12"),
+                ServerFilter(ip="^10.5.0.12$"),
+                ServerFilter(tags=("a", "b")),
+                ServerFilter(tags_any=("c",)),
+                ServerFilter(name="^vm-1$"),
+                ServerFilter(vm_states=("error",)),
+                ServerFilter(host="node7"),
+                ServerFilter(changes_since=newest, deleted=None),
+            ):
+                monkeypatch.setattr(queries, "_rows", noting)
+                await queries.servers(msgspec.structs.replace(wanted, project_id=project_id, limit=1001))
+                monkeypatch.undo()
+                assert await _read_and_passed_over(queries, *asked.pop()) < 100, wanted
 
 
 @pytest.mark.parametrize(

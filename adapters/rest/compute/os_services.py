@@ -3,6 +3,7 @@
 https://docs.openstack.org/api-ref/compute/#compute-services-os-services
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -59,12 +60,16 @@ def _of_processes(call: Call) -> list[Service]:
     ]
 
 
-def _services(call: Call, host: str | None) -> list[Service]:
-    """All services, or those on one machine."""
+def _services(call: Call, host: str | None, binary: str | None) -> list[Service]:
+    """All services, or those on one machine, or of one kind."""
     fleet = call.services.fleet
-    hosts = fleet.all() if host is None else [known] if (known := fleet.named(host)) else []
+    hosts: Iterable[Host] = ()
+    if binary in (None, COMPUTE):
+        hosts = fleet.all() if host is None else [known] if (known := fleet.named(host)) else []
     return [_of_host(call, known) for known in hosts] + [
-        service for service in _of_processes(call) if host in (None, service.host)
+        service
+        for service in _of_processes(call)
+        if host in (None, service.host) and binary in (None, service.binary)
     ]
 
 
@@ -93,8 +98,7 @@ def _document(call: Call, service: Service) -> dict[str, Any]:
 async def index(call: Call) -> Any:
     """All services, or those of a host or a kind."""
     host, binary = call.query.get("host") or None, call.query.get("binary") or None
-    found = [service for service in _services(call, host) if binary in (None, service.binary)]
-    return {"services": [_document(call, service) for service in found]}
+    return {"services": [_document(call, service) for service in _services(call, host, binary)]}
 
 
 class UpdateBody(Body):

@@ -1,5 +1,7 @@
 """Usages: what is claimed of a provider, and by a project."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from adapters.rest.placement import schemas
@@ -7,7 +9,7 @@ from adapters.rest.placement.allocations import UNKNOWN_TYPE
 from adapters.rest.placement.existing import provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.policy import PROJECT_READER
-from domain.ledger import Claimed, Ledger
+from domain.ledger import Usage
 
 operations = Operations()
 ALL = "all"
@@ -31,30 +33,25 @@ async def list_usages(call: Call) -> Reply:
     schemas.USAGES(call.minor).query(query)
     wanted_type = query.get("consumer_type")
     async with call.placement.recorded() as ledger:
-        claims = [
-            claim
-            for claim in _claims_of(ledger, query["project_id"])
-            if query.get("user_id") in (None, claim.user_id)
-            and wanted_type in (None, ALL, claim.consumer_type or UNKNOWN_TYPE)
+        found = [
+            (consumer_type or UNKNOWN_TYPE, usage)
+            for (user_id, consumer_type), usage in ledger.usage_of.get(query["project_id"], {}).items()
+            if query.get("user_id") in (None, user_id) and wanted_type in (None, ALL, consumer_type or UNKNOWN_TYPE)
         ]
     if call.minor < 38:
-        return Reply({"usages": _sum(claims)})
-    by_type: dict[str, list[Claimed]] = {}
-    for claim in claims:
-        kind = ALL if wanted_type == ALL else claim.consumer_type or UNKNOWN_TYPE
-        by_type.setdefault(kind, []).append(claim)
-    usages: dict[str, Any] = {kind: _sum(some) | {"consumer_count": len(some)} for kind, some in by_type.items()}
+        return Reply({"usages": _sum(usage for _, usage in found)})
+    by_type: dict[str, list[Usage]] = {}
+    for kind, usage in found:
+        by_type.setdefault(ALL if wanted_type == ALL else kind, []).append(usage)
+    usages: dict[str, Any] = {
+        kind: _sum(some) | {"consumer_count": sum(usage.consumers for usage in some)}
+        for kind, some in by_type.items()
+    }
     return Reply({"usages": usages})
 
 
-def _claims_of(ledger: Ledger, project_id: str) -> list[Claimed]:
-    return [ledger.claims[consumer_id] for consumer_id in ledger.consumers_of.get(project_id, ())]
-
-
-def _sum(claims: list[Claimed]) -> dict[str, int]:
-    usages: dict[str, int] = {}
-    for claim in claims:
-        for amounts in claim.allocations.values():
-            for name, amount in amounts.items():
-                usages[name] = usages.get(name, 0) + amount
-    return usages
+def _sum(usages: Iterable[Usage]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for usage in usages:
+        total.update(usage.amounts)
+    return dict(total)

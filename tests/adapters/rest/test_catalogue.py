@@ -152,6 +152,9 @@ async def test_services(cloud: MakeWorld):
             ("nova-compute", "node2", "down", "nova"),
             ("nova-conductor", "control1", "up", "internal"),
         ]
+        for name, chosen in (("nova-compute", services[:2]), ("nova-conductor", services[2:]), ("nova-cells", [])):
+            assert (await root.get(f"{V2}/os-services?binary={name}")).body["services"] == chosen
+        assert (await root.get(f"{V2}/os-services?binary=nova-compute&host=node2")).body["services"] == services[1:2]
         at = f"{V2}/os-services/{services[0]['id']}"
         off = await root.put(at, {"status": "disabled", "disabled_reason": "disk"})
         assert (off.body["service"]["status"], off.body["service"]["disabled_reason"]) == ("disabled", "disk")

@@ -26,7 +26,9 @@ async def test_networks_subnets_ports(cloud: MakeWorld):
         assert (await amy.get(f"{V2}/ports/{port['id']}")).body["port"] == port
         assert (await amy.get(f"{V2}/ports?fixed_ips=ip_address=10.0.0.3")).body["ports"] == [port]
         assert (await amy.get(f"{V2}/ports?fixed_ips=ip_address=10.0.0.9")).body["ports"] == []
+        assert (await amy.get(f"{V2}/ports?device_id={server_id}&device_id={server_id}")).body["ports"] == [port]
         assert (await eve.get(f"{V2}/ports")).body["ports"] == []
+        assert (await eve.get(f"{V2}/ports", device_id=server_id)).body["ports"] == []
         assert (await eve.get(f"{V2}/ports/{port['id']}")).status == 404
         assert (await amy.get(f"{V2}/networks?fields=id")).body == {"networks": [{"id": NETWORK}]}
 
