@@ -86,18 +86,24 @@ class Conductor:
             except Unavailable as error:
                 log.warning("cannot learn yet what is under way: %s", error)
                 await self._stamp.clock.sleep(RETRY_SECONDS)
-        for server_id in server_ids:
-            self.attention.open(server_id)
+        # What happened before we came was seen to: only what is unfinished at the end of it is to be looked at.
+        past: dict[str, str] | None = dict.fromkeys(server_ids, "")
         async with aclosing(self._store.follow(position, "server")) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 for recorded in batch:
-                    self.take(recorded)
+                    if past is None:
+                        self.take(recorded)
+                    else:
+                        self._note(recorded, past)
+                if not batch:
+                    for server_id, project_id in (past or {}).items():
+                        self.attention.open(server_id, project_id)
+                    past = None
 
     def take(self, recorded: Recorded) -> None:
         """An event of a server: remember it, and look whether something is to do."""
         server_id = recorded.aggregate.id
-        state = self._states.advance(recorded)
-        self._leftovers.take(recorded, state)
+        state = self._remember(recorded)
         if state is None:
             self.attention.open(server_id)
         elif state.action is not None:
@@ -106,6 +112,19 @@ class Conductor:
         else:
             self._forget(server_id)
             self.attention.close(server_id)
+
+    def _note(self, recorded: Recorded, unfinished: dict[str, str]) -> None:
+        """An event of the past: remember it, and whether something is under way, as far as that is known."""
+        state = self._remember(recorded)
+        if state is not None and state.action is None:
+            unfinished.pop(recorded.aggregate.id, None)
+        else:
+            unfinished[recorded.aggregate.id] = state.project_id if state else ""
+
+    def _remember(self, recorded: Recorded) -> Server | None:
+        state = self._states.advance(recorded)
+        self._leftovers.take(recorded, state)
+        return state
 
     def _forget(self, server_id: str) -> None:
         self._sent.pop(server_id, None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import Invalid, LightcurveError
-from ops import host_commands, logs, notify
+from ops import garbage, host_commands, logs, notify
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
 
@@ -141,6 +141,7 @@ def _run(arguments: argparse.Namespace) -> None:
     name = arguments.name or arguments.role
     logs.configure(name, settings.cell, settings.log_level)
     allow_many_files()
+    garbage.wait()
     _until_stopped(_role(arguments.role)(settings, name))
 
 

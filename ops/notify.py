@@ -4,6 +4,8 @@ import asyncio
 import os
 import socket
 
+from ops import garbage
+
 BEAT_SECONDS = 10.0
 """How often a process says that it lives, unless who started it wants to hear it more often."""
 EXTENSION_SECONDS = 60
@@ -11,7 +13,8 @@ EXTENSION_SECONDS = 60
 
 
 def ready() -> None:
-    """Say that we are ready; nothing to do where nobody listens."""
+    """Say that we are ready, if anybody listens. What was made until now stays."""
+    garbage.begin()
     _say("READY=1")
 
 
