@@ -97,7 +97,7 @@ class GuestState(msgspec.Struct, frozen=True, kw_only=True):
     power_state: PowerState
 
 
-class HostDescription(msgspec.Struct, frozen=True, kw_only=True):
+class HostDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a host offers."""
 
     name: str
@@ -109,3 +109,5 @@ class HostDescription(msgspec.Struct, frozen=True, kw_only=True):
     disk_gb: int
     cpu_info: dict[str, object] = {}
     host_ip: str = "127.0.0.1"
+    architecture: str = "x86_64"
+    """Of its processors, by libvirt's name."""

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from domain.errors import Invalid, Refused, not_found
 from domain.guest import HostDescription
+from domain.image_properties import known_architecture
 from domain.kind import Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
@@ -72,7 +73,7 @@ class _Bounded(msgspec.Struct, frozen=True, kw_only=True):
     vcpus: Annotated[int, Meta(ge=1, le=MAX_OFFER)]
     memory_mb: Annotated[int, Meta(ge=1, le=MAX_OFFER)]
     disk_gb: Annotated[int, Meta(ge=0, le=MAX_OFFER)]
-    cpu_info: dict[str, _Fact | list[_Fact] | dict[str, _Fact]]
+    cpu_info: dict[str, _Fact | list[_Fact] | dict[str, _Fact]] = {}
 
 
 def is_name(text: str) -> bool:
@@ -100,6 +101,8 @@ def check(description: HostDescription) -> None:
         cpu_info = msgspec.json.encode(description.cpu_info)
     except ValueError as error:
         raise Invalid(f"Host {description.name} describes itself wrongly: {error}") from None
+    if known_architecture(description.architecture) != description.architecture:
+        raise Invalid(f"Host {description.name} has an architecture that nobody knows.")
     if len(cpu_info) > MAX_CPU_INFO or b"\\u0000" in cpu_info:
         raise Invalid(f"Host {description.name} says of its processors what cannot be kept.")
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from domain.candidates import Group, Request, candidates, nearest
 from domain.errors import NoCapacity, Refused, Stale
+from domain.image_properties import X86_64, runs_on
 from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Claimed, Ledger
 
 NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
@@ -27,6 +28,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     availability_zone: str
     enabled: bool
     up: bool
+    architecture: str = X86_64
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     host: str | None = None
     excluded_hosts: tuple[str, ...] = ()
     """Names of the hosts that already failed this server."""
+    architecture: str | None = None
+    """That its image is made for; None runs on any."""
     request_id: str | None = None
 
 
@@ -49,6 +53,7 @@ Filter = Callable[[HostView, Wanted], bool]
 FILTERS: dict[str, Filter] = {
     "requested_host": lambda host, wanted: wanted.host in (None, host.name),
     "availability_zone": lambda host, wanted: wanted.availability_zone in (None, host.availability_zone),
+    "architecture": lambda host, wanted: runs_on(wanted.architecture, host.architecture),
     "host_enabled": lambda host, _: host.enabled,
     "host_up": lambda host, _: host.up,
     "not_tried_before": lambda host, wanted: host.name not in wanted.excluded_hosts,

@@ -108,6 +108,7 @@ class HostViews(Mapping[str, HostView]):
             availability_zone=host.availability_zone,
             enabled=host.enabled,
             up=self._is_up(host.name),
+            architecture=host.description.architecture,
         )
 
     def __iter__(self) -> Iterator[str]:

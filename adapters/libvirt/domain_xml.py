@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
+from adapters.libvirt.hardware import Q35, DriveLetters, Hardware, hardware_of
 from domain.guest import GuestSpec, Nic
 
 INSTANCE_NAMESPACE = "urn:lightcurve:instance:1"
@@ -56,33 +57,32 @@ def tap_name(port_id: str) -> str:
 
 def domain_xml(spec: GuestSpec, host: HostFacts) -> str:
     """The definition of the guest's domain."""
+    hardware = hardware_of(spec)
     domain = ET.Element("domain", type=host.virt_type)
     _text(domain, "name", spec.instance_name)
     _text(domain, "uuid", spec.server_id)
     ET.SubElement(domain, "metadata").append(_instance(spec, host.home))
     _text(domain, "memory", str(spec.ram_mb), unit="MiB")
     _text(domain, "vcpu", str(spec.vcpus))
-    _firmware(domain, spec)
-    features = ET.SubElement(domain, "features")
-    ET.SubElement(features, "acpi")
-    ET.SubElement(features, "apic")
+    _firmware(domain, spec, hardware)
+    _features(domain, hardware)
     _cpu(domain, host.cpu)
-    _clock(domain)
+    _clock(domain, hardware)
     _text(domain, "on_poweroff", "destroy")
     _text(domain, "on_reboot", "restart")
     _text(domain, "on_crash", "destroy")
     devices = ET.SubElement(domain, "devices")
-    _controllers(devices)
-    disks = (path for path in (host.rescue_disk, host.disk) if path)
-    for target, path in zip(("vda", "vdb"), disks, strict=False):
-        _disk(devices, path, target)
-    if host.config_drive:
-        _config_drive(devices, host.config_drive, host.config_drive_format)
+    _controllers(devices, hardware)
+    _drives(devices, hardware, host)
     for nic in spec.nics:
-        _interface(devices, nic, host.bridges[nic.network_id])
+        _interface(devices, nic, host.bridges[nic.network_id], hardware)
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=str(host.console_log), append="on")
-    _screens(devices, host)
+    _screens(devices, hardware, host)
+    if hardware.guest_agent:
+        _guest_agent(devices)
+    if hardware.watchdog:
+        ET.SubElement(devices, "watchdog", model="i6300esb", action=hardware.watchdog)
     rng = ET.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
     balloon = ET.SubElement(devices, "memballoon", model="virtio")
@@ -129,10 +129,12 @@ def _instance(spec: GuestSpec, home: str) -> ET.Element:
     return instance
 
 
-def _firmware(domain: ET.Element, spec: GuestSpec) -> None:
+def _firmware(domain: ET.Element, spec: GuestSpec, hardware: Hardware) -> None:
     system = ET.SubElement(domain, "os")
-    _text(system, "type", "hvm", arch="x86_64", machine="q35")
+    _text(system, "type", "hvm", arch="x86_64", machine=hardware.machine)
     ET.SubElement(system, "boot", dev="hd")
+    if hardware.boot_menu:
+        ET.SubElement(system, "bootmenu", enable="yes")
     ET.SubElement(system, "smbios", mode="sysinfo")
     sysinfo = ET.SubElement(domain, "sysinfo", type="smbios")
     entries = ET.SubElement(sysinfo, "system")
@@ -143,6 +145,14 @@ def _firmware(domain: ET.Element, spec: GuestSpec) -> None:
     _text(entries, "entry", "Virtual Machine", name="family")
 
 
+def _features(domain: ET.Element, hardware: Hardware) -> None:
+    features = ET.SubElement(domain, "features")
+    ET.SubElement(features, "acpi")
+    ET.SubElement(features, "apic")
+    if hardware.pmu is not None:
+        ET.SubElement(features, "pmu", state="on" if hardware.pmu else "off")
+
+
 def _cpu(domain: ET.Element, model: str) -> None:
     if model in {"host-model", "host-passthrough"}:
         ET.SubElement(domain, "cpu", mode=model, check="partial" if model == "host-model" else "none")
@@ -151,58 +161,75 @@ def _cpu(domain: ET.Element, model: str) -> None:
     _text(cpu, "model", model, fallback="forbid")
 
 
-def _clock(domain: ET.Element) -> None:
-    clock = ET.SubElement(domain, "clock", offset="utc")
+def _clock(domain: ET.Element, hardware: Hardware) -> None:
+    clock = ET.SubElement(domain, "clock", offset="localtime" if hardware.local_time else "utc")
     ET.SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
     ET.SubElement(clock, "timer", name="pit", tickpolicy="delay")
-    ET.SubElement(clock, "timer", name="hpet", present="no")
+    ET.SubElement(clock, "timer", name="hpet", present="yes" if hardware.hpet else "no")
 
 
-def _controllers(devices: ET.Element) -> None:
-    ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
-    for index in range(1, HOTPLUG_PORTS + 1):
-        ET.SubElement(devices, "controller", type="pci", index=str(index), model="pcie-root-port")
-    ET.SubElement(devices, "controller", type="usb", index="0", model="none")
+def _controllers(devices: ET.Element, hardware: Hardware) -> None:
+    if hardware.machine == Q35:
+        ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
+        for index in range(1, HOTPLUG_PORTS + 1):
+            ET.SubElement(devices, "controller", type="pci", index=str(index), model="pcie-root-port")
+    ET.SubElement(devices, "controller", type="usb", index="0", model=hardware.usb_model)
 
 
-def _disk(devices: ET.Element, path: Path, target: str) -> None:
+def _drives(devices: ET.Element, hardware: Hardware, host: HostFacts) -> None:
+    """The one that the guest starts from is the first."""
+    letters = DriveLetters()
+    iso = host.config_drive is not None and host.config_drive_format == "iso9660"
+    disks = [(host.rescue_disk, hardware.rescue_bus), (host.disk, hardware.disk_bus)]
+    present = [(path, bus) for path, bus in disks if path]
+    if "scsi" in {bus for _, bus in present} | ({hardware.cdrom_bus} if iso else set()):
+        ET.SubElement(devices, "controller", type="scsi", index="0", model=hardware.scsi_model)
+    for path, bus in present:
+        _disk(devices, path, letters.take(bus), bus)
+    if host.config_drive:
+        bus = hardware.cdrom_bus if iso else present[0][1]
+        # The letter by which it has always been told from disks.
+        target = "vdz" if bus == "virtio" else letters.take(bus)
+        _config_drive(devices, host.config_drive, target, bus, "cdrom" if iso else "disk")
+
+
+def _disk(devices: ET.Element, path: Path, target: str, bus: str) -> None:
     disk = ET.SubElement(devices, "disk", type="file", device="disk")
     ET.SubElement(disk, "driver", name="qemu", type="qcow2", cache="writeback", discard="unmap")
     ET.SubElement(disk, "source", file=str(path))
-    ET.SubElement(disk, "target", dev=target, bus="virtio")
+    ET.SubElement(disk, "target", dev=target, bus=bus)
 
 
-def _config_drive(devices: ET.Element, path: Path, form: str) -> None:
-    """A CD where it is one: on SCSI, since kernels made for clouds have no driver for q35's SATA."""
-    iso = form == "iso9660"
-    if iso:
-        ET.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
-    disk = ET.SubElement(devices, "disk", type="file", device="cdrom" if iso else "disk")
+def _config_drive(devices: ET.Element, path: Path, target: str, bus: str, device: str) -> None:
+    disk = ET.SubElement(devices, "disk", type="file", device=device)
     ET.SubElement(disk, "driver", name="qemu", type="raw")
     ET.SubElement(disk, "source", file=str(path))
-    place = {"dev": "sda", "bus": "scsi"} if iso else {"dev": "vdz", "bus": "virtio"}
-    ET.SubElement(disk, "target", place)
+    ET.SubElement(disk, "target", dev=target, bus=bus)
     ET.SubElement(disk, "readonly")
 
 
-def _interface(devices: ET.Element, nic: Nic, bridge: str) -> None:
+def _interface(devices: ET.Element, nic: Nic, bridge: str, hardware: Hardware) -> None:
     interface = ET.SubElement(devices, "interface", type="bridge")
     ET.SubElement(interface, "mac", address=nic.mac_address)
     ET.SubElement(interface, "source", bridge=bridge)
     ET.SubElement(interface, "target", dev=tap_name(nic.port_id))
-    ET.SubElement(interface, "model", type="virtio")
+    ET.SubElement(interface, "model", type=hardware.vif_model)
+    if hardware.vif_queues > 1:
+        ET.SubElement(interface, "driver", queues=str(hardware.vif_queues))
     ET.SubElement(interface, "mtu", size=str(nic.mtu))
 
 
-def _screens(devices: ET.Element, host: HostFacts) -> None:
+def _screens(devices: ET.Element, hardware: Hardware, host: HostFacts) -> None:
     """One picture; VNC always shows it, SPICE beside it where the operator wants so."""
     _graphics(devices, "vnc", host.screens_listen, port="-1")
     if host.spice:
-        _spice(devices, host.screens_listen, host.spice)
+        _spice(devices, hardware, host.screens_listen, host.spice)
     video = ET.SubElement(devices, "video")
-    # As Nova chooses. Without a driver of its own the guest takes QXL for a VGA, which it also is.
-    ET.SubElement(video, "model", type="qxl" if host.spice else "vga")
-    ET.SubElement(devices, "input", type="tablet", bus="virtio")
+    # As Nova chooses. Without a driver of its own the guest takes QXL for a VGA, which it also is: it is one where
+    # QEMU may have no SPICE.
+    model = hardware.video_model or "qxl"
+    ET.SubElement(video, "model", type="vga" if model == "qxl" and not host.spice else model)
+    ET.SubElement(devices, "input", type="tablet", bus=hardware.tablet_bus)
 
 
 def _graphics(devices: ET.Element, kind: str, address: str | None, **ports: str) -> None:
@@ -214,15 +241,22 @@ def _graphics(devices: ET.Element, kind: str, address: str | None, **ports: str)
         ET.SubElement(graphics, "listen", type="address", address=address)
 
 
-def _spice(devices: ET.Element, listen: str | None, mode: SpiceMode) -> None:
+def _guest_agent(devices: ET.Element) -> None:
+    channel = ET.SubElement(devices, "channel", type="unix")
+    ET.SubElement(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
+
+
+def _spice(devices: ET.Element, hardware: Hardware, listen: str | None, mode: SpiceMode) -> None:
     _graphics(devices, "spice", listen)
     devices[-1].set("defaultMode", mode)
     # Where the guest's spice-vdagent listens: the clipboard, and a screen as large as the viewer's window. It has a
     # port of its own, so that the others keep their places, and a guest its names of them, when SPICE is turned on.
     place = HOTPLUG_PORTS + 1
-    ET.SubElement(devices, "controller", type="pci", index=str(place), model="pcie-root-port")
+    if hardware.machine == Q35:
+        ET.SubElement(devices, "controller", type="pci", index=str(place), model="pcie-root-port")
     carrier = ET.SubElement(devices, "controller", type="virtio-serial", index="0")
-    ET.SubElement(carrier, "address", type="pci", bus=str(place), slot="0")
+    if hardware.machine == Q35:
+        ET.SubElement(carrier, "address", type="pci", bus=str(place), slot="0")
     agent = ET.SubElement(devices, "channel", type="spicevmc")
     ET.SubElement(agent, "target", type="virtio", name="com.redhat.spice.0")
 

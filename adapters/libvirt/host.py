@@ -11,6 +11,7 @@ from adapters.libvirt.commands import PASSAGE, file_failures, make_directory
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed
 from domain.guest import HostDescription
+from domain.image_properties import known_architecture
 
 GIB = 1024**3
 
@@ -34,6 +35,7 @@ def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
         disk_gb=shutil.disk_usage(settings.instances_dir).total // GIB,
         cpu_info=_cpu_info(capabilities),
         host_ip=settings.host_ip,
+        architecture=_architecture(capabilities),
     )
 
 
@@ -73,6 +75,11 @@ def _memory_mb() -> int:
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) // 1024
     raise AssertionError("/proc/meminfo without MemTotal")
+
+
+def _architecture(capabilities: str) -> str:
+    said = ET.fromstring(capabilities).findtext("host/cpu/arch") or os.uname().machine  # noqa: S314 (from libvirtd)
+    return known_architecture(said) or said
 
 
 def _cpu_info(capabilities: str) -> dict[str, object]:

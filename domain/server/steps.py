@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from domain import image_properties
 from domain.guest import GuestSpec
 from domain.scheduling import Wanted
 from domain.server.decide import MAX_ATTEMPTS
@@ -93,6 +94,7 @@ def wanted(server: Server) -> Wanted:
         availability_zone=server.requested_zone,
         host=server.requested_host,
         excluded_hosts=server.failed_hosts,
+        architecture=image_properties.architecture(server.image.properties) if server.image else None,
         request_id=server.action.request_id if server.action else None,
     )
 

@@ -29,6 +29,8 @@ def host(address: str = "127.0.0.1") -> Host:
 
 
 def test_a_machine_enrols_once() -> None:
+    bare = replace(DESCRIPTION, cpu_info={}, architecture="aarch64")
+    assert hosts.enrol(None, "h1", bare) == HostEnrolled(host_id="h1", description=bare)
     assert hosts.enrol(None, "h1", DESCRIPTION) == HostEnrolled(host_id="h1", description=DESCRIPTION)
     assert hosts.enrol(host(), "h1", DESCRIPTION) is None
     larger = replace(DESCRIPTION, vcpus=8)
@@ -75,6 +77,7 @@ def test_the_operator_says_where_a_host_has_moved() -> None:
         {"hypervisor_type": ""}, {"host_ip": "example.com"}, {"host_ip": "10.0.0.7\n"},
         *({"cpu_info": {"a": value}} for value in ("\0", "x" * 20_000, 2**40, 0.5, [["deep"]], {"a": {"b": 1}})),
         {"cpu_info": {"\0": "a"}},
+        *({"architecture": name} for name in ("", "amd64", "X86_64", "foo", "\0", "x" * 1000)),
     ],
 )  # fmt: skip
 def test_what_no_event_may_say_of_a_host(wrong: dict[str, Any]) -> None:

@@ -61,6 +61,8 @@ def test_servers_are_spread() -> None:
     [
         (_views(h1={"enabled": False}, h2={"up": False}), _wanted(), "h3"),
         (_views(h2={"availability_zone": "az2"}), _wanted(availability_zone="az2"), "h2"),
+        (_views(h2={"architecture": "aarch64"}), _wanted(architecture="aarch64"), "h2"),
+        (_views(h1={"architecture": "aarch64"}, h3={"architecture": "s390x"}), _wanted(architecture="i686"), "h2"),
         (_views(), _wanted(host="h2"), "h2"),
         (_views(), _wanted(excluded_hosts=("h1", "h3")), "h2"),
     ],
@@ -78,6 +80,12 @@ def test_why_no_host_was_found() -> None:
         "No valid host was found. There are not enough hosts available. "
         "Of 3 hosts, host_enabled removed 1, host_up removed 1, VCPU removed 1. h3 came nearest: it lacks 1 VCPU."
     )
+
+
+def test_no_host_of_the_architecture() -> None:
+    with pytest.raises(NoCapacity) as refusal:
+        place(_ledger(), _views(h3={"enabled": False}), _wanted(architecture="aarch64"))
+    assert refusal.value.removed == {"architecture": 3}
 
 
 def test_a_host_without_the_resource_class_is_no_candidate() -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from domain.guest import ImageSource
 from domain.server.decide import MAX_ATTEMPTS
 from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, Step, next_step
 from tests.domain.servers import GIVEN, LATER, NOW, given
@@ -63,6 +64,19 @@ def test_another_attempt_is_another_epoch_on_another_host() -> None:
     step = next_step(server, NOW)
     assert isinstance(step, Place)
     assert (step.wanted.epoch, step.wanted.excluded_hosts) == (2, ("node1",))
+
+
+@pytest.mark.parametrize(
+    ("properties", "architecture"),
+    [({}, None), ({"hw_architecture": "arm64"}, "aarch64"), ({"hw_architecture": "from before"}, None)],
+)
+def test_the_host_is_of_the_architecture_of_the_image(properties: dict[str, str], architecture: str | None) -> None:
+    server = given("requested")
+    assert server
+    image = ImageSource(id="i", disk_format="raw", checksum="00", properties=properties)
+    step = next_step(msgspec.structs.replace(server, image=image), NOW)
+    assert isinstance(step, Place)
+    assert step.wanted.architecture == architecture
 
 
 def test_attempts_end() -> None:

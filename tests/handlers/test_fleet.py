@@ -13,6 +13,7 @@ from domain.kinds import EVENTS
 from domain.record import Event
 from handlers.context import Context, Stamp
 from handlers.fleet import COMPUTE, Fleet, service_id
+from handlers.hosts import Hosts
 from handlers.registry import Registry
 from tests.aio import asynchronous
 from tests.clocks import InstantClock
@@ -74,3 +75,19 @@ async def test_a_fleet_is_what_a_look_at_all_hosts_says(changes: list[tuple[str,
         assert {host.name for host in fleet.in_zone(zone)} == {host.name for host in inside}
         assert fleet.available(zone) is any(host.enabled for host in inside)
     assert fleet.available("nowhere")
+
+
+@asynchronous
+async def test_the_scheduler_sees_a_host_as_it_describes_itself() -> None:
+    clock = InstantClock()
+    store = MemoryEventStore(Broker(clock), "cell1", EventMapper(EVENTS))
+    registry = Registry(store, Stamp(clock, SystemIds()), [domain_host.KIND])
+    description = HostDescription(
+        name="node-a", hypervisor_type="QEMU", hypervisor_version=7, vcpus=1, memory_mb=1, disk_gb=1,
+        architecture="aarch64",
+    )  # fmt: skip
+    enrolled = domain_host.enrol(None, "id-a", description)
+    await registry.execute(CONTEXT, domain_host.aggregate("node-a"), lambda _: enrolled)
+    view = Hosts(registry).views(lambda name: name == "node-a")["id-a"]
+    assert (view.id, view.name, view.availability_zone) == ("id-a", "node-a", domain_host.DEFAULT_ZONE)
+    assert (view.enabled, view.up, view.architecture) == (True, True, "aarch64")

@@ -18,6 +18,7 @@ from adapters.rest.network.access import visible_networks
 from adapters.rest.operation import Call
 from adapters.rest.validation import address, identifier
 from domain import image as images
+from domain import image_properties
 from domain import keypair as keypairs
 from domain import network as domain_network
 from domain.errors import Invalid, Refused
@@ -35,8 +36,8 @@ PASSWORD_LENGTH = 12
 _ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
 
 
-def image(call: Call, reference: str | UnsetType) -> tuple[ImageSource, int]:
-    """The image to start from, and the memory in MiB that it wants."""
+def image(call: Call, reference: str | UnsetType, host: str | None = None) -> tuple[ImageSource, int]:
+    """The image to start from, on that host if it is known already, and the memory in MiB that it wants."""
     if reference is UNSET or not reference:
         raise Invalid("Invalid imageRef provided.")
     image_id = reference.rstrip("/").rpartition("/")[2]
@@ -48,6 +49,8 @@ def image(call: Call, reference: str | UnsetType) -> tuple[ImageSource, int]:
         raise Invalid(f"Image {image_id} is not active.")
     if property_bytes(found.properties) > MAX_PROPERTIES_BYTES:
         raise Invalid(f"Image {image_id} has properties of more than {MAX_PROPERTIES_BYTES} bytes.")
+    image_properties.check(found.properties)
+    _check_architecture(call, found, host)
     assert found.hash_value
     assert found.disk_format
     source = ImageSource(
@@ -60,6 +63,13 @@ def image(call: Call, reference: str | UnsetType) -> tuple[ImageSource, int]:
         properties=found.properties,
     )
     return source, found.min_ram_mb
+
+
+def _check_architecture(call: Call, found: images.Image, host: str | None) -> None:
+    where = call.services.fleet.named(host) if host else None
+    wanted = image_properties.architecture(found.properties)
+    if where and not image_properties.runs_on(wanted, where.description.architecture):
+        raise Invalid(f"Image {found.id} is made for {wanted}, and does not run on the server's host.")
 
 
 def _min_disk_gb(found: images.Image) -> int:

@@ -10,6 +10,8 @@ from adapters.rest.operation import Access, Call, Operations, Reply
 from adapters.rest.validation import boolean, hostname, integer
 from domain.errors import Invalid, Refused
 from domain.flavor import Flavor
+from domain.guest import ImageSource
+from domain.image_properties import hardware
 from handlers.guest_secrets import Secrets
 from handlers.server_requests import NewServer
 
@@ -37,6 +39,7 @@ async def create(call: Call) -> Reply:
     password = choices.password(asked.adminPass)
     zone, host = choices.zone_and_host(call, asked)
     image, min_ram_mb = choices.image(call, _image_ref(asked))
+    config_drive = _config_drive(asked, image)
     key = choices.key(call, None if asked.key_name is UNSET else asked.key_name)
     new = NewServer(
         name=asked.name,
@@ -50,11 +53,11 @@ async def create(call: Call) -> Reply:
         security_groups=_security_groups(asked),
         availability_zone=zone,
         host=host,
-        config_drive=_config_drive(asked),
+        config_drive=config_drive,
         description=_description(call, asked),
         tags=tuple(dict.fromkeys(asked.tags)) if asked.tags is not UNSET else (),
         hostname=_hostname(call, asked, max_count),
-        secrets=_secrets(asked, password),
+        secrets=_secrets(asked, password, config_drive=config_drive),
         min_count=min_count,
         max_count=max_count,
     )
@@ -121,10 +124,10 @@ def _hostname(call: Call, asked: NewServerBody, max_count: int) -> str | None:
     return hostname(asked.hostname, call.minor)
 
 
-def _config_drive(asked: NewServerBody) -> bool:
-    return (
-        asked.config_drive is not UNSET and asked.config_drive != "" and boolean("config_drive", asked.config_drive)
-    )
+def _config_drive(asked: NewServerBody, image: ImageSource) -> bool:
+    """Whether there is one: because it is asked for, or because the image needs it."""
+    wanted = asked.config_drive not in (UNSET, "") and boolean("config_drive", asked.config_drive)
+    return wanted or hardware(image.properties).get("img_config_drive") == "mandatory"
 
 
 def _security_groups(asked: NewServerBody) -> tuple[str, ...]:
@@ -137,10 +140,10 @@ def _security_groups(asked: NewServerBody) -> tuple[str, ...]:
     return names
 
 
-def _secrets(asked: NewServerBody, password: str) -> Secrets | None:
+def _secrets(asked: NewServerBody, password: str, *, config_drive: bool) -> Secrets | None:
     """What must not be readable in the log, if the guest is to get anything of it."""
     files = choices.files(asked.personality)
-    if asked.user_data is UNSET and not files and not _config_drive(asked):
+    if asked.user_data is UNSET and not files and not config_drive:
         return None
     user_data = None if asked.user_data is UNSET else choices.check_base64("user_data", asked.user_data)
     return Secrets(user_data=user_data, admin_pass=password, personality=files)

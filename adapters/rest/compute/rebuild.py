@@ -10,6 +10,7 @@ from adapters.rest.compute.servers import after_change
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, Reply
 from adapters.rest.validation import boolean, hostname
+from domain.server.state import Server
 from handlers.server_requests import Rebuild
 
 operations = Operations()
@@ -20,11 +21,11 @@ operations = Operations()
 async def rebuild(call: Call) -> Reply:
     """Accept a rebuild; the answer shows the server as it will be."""
     asked: RebuildArguments = call.body.rebuild
-    owner = (await find(call)).user_id
+    before = await find(call)
     choices.refuse_unsupported(asked)
     if asked.preserve_ephemeral is not UNSET and boolean("preserve_ephemeral", asked.preserve_ephemeral):
         raise not_implemented("Preserving ephemeral disks")
-    wanted = _wanted(call, asked, owner)
+    wanted = _wanted(call, asked, before)
     accepted, secrets = await call.services.servers.rebuild(call.context, call.params["server_id"], wanted)
     await call.services.settle(accepted.position, call.services.settings.cell)
     server = await find(call)
@@ -38,8 +39,8 @@ async def rebuild(call: Call) -> Reply:
     return Reply({"server": document}, headers={"Location": location})
 
 
-def _wanted(call: Call, asked: RebuildArguments, owner: str) -> Rebuild:
-    image, min_ram_mb = choices.image(call, asked.imageRef)
+def _wanted(call: Call, asked: RebuildArguments, server: Server) -> Rebuild:
+    image, min_ram_mb = choices.image(call, asked.imageRef, server.host)
     user_data = asked.user_data
     if isinstance(user_data, str):
         choices.check_base64("user_data", user_data)
@@ -50,7 +51,7 @@ def _wanted(call: Call, asked: RebuildArguments, owner: str) -> Rebuild:
         name=asked.name,
         metadata=asked.metadata,
         description=asked.description,
-        key=UNSET if asked.key_name is UNSET else choices.key(call, asked.key_name, owner),
+        key=UNSET if asked.key_name is UNSET else choices.key(call, asked.key_name, server.user_id),
         hostname=UNSET if asked.hostname is UNSET else hostname(asked.hostname, call.minor),
         user_data=user_data,
         personality=choices.files(asked.personality),

@@ -22,12 +22,13 @@ class Libvirt:
         self._capabilities = CAPABILITIES.format(OFFERS.format(graphics), OFFERS.format(video))
 
     security = ""
+    processor = "<arch>x86_64</arch>"
 
     def getDomainCapabilities(self, *_: object) -> str:  # noqa: N802
         return self._capabilities
 
     def getCapabilities(self) -> str:  # noqa: N802
-        return f"<capabilities><host>{self.security}</host></capabilities>"
+        return f"<capabilities><host><cpu>{self.processor}</cpu>{self.security}</host></capabilities>"
 
     def getType(self) -> str:  # noqa: N802
         return "QEMU"
@@ -47,6 +48,17 @@ def test_a_qemu_without_spice(tmp_path: Path, graphics: str, video: str) -> None
 def test_a_qemu_with_spice(tmp_path: Path) -> None:
     settings = LibvirtSettings(host_name="node1", state_dir=tmp_path, spice="any")
     assert describe(Libvirt("spice", "qxl"), settings).name == "node1"
+
+
+@pytest.mark.parametrize(
+    ("said", "architecture"),
+    [("<arch>x86_64</arch>", "x86_64"), ("<arch>arm64</arch>", "aarch64"), ("<arch>new</arch>", "new")],
+)
+def test_the_architecture(tmp_path: Path, said: str, architecture: str) -> None:
+    conn = Libvirt("vnc", "vga")
+    conn.processor = said
+    description = describe(conn, LibvirtSettings(host_name="node1", state_dir=tmp_path))
+    assert description.architecture == architecture
 
 
 SECURITY = "<secmodel><model>selinux</model><baselabel type='kvm'>system_u</baselabel></secmodel>"
