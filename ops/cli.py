@@ -255,6 +255,7 @@ def _holdings(arguments: argparse.Namespace) -> None:
 def _placement_check(arguments: argparse.Namespace) -> None:
     from ops.placement_check import check
 
+    garbage.wait()
     asyncio.run(check(load(arguments.state_dir / "lightcurve.toml")))
 
 

@@ -6,18 +6,24 @@ gone, or for another host or assignment than the server's own events say.
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing, suppress
 
 from domain import ledger
-from domain.errors import Refused
-from domain.kind import fold
+from domain.errors import OutOfOrder, Refused
+from domain.kind import advance, fold
 from domain.ledger import Claimed, Ledger, imbalances
+from domain.record import GENESIS, Tail
 from domain.server import state as server_state
 from domain.server.state import DELETED, Server
+from handlers.ports import EventStore
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 
 AT_ONCE = 64
 """Servers read at a time."""
+READ_INSTEAD = 10
+"""Events that are read in their order in the time in which one server is looked up: a log that has fewer a claim is
+read as a whole."""
 SECOND_LOOK_SECONDS = 2.0
 """A server on its way between two states may look wrong for a moment: what is found is looked at again."""
 
@@ -44,16 +50,48 @@ async def _findings(plane: Plane) -> tuple[Ledger, list[str]]:
     book = fold(ledger.KIND, history) or Ledger()
     found = imbalances(book)
     claims = [claim for claim in book.claims.values() if claim.epoch]
+    known: dict[str, Server] = {}
+    if await plane.store.last_position() < READ_INSTEAD * len(claims):
+        known = await _read_through(plane.store, {claim.consumer_id for claim in claims})
     for first in range(0, len(claims), AT_ONCE):
         some = claims[first : first + AT_ONCE]
-        servers = await asyncio.gather(*(_server(plane, claim.consumer_id) for claim in some))
+        servers = await asyncio.gather(
+            *(_server(plane.store, claim.consumer_id, known.get(claim.consumer_id)) for claim in some)
+        )
         for claim, server in zip(some, servers, strict=True):
             found += _misclaimed(claim, server)
     return book, found
 
 
-async def _server(plane: Plane, server_id: str) -> Server | None:
-    return fold(server_state.KIND, await plane.store.load(server_state.aggregate(server_id)))
+async def _read_through(store: EventStore, server_ids: set[str]) -> dict[str, Server]:
+    """These servers, from one reading of the log; without those whose history has to be looked at more closely."""
+    known: dict[str, tuple[Server | None, Tail]] = {}
+    try:
+        await _read(store, server_ids, known)
+    except OutOfOrder:
+        return {}  # what is wrong with the log is told when they are looked up one by one
+    return {server_id: state for server_id, (state, _) in known.items() if state and server_id in server_ids}
+
+
+async def _read(store: EventStore, server_ids: set[str], known: dict[str, tuple[Server | None, Tail]]) -> None:
+    async with aclosing(store.follow(0, server_state.KIND.name)) as batches:  # type: ignore[type-var]
+        async for batch in batches:
+            if not batch:
+                break
+            for recorded in batch:
+                if (server_id := recorded.aggregate.id) not in server_ids:
+                    continue
+                state, tail = known.get(server_id, (None, GENESIS))
+                with suppress(Exception):  # looked up alone it is told what is wrong
+                    if recorded.follows(tail):
+                        known[server_id] = advance(server_state.KIND, state, recorded), recorded.tail
+                        continue
+                server_ids.discard(server_id)
+                known.pop(server_id, None)
+
+
+async def _server(store: EventStore, server_id: str, known: Server | None) -> Server | None:
+    return known or fold(server_state.KIND, await store.load(server_state.aggregate(server_id)))
 
 
 def _misclaimed(claim: Claimed, server: Server | None) -> Iterator[str]:

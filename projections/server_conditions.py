@@ -89,7 +89,9 @@ def _address(expression: str) -> Condition:
     octets = [str(octet) for octet in range(256)]
     firsts = [octet for octet in octets if (octet == first if begins else octet.endswith(first))]
     lasts = [octet for octet in octets if (octet == fourth if ends else octet.startswith(fourth))]
-    return f"{ADDRESSES} ?| %s", ([f"{one}.{second}.{third}.{other}" for one in firsts for other in lasts],)
+    addresses = [f"{one}.{second}.{third}.{other}" for one in firsts for other in lasts]
+    # Said twice, as the planner does not know how rare an address is: it would look through the whole project, too.
+    return f"{ADDRESSES} ?| %s AND {ADDRESSES} ?| %s", (addresses, addresses)
 
 
 def _states(wanted: ServerFilter) -> Iterator[Condition]:

@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--servers", type=int, nargs=2, default=[1000, 100_000], metavar=("SMALL", "LARGE"))
     arguments = parser.parse_args()
     clouds = list(zip(arguments.hosts, arguments.servers, strict=True))
-    small, large = (_measure(hosts, servers) for hosts, servers in clouds)
+    small, large = [_measure(hosts, servers) for hosts, servers in clouds]
     heads = [f"{hosts}/{servers}" for hosts, servers in clouds]
     print(f"{'hosts/servers':40} {heads[0]:>14} {heads[1]:>14}    ratio")
     for name, milliseconds in small.items():

@@ -1,12 +1,13 @@
 """A role says that it lives as long as its event loop turns."""
 
 import asyncio
+import gc
 import socket
 from pathlib import Path
 
 import pytest
 
-from ops import notify
+from ops import garbage, notify
 from ops.notices import Notices
 from tests.aio import asynchronous
 from tests.waiting import until
@@ -42,3 +43,21 @@ def test_a_listener_that_does_not_keep_up_holds_nobody(tmp_path: Path, monkeypat
         for _ in range(10_000):
             notify.ready()
     notify.ready()
+
+
+def test_once_ready_a_process_looks_for_garbage_but_not_among_what_it_started_with() -> None:
+    garbage.wait()
+    assert not gc.isenabled()
+    try:
+        notify.ready()
+        assert gc.isenabled()
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+        gc.enable()
+
+
+def test_who_did_not_wait_has_nothing_put_aside() -> None:
+    before = gc.get_freeze_count()
+    notify.ready()
+    assert gc.get_freeze_count() == before
