@@ -9,6 +9,7 @@ applied. A NUL, which PostgreSQL has no place for, is kept as U+FFFD.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -23,7 +24,9 @@ from projections.parking import FOLLOWS, Parked, Parking, indigestible, reason_o
 from projections.table import Key, Projection, Table
 
 CACHED_ROWS = 50_000
-"""Rows kept in memory, a table; the writer is alone, so they are as the database has them."""
+CACHED_BYTES = 128 * 1024 * 1024
+"""Rows kept in memory, a table, and about how many bytes of them. The writer is alone, so they are as the database
+has them."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS projection_builds (
@@ -82,6 +85,8 @@ class PostgresRows:
         self.positions: dict[tuple[int, str], int] = {}
         """By build and cell."""
         self._cache: dict[str, dict[Key, Any]] = {}
+        self._cached_bytes: Counter[str] = Counter()
+        """By table, of all that came in; a row that was written twice counts twice."""
         self._dirty: dict[str, dict[Key, Any]] = {}
         self._types = {
             table.name: msgspec.json.Decoder(list[table.row])  # type: ignore[name-defined]
@@ -191,13 +196,13 @@ class PostgresRows:
 
     def _trim_cache(self) -> None:
         for name in self._types:
-            cached = self._cache.setdefault(name, {})
-            if len(cached) > CACHED_ROWS:
-                cached.clear()
+            if len(self._cache.setdefault(name, {})) > CACHED_ROWS or self._cached_bytes[name] > CACHED_BYTES:
+                self._forget_rows((name,))
 
     def _forget_rows(self, tables: Iterable[str]) -> None:
         for name in tables:
             self._cache[name] = {}
+            self._cached_bytes[name] = 0
 
     async def _apply(self, build: Build, batch: list[Recorded]) -> None:
         self._dirty |= {table.name: {} for table in build.projection.tables}
@@ -233,6 +238,7 @@ class PostgresRows:
         )
         found = await cursor.fetchone()
         assert found is not None
+        self._cached_bytes[table.name] += len(found[0])
         for row in self._types[table.name].decode(found[0]):
             self._cache[table.name][table.key_of(row)] = row
 
@@ -246,9 +252,10 @@ class PostgresRows:
             for name in table.columns
             if name not in table.key
         ]
+        document = _json(list(rows))
+        self._cached_bytes[table.name] += len(document)
         await self._connection.execute(
-            query.format(table=build.table(table), key=_names(table.key), sets=sql.SQL(", ").join(sets)),
-            (_json(list(rows)),),
+            query.format(table=build.table(table), key=_names(table.key), sets=sql.SQL(", ").join(sets)), (document,)
         )
 
     async def _write_positions(self, cell: str, position: int) -> None:

@@ -44,6 +44,21 @@ def _content(url: str) -> dict[str, list[str]]:
 
 
 @asynchronous
+async def test_what_is_kept_in_memory_has_an_end_in_bytes(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.postgres.CACHED_BYTES", 50_000)
+    events = history(200)
+    async with await connect(database, "test") as connection:
+        rows = PostgresRows(connection, await builds_in_force(connection, PROJECTIONS))
+        await rows.open()
+        most = 0
+        for start in range(0, len(events), 20):
+            await rows.apply(events[start : start + 20])
+            most = max(most, len(rows._cache["servers"]))
+        assert 0 < most < 100
+        assert rows.position(CELL) == len(events)
+
+
+@asynchronous
 async def test_batches_and_restarts_make_no_difference(database: str, postgres: object) -> None:
     events = history(40)
     memory = MemoryRows(PROJECTIONS)
