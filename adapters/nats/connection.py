@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
 """Seconds until a first connection has to stand."""
+_RETRY = 0.1
 RECONNECT_WAIT = 0.05
 """Seconds between two attempts to connect again."""
 CALL_TIMEOUT = 5.0
@@ -106,6 +107,25 @@ def header_block(headers: dict[str, str]) -> bytes:
     return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
+async def _within(timeout: float, work: Coroutine[Any, Any, None]) -> None:
+    """Do some work, or give it up. Raises TimeoutError.
+
+    The client tries for ever, and waits in ways that lose a cancellation which comes at the moment that they end
+    (``asyncio.wait_for`` before Python 3.12): so it is told until it has heard.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        late = not task.done()
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_RETRY)
+    if late:
+        raise TimeoutError
+    task.result()
+
+
 class Connection(Client):
     """A connection that comes back by itself, for ever. Open it with ``connect``."""
 
@@ -129,33 +149,35 @@ class Connection(Client):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Connect; raises Unavailable if that does not succeed within ``timeout`` seconds."""
-        user, password = credentials or (None, None)
         try:
-            async with asyncio.timeout(timeout):
-                await self.connect(
-                    url.split(","),
-                    name=name,
-                    user=user,
-                    password=password,
-                    inbox_prefix=f"_INBOX.{user or 'any'}",
-                    connect_timeout=2,
-                    reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, also fractions
-                    max_reconnect_attempts=-1,
-                    ping_interval=PING_INTERVAL,
-                    pending_size=_PENDING_BYTES,
-                    tls=tls,
-                    error_cb=self._on_error,
-                    disconnected_cb=self._on_disconnected,
-                    reconnected_cb=self._on_reconnected,
-                    closed_cb=self._on_closed,
-                )
-                inbox = self.new_inbox()
-                self._inbox = f"{inbox}."
-                await self.tap(f"{inbox}.*", self._on_answer)
+            await _within(timeout, self._open(url, name, credentials, tls))
         except TimeoutError:
             await self.close()
             raise Unavailable(f"NATS at {url} does not let us in: {self._last_problem}") from None
         self._up.set()
+
+    async def _open(self, url: str, name: str, credentials: Credentials | None, tls: ssl.SSLContext | None) -> None:
+        user, password = credentials or (None, None)
+        await self.connect(
+            url.split(","),
+            name=name,
+            user=user,
+            password=password,
+            inbox_prefix=f"_INBOX.{user or 'any'}",
+            connect_timeout=2,
+            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # seconds, also fractions
+            max_reconnect_attempts=-1,
+            ping_interval=PING_INTERVAL,
+            pending_size=_PENDING_BYTES,
+            tls=tls,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+        )
+        inbox = self.new_inbox()
+        self._inbox = f"{inbox}."
+        await self.tap(f"{inbox}.*", self._on_answer)
 
     # -- subscriptions ---------------------------------------------------------------------------------
 
