@@ -150,6 +150,8 @@ class Reports:
     async def _observe(self, host: str, report: Observation) -> Answer:
         remove: list[GuestState] = []
         for guest in report.guests:
+            if self._states.agrees(host, guest):
+                continue
             server = await self._states.get(guest.server_id)
             if not _belongs(server, host, guest.epoch):
                 if self._unwanted(server, host, guest):
@@ -158,6 +160,8 @@ class Reports:
             decision = partial(_observed, guest, report.versions.get(guest.server_id))
             if decision(server) is None:
                 # The server is as its host sees it. Should what is remembered be old, the next observation tells.
+                if _observed(guest, None, server) is None:
+                    self._states.agree(host, guest)
                 continue
             if not self._changes.take(host):
                 self._refusals.count(host, "its guests change too often")

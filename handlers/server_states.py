@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from domain.errors import OutOfOrder
+from domain.guest import GuestState
 from domain.kind import advance
 from domain.record import GENESIS, Event, Recorded, Tail
 from domain.server.state import KIND, Server, aggregate, weigh
@@ -18,6 +19,9 @@ MAX_BYTES = 256 * 1024 * 1024
 MAX_NEWEST = 100_000
 """Servers of which only the newest version is remembered."""
 
+MAX_AGREED = 1_000_000
+"""Guests of which it is remembered that they are as they should be, some hundred bytes each."""
+
 Known = tuple[Server | None, Tail]
 
 
@@ -30,11 +34,14 @@ class ServerStates:
         self._known: Remembered[Known] = Remembered(_weigh, MAX_BYTES)
         self._newest: OrderedDict[str, int] = OrderedDict()
         """The newest version that the log has delivered, of servers that are not remembered as new as that."""
+        self._agreed: dict[str, tuple[str, GuestState]] = {}
+        """Guests, and the hosts that reported them, to whom nothing was to be said; until the next event."""
 
     def advance(self, recorded: Recorded) -> Server | None:
         """Take in a server's event; returns the state after it, or None if it must be loaded to be known (which
         raises OutOfOrder, where the event cannot be folded)."""
         server_id = recorded.aggregate.id
+        self._agreed.pop(server_id, None)
         state, tail = self._known.get(server_id) or (None, GENESIS)
         if recorded.version <= tail.version:
             return state
@@ -47,6 +54,19 @@ class ServerStates:
             return None
         self._remember(server_id, (state, recorded.tail))
         return state
+
+    def agrees(self, host: str, guest: GuestState) -> bool:
+        """Whether a guest was so on this host when ``agree`` was called last, and nothing has happened to its server
+        since. Needs no state: of more servers than are remembered, too, it costs nothing to hear what is known."""
+        return self._agreed.get(guest.server_id) == (host, guest)
+
+    def agree(self, host: str, guest: GuestState) -> None:
+        """The guest is as its server says that it should be."""
+        if self._newest.get(guest.server_id, 0) > self._tail(guest.server_id).version:
+            return  # what was judged by is older than what the log has delivered
+        if len(self._agreed) >= MAX_AGREED:
+            del self._agreed[next(iter(self._agreed))]
+        self._agreed[guest.server_id] = host, guest
 
     async def get(self, server_id: str) -> Server | None:
         """The server, from memory if it is there."""
@@ -79,6 +99,7 @@ class ServerStates:
             # What was remembered was old.
             self.forget(server_id)
         if recorded and recorded.version > self._tail(server_id).version:
+            self._agreed.pop(server_id, None)
             self._remember(server_id, (state, recorded.tail))
         return state, recorded
 

@@ -46,6 +46,7 @@ def test_a_listener_that_does_not_keep_up_holds_nobody(tmp_path: Path, monkeypat
 
 
 def test_once_ready_a_process_looks_for_garbage_but_not_among_what_it_started_with() -> None:
+    usual = gc.get_threshold()
     garbage.wait()
     assert not gc.isenabled()
     try:
@@ -54,6 +55,7 @@ def test_once_ready_a_process_looks_for_garbage_but_not_among_what_it_started_wi
         assert gc.get_freeze_count()
     finally:
         gc.unfreeze()
+        gc.set_threshold(*usual)
         gc.enable()
 
 
