@@ -34,11 +34,20 @@ class Allowances:
         """Use so much of it; False, and nothing is used, if there is less."""
         left = self._now(name)
         allowed = left.amount >= amount
+        self._keep(name, _Left(left.amount - (amount if allowed else 0), left.at))
+        return allowed
+
+    def charge(self, name: str) -> None:
+        """Use one, also where there is less: what is owed has to be gained first. For what is found out too late
+        to be refused."""
+        left = self._now(name)
+        self._keep(name, _Left(left.amount - 1, left.at))
+
+    def _keep(self, name: str, left: _Left) -> None:
         self._left.pop(name, None)
-        self._left[name] = _Left(left.amount - (amount if allowed else 0), left.at)
+        self._left[name] = left
         if len(self._left) > REMEMBERED:
             del self._left[next(iter(self._left))]
-        return allowed
 
     def _now(self, name: str) -> _Left:
         now = self._clock.now()

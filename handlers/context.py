@@ -30,6 +30,10 @@ current_request: contextvars.ContextVar[str] = contextvars.ContextVar("current_r
 """The request id for the log lines of the task at work."""
 
 
+current_owner: contextvars.ContextVar[str] = contextvars.ContextVar("current_owner", default="")
+"""For whom the task at work works: who shares what there is with others has their part, and no more."""
+
+
 class Stamp:
     """Makes the metadata of events: new id, present time, the context's origin."""
 

@@ -5,12 +5,19 @@ from contextlib import aclosing
 from datetime import datetime
 
 from domain import token
+from domain.errors import Refused
 from domain.kind import unfoldable
 from domain.token import RevokedToken, TokenRevoked
+from handlers.allowances import Allowances
 from handlers.context import Context, Stamp
 from handlers.disorder import Disorder
 from handlers.ports import EventStore
 from handlers.repository import NEVER_WAS, Repository
+
+AT_ONCE, PER_SECOND = 100, 0.5
+"""How many tokens one user may revoke. Each is an event for ever, and a token made of a token costs nothing."""
+RETRY_AFTER = 2
+"""Seconds."""
 
 
 class Revocations:
@@ -22,6 +29,7 @@ class Revocations:
         self._store = store
         self._clock = stamp.clock
         self._tokens: Repository[RevokedToken] = Repository(token.KIND, store, stamp)
+        self._allowed = Allowances(stamp.clock, AT_ONCE, PER_SECOND)
         self._until: dict[str, datetime] = {}
         """By audit id, until when it must be known."""
         self._caught_up = asyncio.Event()
@@ -47,7 +55,10 @@ class Revocations:
         return audit_id in self._until
 
     async def revoke(self, context: Context, audit_id: str, user_id: str, expires_at: datetime) -> None:
-        """Make a token void; here at once, elsewhere within moments. Raises Unavailable."""
+        """Make a token void; here at once, elsewhere within moments. Raises Unavailable, and Refused (429) if the
+        caller has revoked too many."""
+        if not self._allowed.take(context.user_id or ""):
+            raise Refused("token.too_many", "Too many tokens were revoked.", status=429, retry_after=RETRY_AFTER)
         aggregate = token.aggregate(audit_id)
         await self._tokens.execute(
             context, aggregate, lambda state: token.revoke(state, user_id, expires_at), known=NEVER_WAS

@@ -1,6 +1,7 @@
 """Connections to one read database, on which a question is answered in time or not at all."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -8,8 +9,11 @@ from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.errors import Unavailable
+from projections.shares import Shares
 
 MAX_CONNECTIONS = 8
+OF_ONE_OWNER = 4
+"""Connections: however many questions one has, however slow they are, the others find some."""
 STATEMENT_SECONDS = 4.0
 """What one question may cost the database."""
 WAIT_SECONDS = 3.0
@@ -26,7 +30,15 @@ class TookTooLong(Unavailable):
 class Pool:
     """Up to MAX_CONNECTIONS connections, made as they are needed."""
 
-    def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        statement_seconds: float = STATEMENT_SECONDS,
+        owner: Callable[[], str] = lambda: "",
+    ) -> None:
+        """``owner`` tells on whose behalf the task at work asks."""
+        self._owner = owner
+        self._shares = Shares(OF_ONE_OWNER)
         self._patience = max(WAIT_SECONDS, statement_seconds) + GRACE_SECONDS
         self._pool = AsyncConnectionPool(
             url,
@@ -61,7 +73,7 @@ class Pool:
             asking.add_done_callback(_forget)
 
     async def _ask(self, query: sql.SQL, values: Any) -> list[Any]:
-        async with self._pool.connection() as connection:
+        async with self._shares.one(self._owner()), self._pool.connection() as connection:
             cursor = await connection.execute(query, values)
             return await cursor.fetchall()
 

@@ -1,6 +1,6 @@
 """The questions, asked of PostgreSQL. Every list is one indexed query."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -59,8 +59,14 @@ class ParkedRow(NamedTuple):
 class Queries:
     """Questions to one read database."""
 
-    def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS) -> None:
-        self._pool = Pool(url, statement_seconds)
+    def __init__(
+        self,
+        url: str,
+        statement_seconds: float = STATEMENT_SECONDS,
+        owner: Callable[[], str] = lambda: "",
+    ) -> None:
+        """``owner`` tells on whose behalf the task at work asks."""
+        self._pool = Pool(url, statement_seconds, owner)
 
     async def open(self) -> None:
         """Begin to connect; a database that is not there yet is waited for by each question."""

@@ -11,6 +11,7 @@ from adapters.rest.operation import Operation
 from adapters.rest.request_id import RequestIds
 from adapters.rest.request_log import RequestLog
 from adapters.rest.services import Services
+from adapters.rest.turns import Turns
 
 
 class Faces:
@@ -54,6 +55,7 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
     settings = services.settings
     directory = directory or Directory(settings.identity, services.clock)
     tokens = Tokens(settings.identity, directory, services.clock, services.revocations.revoked)
+    turns = Turns()
     identity_operations = [
         *browsing.discovery(settings),
         *auth.operations(settings, directory, tokens),
@@ -61,7 +63,7 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
     ]
 
     def face(operations: list[Operation], error_page: errors.ErrorPage, **more: bool) -> Face:
-        return Face(operations, services=services, tokens=tokens, error_page=error_page, **more)
+        return Face(operations, services=services, tokens=tokens, turns=turns, error_page=error_page, **more)
 
     return Faces(
         {

@@ -4,7 +4,7 @@ import logging
 import re
 import traceback
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -13,18 +13,19 @@ from starlette.types import Receive, Scope, Send
 
 from adapters.rest import microversion
 from adapters.rest.errors import JSON, ErrorPage, no_route, not_built, unauthorized
-from adapters.rest.gate import check_names, check_path, read_query
+from adapters.rest.gate import check_document, check_names, check_path, read_query
 from adapters.rest.identity.caller import Caller
 from adapters.rest.identity.tokens import Tokens
-from adapters.rest.limits import read_body
+from adapters.rest.limits import MAX_ANONYMOUS_BODY, MAX_BODY, receive_body
 from adapters.rest.operation import Access, Call, Operation, Reply, allowed
 from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
 from adapters.rest.request_log import READS, told
 from adapters.rest.routing import Match, Router
 from adapters.rest.services import Services
+from adapters.rest.turns import Turns
 from adapters.rest.validation import MALFORMED, UNREADABLE
 from domain.errors import Invalid, LightcurveError, Refused
-from handlers.context import Context
+from handlers.context import Context, current_owner
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,18 @@ NO_QUERY = QueryParams()
 _PROJECT = re.compile(r"/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)")
 _encoder = msgspec.json.Encoder()
 _action_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Request(NamedTuple):
+    """Who asks for what."""
+
+    scope: Scope
+    receive: Receive
+    minor: int
+    caller: Caller | None
+    candidates: list[Operation]
+    params: dict[str, str]
+    url_project: str | None
 
 
 class Face:
@@ -43,6 +56,7 @@ class Face:
         *,
         services: Services,
         tokens: Tokens,
+        turns: Turns,
         error_page: ErrorPage,
         versioned: bool = False,
         complete: bool = False,
@@ -52,6 +66,7 @@ class Face:
         self._router = Router(self.operations)
         self._services = services
         self._tokens = tokens
+        self._turns = turns
         self._error_page = error_page
         self._complete = complete
         self._versioned = versioned
@@ -63,10 +78,10 @@ class Face:
         headers: list[tuple[bytes, bytes]] = microversion.headers(None) if self._versioned else []
         try:
             minor, headers = self._negotiate(Headers(scope=scope))
-            call, operation = await self._admit(scope, receive, path, minor)
-            response = _response(await operation.handler(call), operation.status)
-            if scope["method"] != operation.method:
-                response = Response(status_code=response.status_code)
+            request = self._identify(scope, receive, path, minor)
+            owner = _owner(request)
+            current_owner.set(owner)
+            response = await self._turns.run(owner, self._answer(request))
         except LightcurveError as error:
             if error.status >= 500 and error.status != 501:
                 log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
@@ -86,52 +101,65 @@ class Face:
         media_type, body = self._error_page(error, Headers(scope=scope).get("accept", ""))
         return Response(body, error.status, headers={"content-type": media_type})
 
-    async def _admit(self, scope: Scope, receive: Receive, path: str, minor: int) -> tuple[Call, Operation]:
-        """Everything that comes before the handler: token, route, access, then the body."""
-        request_headers = Headers(scope=scope)
+    def _identify(self, scope: Scope, receive: Receive, path: str, minor: int) -> "_Request":
+        """Who asks for what: token and route."""
         check_path(scope)
         url_project, path = _split_project(path) if self._versioned else (None, path)
         match = self._router.match(path)
         method = _as_get(match, scope["method"])
         caller = None
         if not _is_public(match, method):
-            caller = self._tokens.validate(request_headers.get("x-auth-token"))
+            caller = self._tokens.validate(Headers(scope=scope).get("x-auth-token"))
             told(scope, caller.user_id, caller.project_id)
         if match is None:
             raise no_route() if self._complete or method in READS else not_built(method, scope["path"])
-        candidates = _existing(match, method, minor)
+        return _Request(scope, receive, minor, caller, _existing(match, method, minor), match[1], url_project)
+
+    async def _answer(self, request: "_Request") -> Response:
+        call, operation = await self._admit(request)
+        response = _response(await operation.handler(call), operation.status)
+        if request.scope["method"] != operation.method:
+            response = Response(status_code=response.status_code)
+        return response
+
+    async def _admit(self, request: "_Request") -> tuple[Call, Operation]:
+        """Everything else that comes before the handler: access, then the body."""
+        scope, caller = request.scope, request.caller
+        operation = request.candidates[0]
         raw: bytes | None = None
         action: bytes | None = None
-        if candidates[0].action:
-            raw = await read_body(scope, receive)
-            operation, action = _choose_action(candidates, raw)
-        else:
-            operation = candidates[0]
+        if operation.action:
+            raw = await self._read(request)
+            operation, action = _choose_action(request.candidates, raw)
         call = Call(
             services=self._services,
             context=_context(scope, caller),
             scope=scope,
-            receive=receive,
-            params=match[1],
-            minor=minor,
+            receive=request.receive,
+            params=request.params,
+            minor=request.minor,
             query=read_query(scope["query_string"]) if scope["query_string"] else NO_QUERY,
             caller=caller,
         )
         _check_access(operation, caller)
         check_names(operation.method, operation.path, call.params)
-        _check_project(call, url_project)
+        _check_project(call, request.url_project)
         _check_query(operation, call)
-        if raw is not None:
-            self._services.large_bodies.take(call.context.project_id, raw)
         if operation.body_type is not None:
-            _check_media_type(request_headers)
-            if raw is None:
-                raw = await read_body(scope, receive)
-                self._services.large_bodies.take(call.context.project_id, raw)
-            call.body = operation.body_type.decode(raw, minor)
+            _check_media_type(call.headers)
+            call.body = operation.body_type.decode(await self._read(request) if raw is None else raw, request.minor)
         elif action not in (None, b"null", b"{}"):
             _check_nothing(operation, action)
         return call, operation
+
+    async def _read(self, request: "_Request") -> bytes:
+        """The body. What it may cost to look at it is found out first."""
+        project_id = request.caller.project_id if request.caller else None
+        largest = MAX_BODY if request.caller else MAX_ANONYMOUS_BODY
+        raw = await receive_body(request.scope, request.receive, largest)
+        self._services.large_bodies.take(project_id, raw)
+        check_document(raw)
+        return raw
 
     def _negotiate(self, request_headers: Headers) -> tuple[int, list[tuple[bytes, bytes]]]:
         if not self._versioned:
@@ -140,6 +168,14 @@ class Face:
             request_headers.get("openstack-api-version"), request_headers.get("x-openstack-nova-api-version")
         )
         return minor, microversion.headers(minor)
+
+
+def _owner(request: _Request) -> str:
+    """For whom the work is done: a project, or an address where there is no token."""
+    if request.caller is None:
+        client = request.scope.get("client")
+        return str(client[0]) if client else ""
+    return request.caller.project_id or request.caller.user_id
 
 
 def _as_get(match: Match | None, method: str) -> str:

@@ -10,6 +10,9 @@ from handlers.ports import Clock
 MAX_BODY = 1 << 20
 """Bytes of a request body, other than the bytes of an image."""
 
+MAX_ANONYMOUS_BODY = 128 << 10
+"""The same, of a request without a token: a log-in."""
+
 MAX_DISCARDED = 8 * MAX_BODY
 """Bytes of a body too large that are read all the same, for politeness."""
 
@@ -52,7 +55,14 @@ def declared_length(scope: Scope) -> int | None:
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """The whole body, a JSON document. Raises Refused (413) if it is too large, and Invalid if some later stage could
-    not hold what it says.
+    not hold what it says."""
+    raw = await receive_body(scope, receive)
+    check_document(raw)
+    return raw
+
+
+async def receive_body(scope: Scope, receive: Receive, largest: int = MAX_BODY) -> bytes:
+    """The whole body, of which nothing was looked at yet. Raises Refused (413) if it is larger than ``largest``.
 
     A client that is still sending when we answer and close sees a broken connection instead of the answer. So of what
     is too large a part is read and thrown away, up to MAX_DISCARDED.
@@ -66,16 +76,14 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         _check_connected(message["type"])
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size <= MAX_BODY:
+        if size <= largest:
             parts.append(chunk)
         else:
             parts.clear()
         more = message.get("more_body", False) and size <= MAX_DISCARDED
-    if hopeless or size > MAX_BODY:
+    if hopeless or size > largest:
         raise _too_large()
-    raw = parts[0] if len(parts) == 1 else b"".join(parts)
-    check_document(raw)
-    return raw
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _check_connected(message_type: str) -> None:

@@ -24,18 +24,24 @@ class Answer(NamedTuple):
 class Client:
     """One connection; one request at a time."""
 
-    def __init__(self, host: str, port: int, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, headers: dict[str, str] | None = None, source: tuple[str, int] | None = None
+    ) -> None:
+        """``source`` is the address that it comes from, where that matters."""
         self._address = host, port
+        self._source = source
         self.headers = headers or {}
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def request(self, method: str, path: str, body: Any = None) -> Answer:
-        """Send, and read the whole answer."""
+        """Send, and read the whole answer. ``body`` is JSON unless it is bytes."""
         if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(*self._address, limit=64 * 1024 * 1024)
+            self._reader, self._writer = await asyncio.open_connection(
+                *self._address, limit=64 * 1024 * 1024, local_addr=self._source
+            )
         assert self._reader
-        payload = b"" if body is None else json.dumps(body).encode()
+        payload = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", "Host: bench", f"Content-Length: {len(payload)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if payload:

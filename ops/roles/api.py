@@ -16,7 +16,7 @@ from domain.kind import Kind
 from domain.quota import Limits
 from domain.server.state import Server
 from handlers.admission import Admission
-from handlers.context import current_request
+from handlers.context import current_owner, current_request
 from handlers.disorder import Disorder
 from handlers.fleet import Fleet
 from handlers.hosts import Hosts
@@ -48,7 +48,7 @@ BINARIES = {"conductor": ("nova-conductor", "nova-scheduler")}
 
 async def run(settings: Settings, name: str) -> None:
     """Serve until cancelled."""
-    queries = Queries(settings.database.url)
+    queries = Queries(settings.database.url, owner=current_owner.get)
     await queries.open()
     try:
         async with open_plane(settings, name) as plane:

@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import msgspec
+import pytest
+
+from domain.errors import Refused
 from domain.record import Recorded
 from domain.token import KIND, TokenRevoked
 from handlers.context import Context
-from handlers.revocations import Revocations
+from handlers.revocations import AT_ONCE, RETRY_AFTER, Revocations
 from tests.aio import asynchronous
 from tests.cell import Cell
 from tests.clocks import InstantClock
@@ -75,3 +79,19 @@ async def test_what_has_ended_is_forgotten() -> None:
     await cell.clock.sleep(HOUR.total_seconds())
     async with process(cell) as last:
         assert not last._until
+
+
+@asynchronous
+async def test_nobody_decides_alone_how_many_are_kept_for_ever() -> None:
+    cell = Cell(InstantClock())
+    ends = cell.clock.now() + 1000 * HOUR
+    async with process(cell) as known:
+        for number in range(AT_ONCE):
+            await known.revoke(USER, f"token-{number}", "amy", ends)
+        with pytest.raises(Refused) as refused:
+            await known.revoke(USER, "one-more", "amy", ends)
+        assert (refused.value.status, refused.value.retry_after) == (429, RETRY_AFTER)
+        assert not known.revoked("one-more")
+        await known.revoke(msgspec.structs.replace(USER, user_id="amy"), "hers", "amy", ends)
+        cell.clock.advance(RETRY_AFTER)
+        await known.revoke(USER, "one-more", "amy", ends)

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -315,6 +316,22 @@ async def test_a_database_that_stands_still_is_not_waited_for(
             with suppress(psutil.NoSuchProcess):
                 process.resume()
     await until(lambda: _answers(queries), 30)
+    await queries.close()
+
+
+@asynchronous
+async def test_the_slow_questions_of_one_are_waited_for_by_nobody_else(database: str) -> None:
+    asked_for = ContextVar("asked_for", default="one")
+    queries = Queries(database, owner=asked_for.get)
+    await queries.open()
+    await queries._rows("SELECT 1")
+    asked_for.set("many")
+    slow = [asyncio.create_task(queries._rows("SELECT 1 FROM pg_sleep(1)")) for _ in range(pool.MAX_CONNECTIONS)]
+    await asyncio.sleep(0)
+    asked_for.set("one")
+    assert await queries._rows("SELECT 2") == [(2,)]
+    assert not any(task.done() for task in slow)
+    await asyncio.gather(*slow, return_exceptions=True)
     await queries.close()
 
 

@@ -59,8 +59,8 @@ class LogIns:
         """The check is over; ``user`` is who has that password, if anybody."""
         self._waiting -= 1
         if user is None:
-            self._of_address.take(address)
-            self._at_user.take(name)
+            self._of_address.charge(address)
+            self._at_user.charge(name)
             return
         mark = self._mark(user, password)
         self._right[mark] = self._clock.now()

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from adapters.rest.gate import check_document
 from adapters.rest.image.document import CONTAINERS, FORMATS, RESERVED, SETTABLE
-from adapters.rest.limits import read_body
+from adapters.rest.limits import receive_body
 from adapters.rest.operation import Call
 from adapters.rest.validation import UNREADABLE, Text255, explain
 from domain.errors import Invalid, Refused
@@ -41,8 +42,9 @@ _new_image = msgspec.json.Decoder(NewImage)
 
 async def read_json(call: Call) -> Any:
     """The body as JSON; raises Invalid."""
-    raw = await read_body(call.scope, call.receive)
+    raw = await receive_body(call.scope, call.receive)
     call.services.large_bodies.take(call.context.project_id, raw)
+    check_document(raw)
     try:
         return msgspec.json.decode(raw)
     except UNREADABLE:

@@ -72,6 +72,7 @@ class Client:
         parameters = url.query or urlencode(query or {}, doseq=True)
         scope = {
             "type": "http",
+            "client": ("127.0.0.1", 1),
             "http_version": "1.1",
             "method": method,
             "path": unquote(url.path),

@@ -46,6 +46,20 @@ def test_guesses_have_an_end_and_come_back_with_time(names: dict[str, str]):
     assert count(log_ins, **names) == size
 
 
+def test_guesses_at_once_are_owed():
+    clock = InstantClock()
+    log_ins = LogIns(clock)
+    for number in range(MAX_WAITING):
+        log_ins.begin("a", f"n{number}")
+    for number in range(MAX_WAITING):
+        log_ins.end("a", f"n{number}", None, "")
+    size, a_second = log_in.GUESSES_OF_ADDRESS
+    clock.advance((MAX_WAITING - size) / a_second)
+    assert count(log_ins, address="a") == 0
+    clock.advance(1 / a_second)
+    assert count(log_ins, address="a") == 1
+
+
 def test_right_passwords_cost_nothing():
     log_ins = LogIns(InstantClock())
     assert all(guess(log_ins, "a", "amy", AMY, "right") for _ in range(1000))

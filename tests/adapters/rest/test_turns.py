@@ -1,0 +1,105 @@
+"""The steps of the requests of one process, each owner in turn."""
+
+import asyncio
+from contextvars import ContextVar
+
+import pytest
+
+from adapters.rest import turns as rounds
+from adapters.rest.turns import Turns
+from handlers.context import current_owner
+from tests.adapters.rest.conftest import MakeWorld
+from tests.adapters.rest.world import BLUE
+from tests.aio import asynchronous
+
+STEPS = 10
+
+
+async def work(done: list[str], name: str) -> str:
+    for _ in range(STEPS):
+        done.append(name)
+        await asyncio.sleep(0)
+    return name
+
+
+@asynchronous
+async def test_who_has_one_request_waits_for_a_round_or_two_of_who_has_a_hundred(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rounds, "MOST", 3)
+    turns, done = Turns(), list[str]()
+    crowd = [asyncio.create_task(turns.run("many", work(done, "many"))) for _ in range(100)]
+    await asyncio.sleep(0)
+    assert await asyncio.create_task(turns.run("one", work(done, "one"))) == "one"
+    between = done[done.index("one") :]
+    assert between.count("one") == STEPS
+    assert between.count("many") <= 2 * rounds.MOST * STEPS
+    await asyncio.gather(*crowd)
+    assert done.count("many") == 100 * STEPS
+
+
+@asynchronous
+async def test_one_alone_waits_for_nobody():
+    turns, rounds = Turns(), 0
+
+    async def rounds_of_the_loop() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(rounds_of_the_loop())
+    await asyncio.create_task(turns.run("one", work([], "one")))
+    counting.cancel()
+    assert rounds <= 3 * STEPS
+
+
+@asynchronous
+async def test_results_and_errors_are_those_of_the_work():
+    turns, at = Turns(), ContextVar("at", default="")
+
+    async def fails() -> None:
+        at.set("inside")
+        await asyncio.sleep(0)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await turns.run("one", fails())
+    assert at.get() == "inside"
+    assert await turns.run("one", work([], "done")) == "done"
+
+
+@asynchronous
+async def test_who_is_given_up_is_told_and_holds_nobody_up():
+    turns, told = Turns(), list[str]()
+
+    async def waits(name: str) -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            told.append(name)
+            raise
+
+    async def begun() -> None:
+        await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(turns.run("a", waits("a")))
+    await asyncio.sleep(0)
+    in_line = [asyncio.create_task(turns.run("a", begun())) for _ in range(5)]
+    await asyncio.sleep(0)
+    for task in (waiting, *in_line):
+        task.cancel()
+    await asyncio.wait((waiting, *in_line))
+    assert told == ["a"]
+    assert all(task.cancelled() for task in (waiting, *in_line))
+    assert await turns.run("b", work([], "b")) == "b"
+
+
+@asynchronous
+async def test_for_whom_a_request_is(cloud: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    owners = []
+    run = Turns.run
+    monkeypatch.setattr(Turns, "run", lambda turns, owner, work: (owners.append(owner), run(turns, owner, work))[1])
+    async with cloud() as world:
+        await (await world.client("amy")).get("/compute/v2.1/servers")
+        assert current_owner.get() == BLUE
+        await (await world.client(None, None)).get("/identity/v3")
+    assert owners[-2:] == [BLUE, "127.0.0.1"]
