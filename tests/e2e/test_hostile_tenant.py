@@ -140,10 +140,16 @@ def _clear(stack: LiveStack) -> None:
         stack.call("POST", f"{SERVERS}/{server['id']}/action", {"unlock": None}, token=demo)
     for path, name in ((SERVERS, "servers"), (IMAGES, "images"), (NETWORKS, "networks")):
         mine = "" if name == "servers" else f"?{'owner' if name == 'images' else 'project_id'}={_project(stack)}"
-        for each in stack.call("GET", f"{path}{mine}", token=demo).json()[name]:
-            answer = stack.call("DELETE", f"{path}/{each['id']}", token=demo)
-            assert answer.status in (204, 404), answer
-        wait_until(lambda at=f"{path}{mine}", key=name: not stack.call("GET", at, token=demo).json()[key], 60)
+
+        def nothing_is_left(at: str = path, query: str = mine, key: str = name) -> bool:
+            """Of images a page is shown at a time."""
+            found = stack.call("GET", f"{at}{query}", token=demo).json()[key]
+            for each in found:
+                answer = stack.call("DELETE", f"{at}/{each['id']}", token=demo)
+                assert answer.status in (204, 404), answer
+            return not found
+
+        wait_until(nothing_is_left, 60)
 
 
 def _project(stack: LiveStack) -> str:
