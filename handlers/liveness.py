@@ -68,6 +68,10 @@ class LifeSigns:
             return False
         return self._clock.now() - self._noticed[name] < DOWN_AFTER and self._latest - beat.time < DOWN_AFTER
 
+    def host_seen(self, host: str) -> datetime | None:
+        """When the host's agent was heard last."""
+        return self.last_seen(f"compute/{host}")
+
     def host_up(self, host: str) -> bool:
         """Whether the host's agent was heard lately."""
         return self.alive(f"compute/{host}")

@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 
 from domain.guest import GuestSpec, GuestState, HostDescription
 from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+from domain.server.instance_action import InstanceAction
+from domain.server.listing import ServerFilter
+from domain.server.state import Server
 from handlers.messages import ConsoleAddress
 
 
@@ -155,6 +158,34 @@ class Positions(Protocol):
 
     async def reached(self, projection: str, cell: str, position: int, timeout: float) -> bool:
         """Wait until the projection has announced ``position``; False if it has not in ``timeout`` seconds."""
+        ...
+
+
+class Queries(Protocol):
+    """What can be asked of the projections. They may be behind the log; see Positions."""
+
+    async def server(self, server_id: str) -> Server | None:
+        """A server, also a deleted one; None if there never was one of that id."""
+        ...
+
+    async def servers(self, wanted: ServerFilter) -> list[Server]:
+        """One page of servers. Raises Invalid for an unknown marker or a malformed regular expression."""
+        ...
+
+    async def actions(self, server_id: str) -> list[InstanceAction]:
+        """What was asked of a server, newest first."""
+        ...
+
+    async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
+        """What one request did to a server."""
+        ...
+
+
+class Identity(Protocol):
+    """Whose things there can be."""
+
+    async def project_exists(self, project_id: str) -> bool:
+        """Whether there is a project of exactly this id. Raises Unavailable."""
         ...
 
 

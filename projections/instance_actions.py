@@ -10,6 +10,7 @@ import msgspec
 
 from domain.record import Recorded
 from domain.server import events as e
+from domain.server.instance_action import ActionEvent, InstanceAction
 from projections.table import Key, Rows, Table
 
 SCHEDULE, BUILD = "conductor_schedule_and_build_instances", "compute__do_build_and_run_instance"
@@ -50,40 +51,9 @@ SUCCESSES = (
 FAILURES = (e.ServerFailed, e.ServerActionFailed)
 SUPERSEDED = "Superseded by a later action."
 
-
-class ActionEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A step of an action. ``result`` is Success or Error once it has finished."""
-
-    event: str
-    start_time: datetime
-    finish_time: datetime | None = None
-    result: str | None = None
-    host: str | None = None
-    details: str | None = None
-    """What went wrong, fit for the tenant."""
-    admin_details: str | None = None
-    """What went wrong, for the administrator."""
-
-
-class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An action with its steps. ``message`` is "Error" if it failed, as Nova says it."""
-
-    server_id: str
-    request_id: str
-    cell: str
-    action: str
-    user_id: str | None
-    project_id: str | None
-    start_time: datetime
-    updated_at: datetime
-    finish_time: datetime | None = None
-    message: str | None = None
-    events: tuple[ActionEvent, ...] = ()
-
-
 TABLE = Table(
     name="instance_actions",
-    row=ActionRow,
+    row=InstanceAction,
     key=("server_id", "request_id"),
     columns={
         "server_id": "text",
@@ -151,14 +121,14 @@ class InstanceActions:
         rows.put(TABLE, action)
 
 
-def _open(rows: Rows, recorded: Recorded, request_id: str | None) -> ActionRow | None:
-    row: ActionRow | None = rows.get(TABLE, (recorded.aggregate.id, request_id)) if request_id else None
+def _open(rows: Rows, recorded: Recorded, request_id: str | None) -> InstanceAction | None:
+    row: InstanceAction | None = rows.get(TABLE, (recorded.aggregate.id, request_id)) if request_id else None
     return row if row and row.finish_time is None else None
 
 
-def _begin(recorded: Recorded, name: str, *steps: str) -> ActionRow:
+def _begin(recorded: Recorded, name: str, *steps: str) -> InstanceAction:
     meta = recorded.meta
-    return ActionRow(
+    return InstanceAction(
         server_id=recorded.aggregate.id,
         request_id=meta.request_id,
         cell=recorded.cell,
@@ -171,14 +141,14 @@ def _begin(recorded: Recorded, name: str, *steps: str) -> ActionRow:
     )
 
 
-def _next_step(action: ActionRow, event: str, at: datetime, host: str | None = None) -> ActionRow:
+def _next_step(action: InstanceAction, event: str, at: datetime, host: str | None = None) -> InstanceAction:
     step = ActionEvent(event=event, start_time=at, host=host)
     return replace(action, events=(*action.events, step), updated_at=at)
 
 
 def _end_step(
-    action: ActionRow, at: datetime, result: str, details: str | None = None, admin_details: str = ""
-) -> ActionRow:
+    action: InstanceAction, at: datetime, result: str, details: str | None = None, admin_details: str = ""
+) -> InstanceAction:
     step = replace(
         action.events[-1], finish_time=at, result=result, details=details, admin_details=admin_details or None
     )
@@ -186,7 +156,7 @@ def _end_step(
 
 
 def _end(
-    action: ActionRow, at: datetime, result: str, details: str | None = None, admin_details: str = ""
-) -> ActionRow:
+    action: InstanceAction, at: datetime, result: str, details: str | None = None, admin_details: str = ""
+) -> InstanceAction:
     action = _end_step(action, at, result, details, admin_details)
     return replace(action, finish_time=at, message="Error" if result == "Error" else None)

@@ -9,13 +9,13 @@ import psycopg
 from psycopg import sql
 
 from domain.errors import Invalid, Unavailable
+from domain.server.instance_action import InstanceAction
+from domain.server.listing import ServerFilter
 from domain.server.state import ERROR, Server
 from projections.event_log import LogRow
 from projections.hosts import HostRow
-from projections.instance_actions import ActionRow
 from projections.pool import STATEMENT_SECONDS, Pool, TookTooLong
 from projections.server_conditions import conditions
-from projections.server_filter import ServerFilter
 
 SORT_COLUMNS = {
     "created_at": "created_at",
@@ -27,7 +27,7 @@ SORT_COLUMNS = {
     "power_state": "power_state",
     "host": "host",
     "launched_at": "launched_at",
-    "terminated_at": "state->>'terminated_at'",
+    "terminated_at": "(state->>'terminated_at')::timestamptz",
     "project_id": "project_id",
     "user_id": "user_id",
     "key_name": "state->>'key_name'",
@@ -39,8 +39,8 @@ SORT_COLUMNS = {
 NEVER_EMPTY = ("created_at", "id", "name", "updated_at", "vm_state", "project_id", "user_id", "flavor_id")
 
 server_decoder = msgspec.json.Decoder(Server)
-action_decoder = msgspec.json.Decoder(ActionRow)
-actions_decoder = msgspec.json.Decoder(list[ActionRow])
+action_decoder = msgspec.json.Decoder(InstanceAction)
+actions_decoder = msgspec.json.Decoder(list[InstanceAction])
 hosts_decoder = msgspec.json.Decoder(list[HostRow])
 log_decoder = msgspec.json.Decoder(list[LogRow])
 
@@ -108,15 +108,15 @@ class Queries:
             raise Invalid("The regular expression of a filter takes too long; use a simpler one.") from None
         return [server_decoder.decode(row[0]) for row in rows]
 
-    async def actions(self, server_id: str) -> list[ActionRow]:
+    async def actions(self, server_id: str) -> list[InstanceAction]:
         """What was asked of a server, newest first."""
         text = (
-            "SELECT coalesce(json_agg(a ORDER BY a.start_time DESC), '[]')::text FROM instance_actions a"
-            " WHERE server_id = %s"
+            "SELECT coalesce(json_agg(a ORDER BY a.start_time DESC, a.request_id), '[]')::text"
+            " FROM instance_actions a WHERE server_id = %s"
         )
         return actions_decoder.decode((await self._rows(text, server_id))[0][0])
 
-    async def action(self, server_id: str, request_id: str) -> ActionRow | None:
+    async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
         """One request's action."""
         text = "SELECT row_to_json(a)::text FROM instance_actions a WHERE server_id = %s AND request_id = %s"
         rows = await self._rows(text, server_id, request_id)

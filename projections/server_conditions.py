@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from domain.server.listing import WHOLE_ADDRESS, ServerFilter
 from domain.server.state import ACTIVE
-from projections.server_filter import ServerFilter
 from projections.servers import ADDRESSES, TAGS
 
 EQUALITIES = {
@@ -29,9 +29,6 @@ NICS = "coalesce(state->'nics', '[]')"
 
 EXPRESSIONS = {"description": "state->>'description'", "hostname": "state->>'hostname'"}
 """Fields of a ServerFilter that are regular expressions for a column."""
-
-_ADDRESS = re.compile(r"(\^)?([0-9]{1,3})" + r"\\?\.([0-9]{1,3})" * 3 + r"(\$)?", re.ASCII)
-"""Dots may be escaped, and need not be."""
 
 TAG_SETS = {
     "tags": f"{TAGS} ?& %s",
@@ -78,12 +75,8 @@ def _name(expression: str) -> Condition:
 
 
 def _address(expression: str) -> Condition:
-    """A whole IPv4 address is taken as the text that it is, and found by the index; anything else is an expression.
-
-    As everywhere, it is found anywhere in an address, unless it says where that begins and ends: so 10.0.0.1 is found
-    in 10.0.0.17, too, and in 110.0.0.1.
-    """
-    if (parts := _ADDRESS.fullmatch(expression)) is None:
+    """A whole address is found by the index: what it may be a part of is few enough to be named."""
+    if (parts := WHOLE_ADDRESS.fullmatch(expression)) is None:
         return f"EXISTS (SELECT FROM json_array_elements({NICS}) nic WHERE nic->>'ip_address' ~ %s)", (expression,)
     begins, first, second, third, fourth, ends = parts.groups()
     octets = [str(octet) for octet in range(256)]

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.libvirt_fixtures import libvirtd
+from tests.postgres_fixtures import database, postgres
 
-__all__ = ["libvirtd"]
+__all__ = ["database", "libvirtd", "postgres"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,1 +1,1 @@
-"""TBD."""
+"""The log, the bus, signs of life and keys on NATS JetStream."""

@@ -3,27 +3,24 @@
 import asyncio
 import logging
 import secrets
-from datetime import datetime
 from typing import Any
 
 from adapters.rest.app import create_app
 from adapters.rest.limits import LargeBodies
-from adapters.rest.services import ProcessRow, Services, StockLimits
+from adapters.rest.services import Services, StockLimits
 from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
-from domain.errors import Unavailable
 from domain.kind import Kind
 from domain.quota import Limits
-from domain.server.state import Server
 from handlers.admission import Admission
-from handlers.context import current_owner, current_request
+from handlers.console_logs import ConsoleLogs
+from handlers.context import current_owner
 from handlers.disorder import Disorder
 from handlers.fleet import Fleet
 from handlers.hosts import Hosts
 from handlers.image_tickets import ImageTickets
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns, keep_beating
-from handlers.messages import ConsoleLogQuestion, encode
 from handlers.metadata import Passwords
 from handlers.registry import Registry
 from handlers.revocations import Revocations
@@ -42,8 +39,6 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 5.0
 """How long an answer waits for the projection to show what the request has done."""
-BINARIES = {"conductor": ("nova-conductor", "nova-scheduler")}
-"""Nova's names for our roles."""
 
 
 async def run(settings: Settings, name: str) -> None:
@@ -72,17 +67,17 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
     services = Services(
         settings=rest_settings(settings),
         registry=registry,
-        projects=identity.directory,
+        identity=identity.directory,
         servers=Servers(plane.store, registry, plane.vault, stamp, limits, Admission(life)),
         details=ServerDetails(plane.store, stamp),
         hosts=Hosts(host_registry),
         fleet=Fleet(host_registry),
         queries=queries,
-        liveness=Pulse(life),
+        liveness=life,
         ledger=lambda: feed.writer.state,
         settle=workers.settle,
         settle_fleet=workers.settle_fleet,
-        console=Console(plane).log,
+        console_logs=ConsoleLogs(plane.bus),
         consoles=consoles(plane),
         console_url=settings.console.public_url.rstrip("/"),
         spice_direct_url=settings.console.spice_direct_url,
@@ -162,44 +157,6 @@ class Workers:
         for reader, in_time in zip(readers, reached, strict=True):
             if not in_time:
                 log.warning("%s has not read position %d of %s in time", reader, position, cell)
-
-
-class Pulse:
-    """Who lives, in the words of the REST faces."""
-
-    def __init__(self, life: LifeSigns) -> None:
-        self._life = life
-
-    def last_seen(self, host: str) -> datetime | None:
-        """The last sign of life of a host's agent."""
-        return self._life.last_seen(f"compute/{host}")
-
-    def up(self, host: str) -> bool:
-        """Whether it is recent enough."""
-        return self._life.host_up(host)
-
-    def processes(self) -> list[ProcessRow]:
-        """The processes of the control plane that Nova has a name for."""
-        return [
-            ProcessRow(binary, beat.name.partition("/")[2], beat.time, self._life.alive(beat.name))
-            for role, binaries in BINARIES.items()
-            for beat in sorted(self._life.of_role(role))
-            for binary in binaries
-        ]
-
-
-class Console:
-    """Asks the host for a server's console log."""
-
-    def __init__(self, plane: Plane) -> None:
-        self._bus = plane.bus
-
-    async def log(self, server: Server, lines: int | None) -> str:
-        """The last ``lines`` lines. Raises Unavailable, HostFailed."""
-        if server.host is None:
-            raise Unavailable(f"Instance {server.id} is not on a host yet.")
-        question = ConsoleLogQuestion(server_id=server.id, lines=lines, request_id=current_request.get())
-        return (await self._bus.ask(server.host, encode(question))).decode(errors="replace")
 
 
 def names(settings: Settings) -> list[str]:

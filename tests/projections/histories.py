@@ -8,12 +8,13 @@ import msgspec
 
 from domain import console, host
 from domain.guest import HostDescription, Nic, PowerState
+from domain.kind import fold
 from domain.ledger import Claimed, LedgerChanged
 from domain.quota import QuotaChanged, Reserved
 from domain.record import AggregateId, Event, Metadata, Recorded
 from domain.server import events as e
-from domain.server.state import aggregate
-from tests.domain.servers import BUILT, DELETED, FAULT, FLAVOR, LATER, NOW, PLACED, STOP, STOPPED
+from domain.server.state import KIND, Server, aggregate
+from tests.domain.servers import BUILT, DELETED, FAULT, FLAVOR, IMAGE, LATER, NOW, PLACED, STOP, STOPPED
 
 CELL = "cell1"
 
@@ -21,8 +22,10 @@ CELL = "cell1"
 class Log:
     """Numbers events as a cell's stream does."""
 
-    def __init__(self, cell: str = CELL) -> None:
+    def __init__(self, cell: str = CELL, tick: float = 1.0) -> None:
+        """``tick`` is the seconds between two events."""
         self.cell = cell
+        self._tick = timedelta(seconds=tick)
         self.recorded: list[Recorded] = []
         self._versions: dict[AggregateId, int] = {}
 
@@ -31,7 +34,7 @@ class Log:
         version = self._versions[aggregate_id] = self._versions.get(aggregate_id, 0) + 1
         meta = Metadata(
             event_id=f"e{position}",
-            time=NOW + timedelta(seconds=position),
+            time=NOW + position * self._tick,
             request_id=request,
             user_id="u",
             project_id="p",
@@ -57,7 +60,7 @@ def server_id(number: int) -> str:
 def history(servers: int, seed: int = 1) -> list[Recorded]:
     """The interleaved lives of some servers, with hosts, claims and reservations."""
     random = Random(seed)
-    log = Log()
+    log = Log(tick=1 / 16)
     description = HostDescription(
         name="node1", hypervisor_type="QEMU", hypervisor_version=7, vcpus=4, memory_mb=4096, disk_gb=10
     )
@@ -73,6 +76,16 @@ def history(servers: int, seed: int = 1) -> list[Recorded]:
             log.add(aggregate_id, event, request)
     log.add(host.aggregate("node1"), host.HostDisabled(reason="repair"), "req-host-2")
     return log.recorded
+
+
+def servers_of(events: list[Recorded]) -> list[Server]:
+    """All servers, as their events tell."""
+    of_each: dict[AggregateId, list[Recorded]] = {}
+    for recorded in events:
+        if recorded.aggregate.kind == KIND.name:
+            of_each.setdefault(recorded.aggregate, []).append(recorded)
+    states = [fold(KIND, told, None) for told in of_each.values()]
+    return [state for state in states if state is not None]
 
 
 def nic(address: str) -> tuple[Nic, ...]:
@@ -101,20 +114,23 @@ def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str
         server_id=me,
         name=f"vm-{number % 7}",
         project_id=f"p{number % 3}",
-        user_id="u",
+        user_id=f"u{number % 2}",
         flavor=msgspec.structs.replace(FLAVOR, id=str(number % 2)),
         deadline=LATER,
+        image=(None, IMAGE)[number % 2],
         key_name="k" if number % 2 else None,
         metadata={"quote": 'it\'s "fine" \\ \u00e9'},
         tags=((), ("a",), ("a", "b"), ("c",))[number % 4],
         description=(None, "blue", "blank")[number % 3],
         hostname=(None, "inside", "outside")[number % 3],
         config_drive=number % 2 == 0,
+        reservation_id=f"r-{number // 2}",
     )
     yield own, requested, request
     yield AggregateId("ledger", CELL), LedgerChanged(changes=(claim,)), request
     port = nic(f"10.5.0.{number}") if number % 5 else ()
-    yield own, msgspec.structs.replace(PLACED, nics=port), request
+    zone = ("nova", "east")[number % 2]
+    yield own, msgspec.structs.replace(PLACED, nics=port, availability_zone=zone), request
     if random.random() < 0.2:
         yield own, e.ServerBuildFailed(epoch=1, fault=FAULT), request
         yield own, e.ServerFailed(fault=FAULT), request

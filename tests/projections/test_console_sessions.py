@@ -11,8 +11,8 @@ from projections.console_sessions import TABLE, ConsoleSessionRow, ConsoleSessio
 from projections.memory import MemoryRows
 from tests.aio import asynchronous
 from tests.domain.servers import LATER, NOW
+from tests.postgres_fixtures import project
 from tests.projections.histories import CELL, Log, history, server_id
-from tests.projections.test_postgres import _project
 
 GRANT = aggregate("grant")
 SERVER = server_id(1)
@@ -73,7 +73,7 @@ async def test_the_questions(database: str) -> None:
     try:
         with pytest.raises(Unavailable, match="not made its tables"):
             await queries.console_proxies(CELL)
-        await _project(database, events)
+        await project(database, events)
         proxies = await queries.console_proxies(CELL)
         assert sorted(proxies) == sorted({row.proxy for row in open_now})
         assert len(proxies) > 1

@@ -25,7 +25,7 @@ from projections.postgres import PostgresRows, builds_in_force, connect
 from tests.adapters.rest.world import IMAGE, NETWORK, SUBNET, World, login, new_server, world
 from tests.aio import asynchronous
 from tests.handlers.test_host_gate import HOSTILE, places, put, written
-from tests.projections.test_postgres import PROJECTIONS
+from tests.postgres_fixtures import PROJECTIONS
 
 pytestmark = pytest.mark.postgres
 

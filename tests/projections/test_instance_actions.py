@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from domain.record import Event
 from domain.server import events as e
+from domain.server.instance_action import InstanceAction
 from domain.server.state import aggregate
-from projections.instance_actions import TABLE, ActionRow, InstanceActions
+from projections.instance_actions import TABLE, InstanceActions
 from projections.memory import MemoryRows
 from tests.domain.servers import (
     BUILD_FAILED,
@@ -23,7 +24,7 @@ from tests.domain.servers import (
 from tests.projections.histories import Log
 
 
-def _actions(*told: tuple[str, Event]) -> dict[str, ActionRow]:
+def _actions(*told: tuple[str, Event]) -> dict[str, InstanceAction]:
     log = Log()
     for request, event in told:
         log.add(aggregate(SERVER_ID), event, request)
@@ -32,7 +33,7 @@ def _actions(*told: tuple[str, Event]) -> dict[str, ActionRow]:
     return {row.request_id: row for row in rows.all(TABLE)}
 
 
-def _steps(action: ActionRow) -> list[tuple[str, str | None, str | None]]:
+def _steps(action: InstanceAction) -> list[tuple[str, str | None, str | None]]:
     return [(step.event, step.result, step.host) for step in action.events]
 
 

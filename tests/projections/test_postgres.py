@@ -6,27 +6,17 @@ import psycopg
 import pytest
 
 from domain.record import Recorded
-from projections.console_sessions import ConsoleSessions
-from projections.event_log import EventLog
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
 from projections.postgres import PostgresRows, begin_build, builds_in_force, connect, outdated, put_in_force
 from projections.servers import Servers
-from projections.table import Projection, Rows
+from projections.table import Rows
 from tests.aio import asynchronous
+from tests.postgres_fixtures import PROJECTIONS, project
 from tests.projections.histories import CELL, history
 
 pytestmark = pytest.mark.postgres
-
-PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions())
-
-
-async def _project(url: str, events: list[Recorded], projections: tuple[Projection, ...] = PROJECTIONS) -> None:
-    async with await connect(url, "test") as connection:
-        rows = PostgresRows(connection, await builds_in_force(connection, projections))
-        await rows.open()
-        await rows.apply(events)
 
 
 def _content(url: str) -> dict[str, list[str]]:
@@ -68,7 +58,7 @@ async def test_batches_and_restarts_make_no_difference(database: str, postgres: 
     while done < len(events):
         size = random.choice((1, 2, 7, 40))
         # Each batch by a fresh writer, and some events again that were applied before.
-        await _project(database, events[max(0, done - 3) : done + size])
+        await project(database, events[max(0, done - 3) : done + size])
         done += size
     async with await connect(database, "test") as connection:
         rows = PostgresRows(connection, await builds_in_force(connection, PROJECTIONS))
@@ -106,7 +96,7 @@ class _Lame(Servers):
 @asynchronous
 async def test_a_batch_is_all_or_nothing(database: str) -> None:
     with pytest.raises(psycopg.OperationalError):
-        await _project(database, history(5), (_Lame(),))
+        await project(database, history(5), (_Lame(),))
     async with await connect(database, "test") as connection:
         rows = PostgresRows(connection, await builds_in_force(connection, (Servers(),)))
         await rows.open()
@@ -119,7 +109,7 @@ async def test_a_batch_is_all_or_nothing(database: str) -> None:
 @asynchronous
 async def test_a_build_beside_the_one_in_force_takes_its_place(database: str) -> None:
     events = history(20)
-    await _project(database, events)
+    await project(database, events)
     before = _content(database)
     async with await connect(database, "test") as connection:
         build = await begin_build(connection, Servers())
@@ -138,7 +128,7 @@ async def test_a_projection_of_another_version_is_outdated(database: str) -> Non
     class NewServers(Servers):
         version = Servers.version + 1
 
-    await _project(database, history(2))
+    await project(database, history(2))
     async with await connect(database, "test") as connection:
         builds = await builds_in_force(connection, (NewServers(), Hosts()))
         assert [projection.name for projection in await outdated(connection, builds)] == ["servers"]

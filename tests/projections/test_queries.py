@@ -1,11 +1,9 @@
-"""Lists are filtered, sorted and paged as an obvious model does it."""
+"""What the read database is asked beside what the contract says, and what it costs."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -15,18 +13,17 @@ import pytest
 
 from domain.errors import Invalid, Unavailable
 from domain.server import events as e
-from domain.server.state import DELETED, ERROR, Server, aggregate
+from domain.server.listing import ServerFilter
+from domain.server.state import DELETED, ERROR, aggregate
 from ops.embedded.postgres import EmbeddedPostgres
 from projections import pool
-from projections.memory import MemoryRows
 from projections.pool import TookTooLong
 from projections.queries import Queries
-from projections.server_filter import ServerFilter
-from projections.servers import TABLE, Servers, decoder
+from projections.servers import TABLE
 from tests.aio import asynchronous
 from tests.domain.servers import FLAVOR, LATER
-from tests.projections.histories import CELL, Log, history, nic, server_id
-from tests.projections.test_postgres import _project
+from tests.postgres_fixtures import project
+from tests.projections.histories import CELL, Log, history, server_id, servers_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -40,62 +37,6 @@ async def _queries(url: str) -> AsyncIterator[Queries]:
         yield queries
     finally:
         await queries.close()
-
-
-def _model(events: Any) -> list[Server]:
-    memory = MemoryRows((Servers(),))
-    memory.apply(events)
-    return [decoder.decode(row.state) for row in memory.all(TABLE)]
-
-
-FILTERS: list[tuple[ServerFilter, Any]] = [
-    (ServerFilter(), lambda s: s.vm_state != DELETED),
-    (ServerFilter(deleted=None), lambda s: True),
-    (ServerFilter(deleted=True), lambda s: s.vm_state == DELETED),
-    (ServerFilter(project_id="p1"), lambda s: s.vm_state != DELETED and s.project_id == "p1"),
-    (ServerFilter(name="vm-1"), lambda s: s.vm_state != DELETED and "vm-1" in s.name),
-    (ServerFilter(name="^vm-[12]$"), lambda s: s.vm_state != DELETED and bool(re.search("^vm-[12]$", s.name))),
-    (ServerFilter(vm_states=("active", "error")), lambda s: s.vm_state in ("active", "error")),
-    (
-        ServerFilter(task_states=(None, "spawning")),
-        lambda s: s.vm_state != DELETED and s.task_state in (None, "spawning"),
-    ),
-    (ServerFilter(host="node1"), lambda s: s.vm_state != DELETED and s.host == "node1"),
-    (ServerFilter(flavor_id="1"), lambda s: s.vm_state != DELETED and s.flavor.id == "1"),
-    (ServerFilter(key_name="k"), lambda s: s.vm_state != DELETED and s.key_name == "k"),
-    (ServerFilter(config_drive=True, deleted=None), lambda s: s.config_drive),
-    (ServerFilter(locked=True, deleted=None), lambda s: s.lock is not None),
-    (ServerFilter(locked=False, deleted=None), lambda s: s.lock is None),
-    (ServerFilter(hostname="^in", deleted=None), lambda s: bool(re.search("^in", s.hostname or ""))),
-    (ServerFilter(description="an.$", deleted=None), lambda s: bool(re.search("an.$", s.description or ""))),
-    (ServerFilter(ip=r"^10\.5\.0\.1", deleted=None), lambda s: any(n.ip_address[:8] == "10.5.0.1" for n in s.nics)),
-    (ServerFilter(ip="10.5.0.1", deleted=None), lambda s: any(n.ip_address[:8] == "10.5.0.1" for n in s.nics)),
-    (ServerFilter(ip="0.5.0.12", deleted=None), lambda s: any(n.ip_address == "10.5.0.12" for n in s.nics)),
-    (ServerFilter(ip="^10.5.0.1$", deleted=None), lambda s: any(n.ip_address == "10.5.0.1" for n in s.nics)),
-    (ServerFilter(ip=r"10\.5\.0\.12$", deleted=None), lambda s: s.nics == nic("10.5.0.12")),
-    (ServerFilter(name="^vm-1$"), lambda s: s.vm_state != DELETED and s.name == "vm-1"),
-    (ServerFilter(vm_states=("error", "stopped")), lambda s: s.vm_state in ("error", "stopped")),
-    (ServerFilter(tags=("a", "b"), deleted=None), lambda s: {"a", "b"} <= set(s.tags)),
-    (ServerFilter(tags_any=("a", "b"), deleted=None), lambda s: bool({"a", "b"} & set(s.tags))),
-    (ServerFilter(not_tags=("a", "b"), deleted=None), lambda s: not {"a", "b"} <= set(s.tags)),
-    (ServerFilter(not_tags_any=("a", "b"), deleted=None), lambda s: not {"a", "b"} & set(s.tags)),
-    (ServerFilter(ids=(server_id(1), server_id(2)), deleted=None), lambda s: s.id in (server_id(1), server_id(2))),
-]
-
-
-@asynchronous
-async def test_filters(database: str) -> None:
-    events = history(60)
-    await _project(database, events)
-    servers = _model(events)
-    async with _queries(database) as queries:
-        for wanted, matches in FILTERS:
-            found = {server.id for server in await queries.servers(wanted)}
-            expected = {server.id for server in servers if matches(server)}
-            assert found == expected, wanted
-            # A filter that lets all pass, or none, would show nothing.
-            if wanted not in (ServerFilter(), ServerFilter(deleted=None)):
-                assert 0 < len(expected) < len(servers), wanted
 
 
 async def _grow(database: str, copies: int) -> None:
@@ -131,7 +72,7 @@ async def _read_and_passed_over(queries: Queries, text: str, values: Any) -> flo
 async def test_what_is_found_by_an_index_costs_no_more_where_there_are_many_others(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await _project(database, history(60))
+    await project(database, history(60))
     await _grow(database, 200)
     async with _queries(database) as queries:
         newest = (await queries.servers(ServerFilter(sort=(("updated_at", "desc"),), limit=1)))[0].updated_at
@@ -159,69 +100,6 @@ async def test_what_is_found_by_an_index_costs_no_more_where_there_are_many_othe
                 assert await _read_and_passed_over(queries, *asked.pop()) < 100, wanted
 
 
-@pytest.mark.parametrize(
-    "sort",
-    [
-        (("created_at", "desc"), ("uuid", "desc")),
-        (("display_name", "asc"),),
-        (("display_name", "desc"), ("created_at", "asc")),
-        (("key_name", "asc"),),
-        (("key_name", "desc"), ("vm_state", "asc")),
-        (("host", "asc"), ("uuid", "desc")),
-    ],
-)
-@pytest.mark.parametrize("limit", [1, 7])
-def test_pages_are_the_whole_list_in_order(database: str, sort: Any, limit: int) -> None:
-    @asynchronous
-    async def pages() -> None:
-        await _project(database, history(25))
-        async with _queries(database) as queries:
-            whole = [server.id for server in await queries.servers(ServerFilter(deleted=None, sort=sort))]
-            assert len(whole) == 25
-            paged: list[str] = []
-            while True:
-                marker = paged[-1] if paged else None
-                page = await queries.servers(ServerFilter(deleted=None, sort=sort, limit=limit, marker=marker))
-                if not page:
-                    break
-                assert len(page) <= limit
-                paged += [server.id for server in page]
-            assert paged == whole
-
-    pages()
-
-
-@asynchronous
-async def test_an_unknown_marker_and_a_bad_expression_are_invalid(database: str) -> None:
-    await _project(database, history(2))
-    async with _queries(database) as queries:
-        with pytest.raises(Invalid, match="marker"):
-            await queries.servers(ServerFilter(marker="nowhere"))
-        with pytest.raises(Invalid, match="regular expression"):
-            await queries.servers(ServerFilter(name="(((["))
-
-
-@asynchronous
-async def test_a_marker_of_another_project_is_as_unknown_as_any(database: str) -> None:
-    await _project(database, history(6))
-    async with _queries(database) as queries:
-        (theirs, *_) = await queries.servers(ServerFilter(project_id="p1", deleted=None))
-        assert await queries.servers(ServerFilter(project_id="p1", deleted=None, marker=theirs.id)) is not None
-        with pytest.raises(Invalid, match=rf"^marker \[{theirs.id}\] not found$"):
-            await queries.servers(ServerFilter(project_id="p2", deleted=None, marker=theirs.id))
-
-
-@asynchronous
-async def test_what_was_changed_in_that_second_was_changed_before_its_end(database: str) -> None:
-    await _project(database, history(6))
-    async with _queries(database) as queries:
-        for server in await queries.servers(ServerFilter(deleted=None)):
-            shown = server.updated_at.replace(microsecond=0)
-            for before, found in ((shown, True), (shown - timedelta(seconds=1), False)):
-                ids = [each.id for each in await queries.servers(ServerFilter(deleted=None, changes_before=before))]
-                assert (server.id in ids) is found
-
-
 @asynchronous
 async def test_what_is_unfinished_is_known_with_its_position(database: str) -> None:
     events = history(30)
@@ -229,9 +107,9 @@ async def test_what_is_unfinished_is_known_with_its_position(database: str) -> N
     async with _queries(database) as queries:
         with pytest.raises(Unavailable):
             await queries.unfinished(CELL)
-        await _project(database, cut)
+        await project(database, cut)
         ids, position = await queries.unfinished(CELL)
-    assert set(ids) == {server.id for server in _model(cut) if server.action}
+    assert set(ids) == {server.id for server in servers_of(cut) if server.action}
     assert position == len(cut)
 
 
@@ -241,10 +119,12 @@ async def test_who_lives_is_known_with_its_position(database: str) -> None:
     async with _queries(database) as queries:
         with pytest.raises(Unavailable):
             await queries.living(CELL, [server_id(1)])
-        await _project(database, events)
+        await project(database, events)
         everybody = [server_id(number) for number in range(60)]
         lives, position = await queries.living(CELL, [*everybody, "nobody"])
-    expected = {s.id for s in _model(events) if s.vm_state != DELETED and not (s.vm_state == ERROR and not s.host)}
+    expected = {
+        s.id for s in servers_of(events) if s.vm_state != DELETED and not (s.vm_state == ERROR and not s.host)
+    }
     assert lives == expected
     assert 0 < len(lives) < 60
     assert position == len(events)
@@ -252,7 +132,7 @@ async def test_who_lives_is_known_with_its_position(database: str) -> None:
 
 @asynchronous
 async def test_the_log_of_a_server_shows_also_what_was_taken_for_it(database: str) -> None:
-    await _project(database, history(10))
+    await project(database, history(10))
     async with _queries(database) as queries:
         rows = await queries.log(server_id=server_id(3))
         types = [row.type for row in rows]
@@ -281,7 +161,7 @@ async def test_an_expression_that_takes_too_long_is_the_callers_fault(database: 
     )
     log = Log()
     log.add(aggregate(server_id(1)), long, "req")
-    await _project(database, log.recorded)
+    await project(database, log.recorded)
     queries = Queries(database, statement_seconds=0.2)
     await queries.open()
     try:

@@ -14,8 +14,8 @@ from adapters.rest.paging import MAX_PAGE, flag, page_limit
 from domain.errors import Invalid, Refused
 from domain.host import Host
 from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Ledger, Provider
+from domain.server.listing import ServerFilter
 from handlers.fleet import COMPUTE, Fleet, service_id
-from projections.server_filter import ServerFilter
 
 operations = Operations()
 
@@ -152,7 +152,7 @@ async def _document(call: Call, host: Host, *, detailed: bool) -> dict[str, Any]
     document: dict[str, Any] = {
         "id": host.id if by_uuid else number,
         "hypervisor_hostname": host.name,
-        "state": "up" if call.services.liveness.up(host.name) else "down",
+        "state": "up" if call.services.liveness.host_up(host.name) else "down",
         "status": "enabled" if host.enabled else "disabled",
     }
     if detailed:

@@ -9,8 +9,8 @@ from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.paging import cut
 from adapters.rest.times import micros, parse
 from domain.errors import Invalid, Refused
+from domain.server.instance_action import ActionEvent, InstanceAction
 from domain.server.state import Server
-from projections.instance_actions import ActionEvent, ActionRow
 
 operations = Operations()
 
@@ -34,7 +34,7 @@ async def index(call: Call) -> Any:
     return answer
 
 
-def _changed(call: Call, rows: list[ActionRow]) -> list[ActionRow]:
+def _changed(call: Call, rows: list[InstanceAction]) -> list[InstanceAction]:
     since = parse("changes-since", call.query["changes-since"]) if "changes-since" in call.query else None
     before = None
     if "changes-before" in call.query:
@@ -64,7 +64,7 @@ async def show(call: Call) -> Any:
     return {"instanceAction": document}
 
 
-def _action(call: Call, row: ActionRow) -> dict[str, Any]:
+def _action(call: Call, row: InstanceAction) -> dict[str, Any]:
     document = {
         "action": row.action,
         "instance_uuid": row.server_id,

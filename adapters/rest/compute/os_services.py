@@ -21,6 +21,8 @@ operations = Operations()
 
 RULE = "os_compute_api:os-services"
 INTERNAL_ZONE = "internal"
+BINARIES = {"conductor": ("nova-conductor", "nova-scheduler")}
+"""Nova's names for our roles."""
 
 
 class Service(NamedTuple):
@@ -46,17 +48,32 @@ def _of_host(call: Call, host: Host) -> Service:
         host.availability_zone,
         host.enabled,
         host.disabled_reason,
-        liveness.up(host.name),
-        liveness.last_seen(host.name),
+        liveness.host_up(host.name),
+        liveness.host_seen(host.name),
     )
 
 
 def _of_processes(call: Call) -> list[Service]:
     """Those of the control plane, numbered behind the hosts."""
-    processes = enumerate(call.services.liveness.processes(), start=len(call.services.fleet) + 1)
+    liveness = call.services.liveness
+    found = [
+        (binary, beat)
+        for role, binaries in BINARIES.items()
+        for beat in sorted(liveness.of_role(role))
+        for binary in binaries
+    ]
     return [
-        Service(number, process.binary, process.host, INTERNAL_ZONE, True, None, process.up, process.last_seen)
-        for number, process in processes
+        Service(
+            number,
+            binary,
+            beat.name.partition("/")[2],
+            INTERNAL_ZONE,
+            True,
+            None,
+            liveness.alive(beat.name),
+            beat.time,
+        )
+        for number, (binary, beat) in enumerate(found, start=len(call.services.fleet) + 1)
     ]
 
 

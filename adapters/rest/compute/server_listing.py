@@ -16,8 +16,8 @@ from adapters.rest.times import parse
 from adapters.rest.words import words
 from domain.errors import Invalid, Refused
 from domain.guest import PowerState
+from domain.server.listing import NEWEST_FIRST, SORT_KEYS, ServerFilter
 from domain.server.state import DELETED, Server
-from projections.server_filter import NEWEST_FIRST, SORT_KEYS, ServerFilter
 
 operations = Operations()
 

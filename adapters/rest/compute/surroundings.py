@@ -49,9 +49,9 @@ async def zones_in_detail(call: Call) -> Any:
 def _service(call: Call, host: Host) -> dict[str, Any]:
     liveness = call.services.liveness
     return {
-        "available": liveness.up(host.name),
+        "available": liveness.host_up(host.name),
         "active": host.enabled,
-        "updated_at": micros(liveness.last_seen(host.name)),
+        "updated_at": micros(liveness.host_seen(host.name)),
     }
 
 

@@ -65,7 +65,7 @@ async def create(call: Call) -> Any:
     owner = asked.project_id or asked.tenant_id or call.context.project_id or ""
     if owner != call.context.project_id and not call.is_admin:
         raise Refused("policy_not_authorized", "rule:create_network is disallowed by policy", status=403)
-    if not await call.services.projects.project_exists(owner):
+    if not await call.services.identity.project_exists(owner):
         raise Invalid(f"Invalid input for project_id. Reason: there is no project {owner}.")
     _check_quota(call, owner)
     network_id = call.services.ids.uuid()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from handlers.liveness import DOWN_AFTER
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, GREEN, new_server
 from tests.aio import asynchronous
@@ -145,14 +146,16 @@ async def test_quotas_and_limits(cloud: MakeWorld):
 async def test_services(cloud: MakeWorld):
     async with cloud() as world:
         root = await world.client("root")
-        world.liveness.down.add("node2")
+        world.clock.advance(DOWN_AFTER.total_seconds())
+        await world.beat("compute/node1", "conductor/control1")
         services = (await root.get(f"{V2}/os-services")).body["services"]
         assert [(one["binary"], one["host"], one["state"], one["zone"]) for one in services] == [
             ("nova-compute", "node1", "up", "nova"),
             ("nova-compute", "node2", "down", "nova"),
             ("nova-conductor", "control1", "up", "internal"),
+            ("nova-scheduler", "control1", "up", "internal"),
         ]
-        for name, chosen in (("nova-compute", services[:2]), ("nova-conductor", services[2:]), ("nova-cells", [])):
+        for name, chosen in (("nova-compute", services[:2]), ("nova-conductor", services[2:3]), ("nova-cells", [])):
             assert (await root.get(f"{V2}/os-services?binary={name}")).body["services"] == chosen
         assert (await root.get(f"{V2}/os-services?binary=nova-compute&host=node2")).body["services"] == services[1:2]
         at = f"{V2}/os-services/{services[0]['id']}"

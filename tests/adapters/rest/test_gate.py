@@ -10,7 +10,7 @@ from adapters.rest import gate
 from adapters.rest.app import create_faces
 from adapters.rest.operation import Access
 from domain.errors import Invalid
-from projections.server_filter import ServerFilter
+from domain.server.listing import ServerFilter
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import new_server
 from tests.aio import asynchronous

@@ -1,15 +1,13 @@
 """Remote consoles, console tokens and posted passwords, as Nova's API has them."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from domain import console
 from handlers.context import Context
-from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, encode, question_decoder
+from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, encode
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import World, new_server
 from tests.aio import asynchronous
@@ -20,23 +18,14 @@ OLD_SPICE = {"os-getSPICEConsole": {"type": "spice-html5"}}
 NOVNC = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
 
 
-@asynccontextmanager
-async def hosts(here: World, place: ConsoleAddress | None) -> AsyncIterator[None]:
+def screens(here: World, place: ConsoleAddress | None) -> AbstractAsyncContextManager[None]:
     """Hosts whose guests' SPICE screens are at one place; None: they have none."""
 
-    async def answer(_host: str, question: bytes) -> bytes:
-        asked = question_decoder.decode(question)
-        assert isinstance(asked, ConsoleAddressQuestion)
+    def answer(asked: ConsoleAddressQuestion) -> bytes:
         assert asked.protocol == "spice"
         return encode(place)
 
-    serving = asyncio.create_task(here.bus.serve_questions(["node1", "node2"], answer))
-    await asyncio.sleep(0)
-    try:
-        yield
-    finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+    return here.answering(answer)
 
 
 async def active(here: World) -> str:
@@ -99,7 +88,7 @@ async def test_spice_where_the_host_has_it(cloud: MakeWorld) -> None:
     async with cloud() as here:
         server = await active(here)
         amy = await here.client("amy", "2.6")
-        async with hosts(here, ConsoleAddress(host="10.0.0.7", port=0, tls_port=5901)):
+        async with screens(here, ConsoleAddress(host="10.0.0.7", port=0, tls_port=5901)):
             answer = await amy.post(f"{SERVERS}/{server}/remote-consoles", SPICE)
             assert answer.status == 200
             page, _, token = answer.body["remote_console"]["url"].partition("?path=%3Ftoken%3D")
@@ -116,7 +105,7 @@ async def test_spice_where_the_host_has_it(cloud: MakeWorld) -> None:
 
 @asynchronous
 async def test_no_token_is_given_out_for_a_screen_that_is_not_there(cloud: MakeWorld) -> None:
-    async with cloud() as here, hosts(here, None):
+    async with cloud() as here, screens(here, None):
         server = await active(here)
         for microversion, path, body in (("2.6", "remote-consoles", SPICE), ("2.1", "action", OLD_SPICE)):
             before = await here.store.last_position()
@@ -132,7 +121,7 @@ async def test_no_token_is_given_out_for_a_screen_that_is_not_there(cloud: MakeW
 @asynchronous
 async def test_viewers_that_speak_spice_themselves(cloud: MakeWorld) -> None:
     direct = {"remote_console": {"protocol": "spice", "type": "spice-direct"}}
-    async with cloud() as here, hosts(here, ConsoleAddress(host="10.0.0.7", port=5901)):
+    async with cloud() as here, screens(here, ConsoleAddress(host="10.0.0.7", port=5901)):
         path = f"{SERVERS}/{await active(here)}/remote-consoles"
         amy = await here.client("amy", "2.99")
         assert (await amy.post(path, direct)).status == 400
@@ -199,6 +188,7 @@ async def test_the_posted_password(cloud: MakeWorld) -> None:
         path = f"{SERVERS}/{server}/os-server-password"
         assert (await amy.get(path)).body == {"password": ""}
         await here.services.passwords.post(Context(request_id="req-guest"), server, "encrypted==")
+        await here.project()
         assert (await amy.get(path)).body == {"password": "encrypted=="}
         assert (await (await here.client("eve")).get(path)).status == 404
         assert (await amy.delete(path)).status == 204

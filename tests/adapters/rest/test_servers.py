@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from domain.server.state import aggregate
+from handlers.messages import ConsoleLogQuestion
 from tests.adapters.rest.client import Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import IMAGE, NETWORK, World, new_server
@@ -296,14 +297,19 @@ async def test_instance_actions(cloud: MakeWorld):
         assert (await amy.get(f"{at}/req-none")).status == 404
 
 
+def printed(asked: ConsoleLogQuestion) -> bytes:
+    lines = [b"one\n", b"two\x00\n", b"three\n"]
+    return b"".join(lines if asked.lines is None else lines[-asked.lines :])
+
+
 @asynchronous
 async def test_console_log(cloud: MakeWorld):
     async with cloud() as world:
         amy = await world.client("amy")
         at = f"{SERVERS}/{await boot(world, amy)}/action"
-        world.console_text = "one\ntwo\x00\nthree\n"
-        assert (await amy.post(at, {"os-getConsoleOutput": {}})).body == {"output": "one\ntwo\nthree\n"}
-        assert (await amy.post(at, {"os-getConsoleOutput": {"length": "1"}})).body == {"output": "three\n"}
+        async with world.answering(printed):
+            assert (await amy.post(at, {"os-getConsoleOutput": {}})).body == {"output": "one\ntwo\nthree\n"}
+            assert (await amy.post(at, {"os-getConsoleOutput": {"length": "1"}})).body == {"output": "three\n"}
         waiting = (await amy.post(SERVERS, new_server())).body["server"]["id"]
         answer = await amy.post(f"{SERVERS}/{waiting}/action", {"os-getConsoleOutput": {}})
         assert answer.fault == ("conflictingRequest", 409, f"Instance {waiting} is not ready")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from projections.server_filter import ServerFilter
+from domain.server.listing import ServerFilter
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, IMAGE, NETWORK, new_server
 from tests.aio import asynchronous

@@ -1,27 +1,26 @@
 """The REST faces over everything in memory: real handlers and registry, a stand-in for conductor and hosts."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
 from adapters.memory.commands import MemoryCommandBus
+from adapters.memory.queries import MemoryQueries
+from adapters.memory.signs import MemoryLiveness
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
 from adapters.rest.limits import LargeBodies
-from adapters.rest.services import ProcessRow, Services, StockLimits
+from adapters.rest.services import Services, StockLimits
 from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
 from adapters.system import SystemIds
 from domain import flavor, host, image, keypair, ledger, network, quota
-from domain.errors import Invalid
 from domain.flavor import Flavor, FlavorCreated
 from domain.guest import HostDescription, PowerState
 from domain.image import ImageCreated, ImageUploaded
@@ -33,11 +32,14 @@ from domain.server import decide
 from domain.server.events import Fault, ServerPlaced
 from domain.server.state import KIND, Server, aggregate
 from domain.server.steps import Command, FinishDelete, Place, next_step
+from handlers.console_logs import ConsoleLogs
 from handlers.consoles import Consoles
 from handlers.context import Context, Stamp
 from handlers.fleet import Fleet
 from handlers.hosts import Hosts
 from handlers.image_tickets import ImageTickets
+from handlers.liveness import LifeSigns
+from handlers.messages import question_decoder
 from handlers.metadata import Passwords
 from handlers.ports import Clock
 from handlers.registry import Registry
@@ -46,16 +48,12 @@ from handlers.repository import Repository
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
 from handlers.servers import Servers
-from projections.hosts import Hosts as HostsProjection
-from projections.instance_actions import TABLE as ACTIONS
-from projections.instance_actions import ActionRow, InstanceActions
+from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
-from projections.server_filter import ServerFilter
-from projections.servers import TABLE as SERVERS
 from projections.servers import Servers as ServersProjection
-from projections.servers import decoder
 from tests.adapters.rest.client import Client
 from tests.clocks import InstantClock
+from tests.waiting import until
 
 PASSWORDS = {name: f"{name}-secret" for name in ("amy", "rob", "eve", "host")} | {"root": "admin-secret"}
 """root administers; amy is a member and rob a reader of blue; eve is a member of green; host is a compute host's."""
@@ -85,84 +83,6 @@ def identity_settings() -> IdentitySettings:
     )
 
 
-class MemoryQueries:
-    """The projections, folded from the log in memory whenever something is asked."""
-
-    def __init__(self, store: MemoryEventStore) -> None:
-        self._store = store
-        self._rows = MemoryRows((ServersProjection(), InstanceActions(), HostsProjection()))
-
-    async def _fresh(self) -> MemoryRows:
-        async for batch in self._store.follow(self._rows.positions.get(self._store.cell, 0)):
-            if not batch:
-                break
-            self._rows.apply(batch)
-        return self._rows
-
-    async def server(self, server_id: str) -> Server | None:
-        row = (await self._fresh()).get(SERVERS, (server_id,))
-        return decoder.decode(row.state) if row else None
-
-    async def servers(self, wanted: ServerFilter) -> list[Server]:
-        known = [decoder.decode(row.state) for row in (await self._fresh()).all(SERVERS)]
-        own = [server.id for server in known if wanted.project_id in (None, server.project_id)]
-        if wanted.marker and wanted.marker not in own:
-            raise Invalid(f"marker [{wanted.marker}] not found")
-        found = [server for server in known if _matches(server, wanted)]
-        for key, direction in reversed(wanted.sort):
-            found.sort(key=lambda server: _sort_value(server, key), reverse=direction == "desc")
-        if wanted.marker:
-            ids = [server.id for server in found]
-            found = found[ids.index(wanted.marker) + 1 :]
-        return found[: wanted.limit]
-
-    async def actions(self, server_id: str) -> list[ActionRow]:
-        rows = [row for row in (await self._fresh()).all(ACTIONS) if row.server_id == server_id]
-        return sorted(rows, key=lambda row: row.start_time, reverse=True)
-
-    async def action(self, server_id: str, request_id: str) -> ActionRow | None:
-        return (await self._fresh()).get(ACTIONS, (server_id, request_id))
-
-
-def _matches(server: Server, wanted: ServerFilter) -> bool:
-    deleted = server.vm_state == "deleted"
-    return (
-        wanted.project_id in (None, server.project_id)
-        and wanted.user_id in (None, server.user_id)
-        and wanted.deleted in (None, deleted)
-        and (wanted.name is None or re.search(wanted.name, server.name) is not None)
-        and (not wanted.ids or server.id in wanted.ids)
-        and (not wanted.vm_states or server.vm_state in wanted.vm_states)
-        and (not wanted.task_states or server.task_state in wanted.task_states)
-        and wanted.host in (None, server.host)
-        and wanted.flavor_id in (None, server.flavor.id)
-        and (wanted.ip is None or any(re.search(wanted.ip, nic.ip_address) for nic in server.nics))
-        and wanted.locked in (None, server.lock is not None)
-        and (not wanted.tags_any or bool(set(wanted.tags_any) & set(server.tags)))
-        and (wanted.changes_since is None or server.updated_at >= wanted.changes_since)
-    )
-
-
-def _sort_value(server: Server, key: str) -> Any:
-    names = {"display_name": "name", "uuid": "id"}
-    return str(getattr(server, names.get(key, key), "") or "")
-
-
-class Pulse:
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.down: set[str] = set()
-
-    def last_seen(self, _host: str) -> datetime | None:
-        return self._clock.now()
-
-    def up(self, host: str) -> bool:
-        return host not in self.down
-
-    def processes(self) -> list[ProcessRow]:
-        return [ProcessRow("nova-conductor", "control1", self._clock.now(), True)]
-
-
 class World:
     def __init__(
         self,
@@ -183,9 +103,10 @@ class World:
         self.vault = MemoryVault(broker, "cell1")
         self.bus = MemoryCommandBus(broker, "cell1")
         self.ledger = Ledger()
-        self.liveness = Pulse(self.clock)
-        self.queries = MemoryQueries(self.store)
-        self.console_text = "line 1\nline 2\nline 3\n"
+        self.signs = MemoryLiveness(broker, "cell1")
+        self.life = LifeSigns(self.signs, self.clock)
+        self._rows = MemoryRows((ServersProjection(), InstanceActions()))
+        self.queries = MemoryQueries(self._rows)
         self.repository: Repository[Server] = Repository(KIND, self.store, self.stamp)
         limits = quota.Limits()
         self.services = Services(
@@ -193,17 +114,17 @@ class World:
                 public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell="cell1"
             ),
             registry=self.registry,
-            projects=Directory(identity_settings()),
+            identity=Directory(identity_settings()),
             servers=Servers(self.store, self.registry, self.vault, self.stamp, limits),
             details=ServerDetails(self.store, self.stamp),
             hosts=Hosts(self.host_registry),
             fleet=Fleet(self.host_registry),
             queries=self.queries,
-            liveness=self.liveness,
+            liveness=self.life,
             ledger=lambda: self.ledger,
             settle=self._settle,
             settle_fleet=self._settle_fleet,
-            console=self._console,
+            console_logs=ConsoleLogs(self.bus),
             consoles=Consoles(self.store, self.bus, self.stamp),
             console_url="http://consoles.test:6080",
             passwords=Passwords(self.store, self.vault, self.stamp),
@@ -224,9 +145,30 @@ class World:
 
     async def _settle(self, position: int, cell: str) -> None:
         self.settled.append((position, cell))
+        await self.project()
 
-    async def _console(self, _server: Server, lines: int | None) -> str:
-        return "".join(self.console_text.splitlines(keepends=True)[-lines if lines else None :])
+    async def project(self) -> None:
+        """Have the projections take in what the log has. Nobody else does: who does not wait for them does not see
+        what he has written."""
+        async for batch in self.store.follow(self._rows.positions.get("cell1", 0)):
+            if not batch:
+                break
+            self._rows.apply(batch)
+
+    @asynccontextmanager
+    async def answering(self, answer: Callable[[Any], bytes]) -> AsyncIterator[None]:
+        """Hosts that answer what they are asked so."""
+
+        async def handle(_host: str, question: bytes) -> bytes:
+            return answer(question_decoder.decode(question))
+
+        serving = asyncio.create_task(self.bus.serve_questions(["node1", "node2"], handle))
+        await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
 
     async def found(self) -> None:
         """Two flavors, an image, a shared network, and two hosts."""
@@ -254,6 +196,13 @@ class World:
             enrolled = host.enrol(None, host_id, description)
             await self.host_registry.execute(context, host.aggregate(description.name), lambda _, e=enrolled: e)
             self.ledger.apply(ledger.ProviderCreated(provider_id=host_id, name=description.name))
+        await self.beat("compute/node1", "compute/node2", "conductor/control1")
+
+    async def beat(self, *names: str) -> None:
+        """Signs of life of processes and hosts, heard at once."""
+        for name in names:
+            await self.signs.beat(name, {})
+        await until(lambda: all(self.life.last_seen(name) == self.clock.now() for name in names))
 
     async def _found(self, aggregate: Any, event: Event) -> None:
         await self.registry.execute(self.stamp.own_context(), aggregate, lambda _: event)
@@ -274,6 +223,7 @@ class World:
         context = Context(request_id=request_id or (action.request_id if action else "req-none"))
         server, _ = await self.repository.execute(context, aggregate(server_id), decide_event)
         assert server is not None
+        await self.project()
         return server
 
     async def advance(self, server_id: str) -> None:
@@ -361,7 +311,7 @@ def new_server(**fields: Any) -> dict[str, Any]:
 async def world(directory: Path, **more: Any) -> AsyncIterator[World]:
     """A world that is ready to be asked."""
     made = World(directory, **more)
-    readers = [asyncio.create_task(registry.run()) for registry in (made.registry, made.host_registry)]
+    readers = [asyncio.create_task(each.run()) for each in (made.registry, made.host_registry, made.life)]
     try:
         await made.registry.ready()
         await made.host_registry.ready()

@@ -1,5 +1,6 @@
 """What a listing of servers may be narrowed by, sorted by and paged by."""
 
+import re
 from datetime import datetime
 
 import msgspec
@@ -26,6 +27,11 @@ SORT_KEYS = (
 )
 """Nova's names of what a listing can be sorted by."""
 
+WHOLE_ADDRESS = re.compile(r"(\^)?([0-9]{1,3})" + r"\\?\.([0-9]{1,3})" * 3 + r"(\$)?", re.ASCII)
+"""An IPv4 address in a filter, which may say that addresses begin or end there. Its dots mean dots: they may be
+escaped, and need not be. Like any expression it is found anywhere in an address: 10.0.0.1 in 10.0.0.17, and in
+110.0.0.1."""
+
 NEWEST_FIRST = (("created_at", "desc"), ("uuid", "desc"))
 
 
@@ -49,7 +55,7 @@ class ServerFilter(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     hostname: str | None = None
     ip: str | None = None
-    """Regular expressions; ``ip`` is found in any of the addresses."""
+    """Regular expressions; ``ip`` is found in any of the addresses. A WHOLE_ADDRESS is the text that it is."""
     locked: bool | None = None
     config_drive: bool | None = None
     tags: tuple[str, ...] = ()

@@ -1,11 +1,23 @@
+"""The fixtures of tests that need the real PostgreSQL, and what fills it."""
+
 import subprocess
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
+from domain.record import Recorded
 from ops.embedded.postgres import EmbeddedPostgres
+from projections.console_sessions import ConsoleSessions
+from projections.event_log import EventLog
+from projections.hosts import Hosts
+from projections.instance_actions import InstanceActions
+from projections.postgres import PostgresRows, builds_in_force, connect
+from projections.servers import Servers
+from projections.table import Projection
 from tests.aio import run
+
+PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions())
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +43,11 @@ def database(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> str:
         connection.execute(f"DROP DATABASE IF EXISTS {name}")
         connection.execute(f"CREATE DATABASE {name}")
     return postgres.url.replace("/postgres?", f"/{name}?")
+
+
+async def project(url: str, events: list[Recorded], projections: tuple[Projection, ...] = PROJECTIONS) -> None:
+    """Have the projections of a database take in events of one cell."""
+    async with await connect(url, "test") as connection:
+        rows = PostgresRows(connection, await builds_in_force(connection, projections))
+        await rows.open()
+        await rows.apply(events)

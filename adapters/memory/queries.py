@@ -1,0 +1,119 @@
+"""The questions, asked of rows in memory."""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+
+from domain.errors import Invalid
+from domain.server.instance_action import InstanceAction
+from domain.server.listing import WHOLE_ADDRESS, ServerFilter
+from domain.server.state import DELETED, Server
+from projections.instance_actions import TABLE as ACTIONS
+from projections.memory import MemoryRows
+from projections.servers import TABLE as SERVERS
+from projections.servers import decoder
+
+CONDITIONS: dict[str, Callable[[Server, Any], bool]] = {
+    "project_id": lambda server, wanted: server.project_id == wanted,
+    "user_id": lambda server, wanted: server.user_id == wanted,
+    "name": lambda server, wanted: _found(wanted, server.name),
+    "vm_states": lambda server, wanted: server.vm_state in wanted,
+    "task_states": lambda server, wanted: server.task_state in wanted,
+    "power_state": lambda server, wanted: server.power_state is wanted,
+    "ids": lambda server, wanted: server.id in wanted,
+    "host": lambda server, wanted: server.host == wanted,
+    "availability_zone": lambda server, wanted: server.availability_zone == wanted,
+    "flavor_id": lambda server, wanted: server.flavor.id == wanted,
+    "image_id": lambda server, wanted: server.image is not None and server.image.id == wanted,
+    "key_name": lambda server, wanted: server.key_name == wanted,
+    "reservation_id": lambda server, wanted: server.reservation_id == wanted,
+    "description": lambda server, wanted: _found(wanted, server.description),
+    "hostname": lambda server, wanted: _found(wanted, server.hostname),
+    "ip": lambda server, wanted: _found_in_addresses(wanted, server),
+    "locked": lambda server, wanted: (server.lock is not None) is wanted,
+    "config_drive": lambda server, wanted: server.config_drive is wanted,
+    "tags": lambda server, wanted: set(wanted) <= set(server.tags),
+    "tags_any": lambda server, wanted: not set(wanted).isdisjoint(server.tags),
+    "not_tags": lambda server, wanted: not set(wanted) <= set(server.tags),
+    "not_tags_any": lambda server, wanted: set(wanted).isdisjoint(server.tags),
+    "deleted": lambda server, wanted: (server.vm_state == DELETED) is wanted,
+    "changes_since": lambda server, wanted: server.updated_at >= wanted,
+    "changes_before": lambda server, wanted: server.updated_at < wanted.replace(microsecond=0) + timedelta(seconds=1),
+}
+"""What each field of a ServerFilter demands, where it demands anything."""
+PAGING = ("marker", "limit", "sort")
+
+SORT_VALUES: dict[str, Callable[[Server], Any]] = {
+    "display_name": lambda server: server.name,
+    "uuid": lambda server: server.id,
+    "image_ref": lambda server: server.image.id if server.image else None,
+    "instance_type_id": lambda server: server.flavor.id,
+}
+"""Where a sort key is not the field of that name."""
+
+
+class MemoryQueries:
+    """Promises what ``handlers.ports.Queries`` does. Whoever makes the rows keeps them up to date."""
+
+    def __init__(self, rows: MemoryRows) -> None:
+        """``rows`` are those of the servers and of their actions."""
+        self._rows = rows
+
+    async def server(self, server_id: str) -> Server | None:
+        """A server, also a deleted one."""
+        row = self._rows.get(SERVERS, (server_id,))
+        return decoder.decode(row.state) if row else None
+
+    async def servers(self, wanted: ServerFilter) -> list[Server]:
+        """One page of servers; see the port."""
+        known = _sorted((decoder.decode(row.state) for row in self._rows.all(SERVERS)), wanted.sort)
+        if wanted.marker is not None:
+            ids = [server.id for server in known if wanted.project_id in (None, server.project_id)]
+            if wanted.marker not in ids:
+                raise Invalid(f"marker [{wanted.marker}] not found")
+            known = known[[server.id for server in known].index(wanted.marker) + 1 :]
+        demands = [
+            (CONDITIONS[field], value)
+            for field in ServerFilter.__struct_fields__
+            if field not in PAGING and (value := getattr(wanted, field)) not in (None, ())
+        ]
+        found = [server for server in known if all(holds(server, value) for holds, value in demands)]
+        return found[: wanted.limit]
+
+    async def actions(self, server_id: str) -> list[InstanceAction]:
+        """What was asked of a server, newest first."""
+        rows: list[InstanceAction] = [row for row in self._rows.all(ACTIONS) if row.server_id == server_id]
+        rows.sort(key=lambda row: row.request_id)
+        return sorted(rows, key=lambda row: row.start_time, reverse=True)
+
+    async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
+        """What one request did to a server."""
+        action: InstanceAction | None = self._rows.get(ACTIONS, (server_id, request_id))
+        return action
+
+
+def _sorted(servers: Iterable[Server], sort: tuple[tuple[str, str], ...]) -> list[Server]:
+    """In that order; empty values come last, whichever way."""
+    found = list(servers)
+    order = [*sort, ("uuid", sort[-1][1] if sort else "desc")]
+    for key, direction in reversed(order):
+        value_of = SORT_VALUES.get(key) or attrgetter(key)
+        there = [server for server in found if value_of(server) is not None]
+        empty = [server for server in found if value_of(server) is None]
+        found = sorted(there, key=value_of, reverse=direction == "desc") + empty
+    return found
+
+
+def _found(expression: str, text: str | None) -> bool:
+    try:
+        return text is not None and re.search(expression, text) is not None
+    except re.error as error:
+        raise Invalid(f"Invalid regular expression in a filter: {error}") from None
+
+
+def _found_in_addresses(expression: str, server: Server) -> bool:
+    if WHOLE_ADDRESS.fullmatch(expression):
+        expression = expression.replace("\\.", ".").replace(".", "\\.")
+    return any(_found(expression, nic.ip_address) for nic in server.nics)

@@ -1,0 +1,249 @@
+"""What the questions about servers promise, wherever the rows are kept."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from adapters.memory.queries import MemoryQueries
+from domain.errors import Invalid
+from domain.guest import PowerState
+from domain.record import Recorded
+from domain.server.listing import SORT_KEYS, ServerFilter
+from domain.server.state import DELETED, KIND, Server
+from handlers.ports import Queries
+from projections.instance_actions import InstanceActions
+from projections.memory import MemoryRows
+from projections.queries import Queries as PostgresQueries
+from projections.servers import Servers
+from tests.aio import asynchronous
+from tests.domain.servers import IMAGE, NOW
+from tests.postgres_fixtures import project
+from tests.projections.histories import history, nic, server_id, servers_of
+
+Asking = Callable[[list[Recorded]], AbstractAsyncContextManager[Queries]]
+
+
+@asynccontextmanager
+async def in_memory(events: list[Recorded]) -> AsyncIterator[Queries]:
+    rows = MemoryRows((Servers(), InstanceActions()))
+    rows.apply(events)
+    yield MemoryQueries(rows)
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
+def asking(request: pytest.FixtureRequest) -> Asking:
+    """Asks the projections of some events."""
+    if request.param == "memory":
+        return in_memory
+    database = request.getfixturevalue("database")
+
+    @asynccontextmanager
+    async def in_postgres(events: list[Recorded]) -> AsyncIterator[Queries]:
+        await project(database, events)
+        queries = PostgresQueries(database)
+        await queries.open()
+        try:
+            yield queries
+        finally:
+            await queries.close()
+
+    return in_postgres
+
+
+MIDDLE = NOW + timedelta(seconds=12)
+
+FILTERS: list[tuple[ServerFilter, Callable[[Server], bool]]] = [
+    (ServerFilter(), lambda s: s.vm_state != DELETED),
+    (ServerFilter(deleted=True), lambda s: s.vm_state == DELETED),
+    (ServerFilter(project_id="p1"), lambda s: s.vm_state != DELETED and s.project_id == "p1"),
+    (ServerFilter(user_id="u1", deleted=None), lambda s: s.user_id == "u1"),
+    (ServerFilter(name="vm-1"), lambda s: s.vm_state != DELETED and "vm-1" in s.name),
+    (ServerFilter(name="^vm-[12]$"), lambda s: s.vm_state != DELETED and bool(re.search("^vm-[12]$", s.name))),
+    (ServerFilter(name="^vm-1$"), lambda s: s.vm_state != DELETED and s.name == "vm-1"),
+    (ServerFilter(vm_states=("active", "error")), lambda s: s.vm_state in ("active", "error")),
+    (ServerFilter(vm_states=("error", "stopped")), lambda s: s.vm_state in ("error", "stopped")),
+    (
+        ServerFilter(task_states=(None, "spawning")),
+        lambda s: s.vm_state != DELETED and s.task_state in (None, "spawning"),
+    ),
+    (ServerFilter(power_state=PowerState.SHUTDOWN, deleted=None), lambda s: s.power_state is PowerState.SHUTDOWN),
+    (ServerFilter(power_state=PowerState.NOSTATE, deleted=None), lambda s: s.power_state is PowerState.NOSTATE),
+    (
+        ServerFilter(ids=(server_id(1), server_id(2), "nobody"), deleted=None),
+        lambda s: s.id in (server_id(1), server_id(2)),
+    ),
+    (ServerFilter(host="node1"), lambda s: s.vm_state != DELETED and s.host == "node1"),
+    (ServerFilter(availability_zone="east", deleted=None), lambda s: s.availability_zone == "east"),
+    (ServerFilter(flavor_id="1"), lambda s: s.vm_state != DELETED and s.flavor.id == "1"),
+    (ServerFilter(image_id=IMAGE.id, deleted=None), lambda s: s.image is not None),
+    (ServerFilter(key_name="k"), lambda s: s.vm_state != DELETED and s.key_name == "k"),
+    (ServerFilter(reservation_id="r-3", deleted=None), lambda s: s.id in (server_id(6), server_id(7))),
+    (ServerFilter(description="an.$", deleted=None), lambda s: bool(re.search("an.$", s.description or ""))),
+    (ServerFilter(hostname="^in", deleted=None), lambda s: bool(re.search("^in", s.hostname or ""))),
+    (ServerFilter(ip=r"^10\.5\.0\.1", deleted=None), lambda s: any(n.ip_address[:8] == "10.5.0.1" for n in s.nics)),
+    (ServerFilter(ip="10.5.0.1", deleted=None), lambda s: any(n.ip_address[:8] == "10.5.0.1" for n in s.nics)),
+    (ServerFilter(ip="0.5.0.12", deleted=None), lambda s: any(n.ip_address == "10.5.0.12" for n in s.nics)),
+    (ServerFilter(ip="^10.5.0.1$", deleted=None), lambda s: any(n.ip_address == "10.5.0.1" for n in s.nics)),
+    (ServerFilter(ip=r"10\.5\.0\.12$", deleted=None), lambda s: s.nics == nic("10.5.0.12")),
+    (ServerFilter(ip=r"\.[0-9]$", deleted=None), lambda s: any(n.ip_address[-2] == "." for n in s.nics)),
+    (ServerFilter(locked=True, deleted=None), lambda s: s.lock is not None),
+    (ServerFilter(locked=False, deleted=None), lambda s: s.lock is None),
+    (ServerFilter(config_drive=True, deleted=None), lambda s: s.config_drive),
+    (ServerFilter(config_drive=False, deleted=None), lambda s: not s.config_drive),
+    (ServerFilter(tags=("a", "b"), deleted=None), lambda s: {"a", "b"} <= set(s.tags)),
+    (ServerFilter(tags_any=("a", "b"), deleted=None), lambda s: bool({"a", "b"} & set(s.tags))),
+    (ServerFilter(not_tags=("a", "b"), deleted=None), lambda s: not {"a", "b"} <= set(s.tags)),
+    (ServerFilter(not_tags_any=("a", "b"), deleted=None), lambda s: not {"a", "b"} & set(s.tags)),
+    (ServerFilter(changes_since=MIDDLE, deleted=None), lambda s: s.updated_at >= MIDDLE),
+    (
+        ServerFilter(changes_before=MIDDLE, deleted=None),
+        lambda s: s.updated_at.replace(microsecond=0) <= MIDDLE,
+    ),
+    (
+        ServerFilter(project_id="p1", flavor_id="1", tags_any=("a", "c"), deleted=None),
+        lambda s: s.project_id == "p1" and s.flavor.id == "1" and bool({"a", "c"} & set(s.tags)),
+    ),
+]
+"""Filters, each with what it means."""
+
+PAGING = {"marker", "limit", "sort"}
+
+SORTS: list[tuple[tuple[str, str], ...]] = [
+    (("created_at", "desc"), ("uuid", "desc")),
+    (("display_name", "desc"), ("created_at", "asc")),
+    (("key_name", "desc"), ("vm_state", "asc")),
+    (("host", "asc"), ("uuid", "desc")),
+    *(((key, direction),) for key in SORT_KEYS for direction in ("asc", "desc")),
+]
+
+FIELDS = {
+    "display_name": "name",
+    "uuid": "id",
+    "image_ref": "image",
+    "instance_type_id": "flavor",
+}
+
+
+def sort_value(server: Server, key: str) -> Any:
+    value = getattr(server, FIELDS.get(key, key))
+    return value.id if key in ("image_ref", "instance_type_id") and value is not None else value
+
+
+class TestQueries:
+    def test_every_condition_is_tried(self) -> None:
+        plain = ServerFilter()
+        tried = {
+            field
+            for wanted, _ in FILTERS
+            for field in ServerFilter.__struct_fields__
+            if getattr(wanted, field) != getattr(plain, field)
+        }
+        assert tried == set(ServerFilter.__struct_fields__) - PAGING
+
+    @asynchronous
+    async def test_filters(self, asking: Asking) -> None:
+        events = history(60)
+        servers = servers_of(events)
+        async with asking(events) as queries:
+            everybody = await queries.servers(ServerFilter(deleted=None))
+            assert sorted(server.id for server in everybody) == sorted(server.id for server in servers)
+            for wanted, means in FILTERS:
+                expected = {server.id for server in servers if means(server)}
+                assert {server.id for server in await queries.servers(wanted)} == expected, wanted
+                # A filter that lets all pass, or none, would show nothing.
+                assert 0 < len(expected) < len(servers), wanted
+
+    @asynchronous
+    async def test_pages_are_the_whole_list_in_order(self, asking: Asking) -> None:
+        events = history(60)
+        servers = servers_of(events)
+        async with asking(events) as queries:
+            for sort in SORTS:
+                whole = await queries.servers(ServerFilter(deleted=None, sort=sort))
+                assert len(whole) == len(servers)
+                check_order(whole, sort)
+                for limit in (1, 7):
+                    paged: list[Server] = []
+                    while page := await queries.servers(
+                        ServerFilter(deleted=None, sort=sort, limit=limit, marker=paged[-1].id if paged else None)
+                    ):
+                        assert len(page) <= limit
+                        paged += page
+                    assert paged == whole, sort
+
+    @asynchronous
+    async def test_a_page_goes_on_behind_what_it_would_not_show_itself(self, asking: Asking) -> None:
+        async with asking(history(60)) as queries:
+            everybody = await queries.servers(ServerFilter(deleted=None))
+            gone = next(server for server in everybody[10:] if server.vm_state == DELETED)
+            behind = [server for server in everybody[everybody.index(gone) :] if server.vm_state != DELETED]
+            assert await queries.servers(ServerFilter(marker=gone.id)) == behind
+
+    @asynchronous
+    async def test_an_unknown_marker_and_a_bad_expression_are_invalid(self, asking: Asking) -> None:
+        async with asking(history(2)) as queries:
+            with pytest.raises(Invalid, match=r"^marker \[nowhere\] not found$"):
+                await queries.servers(ServerFilter(marker="nowhere"))
+            for wanted in (ServerFilter(name="(((["), ServerFilter(ip="*")):
+                with pytest.raises(Invalid, match="regular expression"):
+                    await queries.servers(wanted)
+
+    @asynchronous
+    async def test_a_marker_of_another_project_is_as_unknown_as_any(self, asking: Asking) -> None:
+        async with asking(history(6)) as queries:
+            (theirs, *_) = await queries.servers(ServerFilter(project_id="p1", deleted=None))
+            assert await queries.servers(ServerFilter(project_id="p1", deleted=None, marker=theirs.id)) is not None
+            with pytest.raises(Invalid, match=rf"^marker \[{theirs.id}\] not found$"):
+                await queries.servers(ServerFilter(project_id="p2", deleted=None, marker=theirs.id))
+
+    @asynchronous
+    async def test_what_was_changed_in_that_second_was_changed_before_its_end(self, asking: Asking) -> None:
+        async with asking(history(6)) as queries:
+            for server in await queries.servers(ServerFilter(deleted=None)):
+                shown = server.updated_at.replace(microsecond=0)
+                for before, found in ((shown, True), (shown - timedelta(seconds=1), False)):
+                    wanted = ServerFilter(deleted=None, changes_before=before)
+                    assert (server in await queries.servers(wanted)) is found
+
+    @asynchronous
+    async def test_one_server(self, asking: Asking) -> None:
+        events = history(20)
+        async with asking(events) as queries:
+            for server in servers_of(events):
+                assert await queries.server(server.id) == server
+            assert await queries.server("nobody") is None
+
+    @asynchronous
+    async def test_what_was_done_to_a_server(self, asking: Asking) -> None:
+        events = history(20)
+        requests: dict[str, list[str]] = {}
+        for recorded in events:
+            if recorded.aggregate.kind == KIND.name and recorded.meta.request_id != "req-host":
+                of_server = requests.setdefault(recorded.aggregate.id, [])
+                if recorded.meta.request_id not in of_server:
+                    of_server.insert(0, recorded.meta.request_id)
+        async with asking(events) as queries:
+            for server, asked in requests.items():
+                actions = await queries.actions(server)
+                assert [action.request_id for action in actions] == asked
+                for action in actions:
+                    assert await queries.action(server, action.request_id) == action
+            assert await queries.actions("nobody") == []
+            assert await queries.action(server_id(1), "req-2-create") is None
+
+
+def check_order(servers: list[Server], sort: tuple[tuple[str, str], ...]) -> None:
+    """Each is behind the one before; what has no value is behind what has one."""
+    for first, second in pairwise(servers):
+        for key, direction in (*sort, ("uuid", sort[-1][1])):
+            one, other = sort_value(first, key), sort_value(second, key)
+            if one == other:
+                continue
+            assert one is not None, sort
+            assert other is None or (one < other) is (direction == "asc"), sort
+            break
