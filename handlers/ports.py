@@ -45,6 +45,10 @@ class EventStore(Protocol):
         cannot read. Raises Unavailable, and OutOfOrder if they do not continue ``after`` or one another."""
         ...
 
+    async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
+        """The first events of an aggregate, at most ``limit``, as ``load`` gives them; and whether it has more."""
+        ...
+
     async def event_at(self, position: int) -> Recorded | None:
         """The event at a position, Unreadable as above; None if there is none. Raises Unavailable."""
         ...

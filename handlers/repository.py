@@ -23,6 +23,10 @@ MAX_CONFLICTS = 20
 """How often one command is decided again before its caller is told that too many want the same."""
 SNAPSHOT_EVERY = 100
 """Events of an aggregate between two snapshots: what loading it has to read at the most, and then some."""
+SHORT = 32
+"""Events of a history that is read whole each time. Going on from its middle would cost the log more (nats-server
+looks for what comes next from there, message by message), and so would asking for a snapshot that is hardly ever
+there."""
 
 NEVER_WAS: tuple[None, Tail] = (None, GENESIS)
 """What is known of an aggregate that is about to be founded."""
@@ -47,7 +51,11 @@ class Repository(Generic[S]):
         """The present state, and where it ends; (None, GENESIS) if nothing ever happened. Raises Unavailable, and
         OutOfOrder for a history that cannot be read or folded."""
         known = self._remembered.get(aggregate.id) if self._remembered else None
-        known = known or await self._from_snapshot(aggregate)
+        if known is None:
+            history, more = await self._store.load_first(aggregate, SHORT)
+            if not more:
+                return self._folded(aggregate, history, None, GENESIS)
+            known = await self._from_snapshot(aggregate)
         if known is not None:
             try:
                 return await self._read(aggregate, *known)
@@ -107,7 +115,12 @@ class Repository(Generic[S]):
 
     async def _read(self, aggregate: AggregateId, state: S | None, tail: Tail) -> tuple[S | None, Tail]:
         """What the log has behind ``tail``, folded onto the state there."""
-        history = await self._store.load(aggregate, tail)
+        return self._folded(aggregate, await self._store.load(aggregate, tail), state, tail)
+
+    def _folded(
+        self, aggregate: AggregateId, history: list[Recorded], state: S | None, tail: Tail
+    ) -> tuple[S | None, Tail]:
+        """``history``, which goes on behind ``tail``, folded onto the state there."""
         try:
             state = fold(self._kind, history, state)
         except Exception as error:
@@ -120,7 +133,7 @@ class Repository(Generic[S]):
         return state, tail
 
     def _remember(self, aggregate: AggregateId, state: S, tail: Tail) -> None:
-        if self._remembered is not None:
+        if self._remembered is not None and tail.version > SHORT:
             self._remembered.put(aggregate.id, (state, tail))
 
     def _forget(self, aggregate: AggregateId) -> None:

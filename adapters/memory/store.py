@@ -52,6 +52,14 @@ class MemoryEventStore:
 
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
         """All events of an aggregate after ``after``; raises BrokenChain if they do not continue it."""
+        return await self._records(aggregate, after)
+
+    async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
+        """The first events of an aggregate, at most ``limit``, and whether there are more."""
+        records = await self._records(aggregate, GENESIS)
+        return records[:limit], len(records) > limit
+
+    async def _records(self, aggregate: AggregateId, after: Tail) -> list[Recorded]:
         await self._faults.before("load")
         positions = self._cell.positions.get(aggregate, [])
         records = []

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from adapters.mapper import BrokenChain, EventMapper, follows
 from adapters.nats.connection import ApiError, Connection
-from adapters.nats.log import Addition, Log
+from adapters.nats.log import PAGE, Addition, Log
 from adapters.nats.names import Names
 from adapters.nats.reader import Reader
 from adapters.nats.snapshots import Snapshots
@@ -85,23 +85,34 @@ class NatsEventStore:
 
         Raises Unavailable, and BrokenChain if they do not continue ``after`` or one another.
         """
-        subject = self._names.event(aggregate)
         records: list[Recorded] = []
         tail = after
         more = True
         while more:
-            found, more = await self._log.page(subject, tail.position + 1)
-            for message in found:
-                headers = message.headers()
-                recorded = self._read(headers, message.data, int(headers["Nats-Sequence"]), aggregate)
-                try:
-                    follows(tail, recorded)
-                except BrokenChain as error:
-                    self.soundness.found(error.message)
-                    raise
-                tail = recorded.tail
-                records.append(recorded)
+            found, more = await self._page(aggregate, tail)
+            records += found
+            tail = found[-1].tail if found else tail
         return records
+
+    async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
+        """The first events of an aggregate, at most ``limit``, and whether it has more; raises as ``load`` does."""
+        return await self._page(aggregate, GENESIS, limit)
+
+    async def _page(self, aggregate: AggregateId, tail: Tail, limit: int = PAGE) -> tuple[list[Recorded], bool]:
+        """Some events behind ``tail``, and whether there are more."""
+        messages, more = await self._log.page(self._names.event(aggregate), tail.position + 1, limit)
+        records = []
+        for message in messages:
+            headers = message.headers()
+            recorded = self._read(headers, message.data, int(headers["Nats-Sequence"]), aggregate)
+            try:
+                follows(tail, recorded)
+            except BrokenChain as error:
+                self.soundness.found(error.message)
+                raise
+            tail = recorded.tail
+            records.append(recorded)
+        return records, more
 
     async def event_at(self, position: int) -> Recorded | None:
         """The event at a position; None if there is none. Raises Unavailable."""

@@ -130,13 +130,18 @@ class Workers:
             held.listen(lambda _: self._news.set())
 
     async def announce(self) -> None:
-        """Tell the other processes how far this one has read, until cancelled."""
+        """Tell the other processes, if there are any, how far this one has read, until cancelled."""
+        if not self._others:
+            return
         for held in self._held.values():
             await held.ready()
+        told: dict[str, int] = {}
         while True:
             self._news.clear()
             for cell, held in self._held.items():
-                await self._plane.positions.announce(self._name, cell, held.position)
+                if held.position != told.get(cell):
+                    told[cell] = held.position
+                    await self._plane.positions.announce(self._name, cell, told[cell])
             await self._news.wait()
 
     async def settle(self, position: int, cell: str) -> None:

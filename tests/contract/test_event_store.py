@@ -42,6 +42,20 @@ class TestEventAt:
             assert [await store.event_at(position) for position in (0, 1, 2, 3)] == [None, *events, None]
 
 
+class TestLoadFirst:
+    @pytest.mark.parametrize(("limit", "found", "more"), [(1, 1, True), (2, 2, True), (3, 3, False), (4, 3, False)])
+    @asynchronous
+    async def test_returns_the_beginning_and_whether_it_is_all(
+        self, world: World, limit: int, found: int, more: bool
+    ) -> None:
+        async with world:
+            store = await world.store()
+            events = await append_some(store, aggregate("long"), 3)
+            await append_some(store, aggregate("other"), 1)
+            assert await store.load_first(aggregate("long"), limit) == (events[:found], more)
+            assert await store.load_first(aggregate("nobody"), limit) == ([], False)
+
+
 class TestUnreadable:
     @asynchronous
     async def test_stands_for_what_this_program_cannot_read_and_the_others_come_all_the_same(

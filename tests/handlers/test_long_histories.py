@@ -21,7 +21,7 @@ from domain.server.state import KIND, VERSION, Server, aggregate
 from handlers.context import Context, Stamp
 from handlers.ports import Snapshot
 from handlers.remembered import Remembered
-from handlers.repository import SNAPSHOT_EVERY, Repository
+from handlers.repository import SHORT, SNAPSHOT_EVERY, Repository
 from tests.aio import asynchronous
 from tests.clocks import InstantClock
 from tests.domain.servers import REQUESTED, SERVER_ID
@@ -35,10 +35,21 @@ class CountingStore(MemoryEventStore):
 
     read = 0
 
+    snapshots_asked = 0
+
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
         records = await super().load(aggregate, after)
         self.read += len(records)
         return records
+
+    async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
+        records, more = await super().load_first(aggregate, limit)
+        self.read += len(records)
+        return records, more
+
+    async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
+        self.snapshots_asked += 1
+        return await super().load_snapshot(aggregate)
 
 
 class Cell:
@@ -70,7 +81,7 @@ async def lived(cell: Cell, changes: int) -> Repository[Server]:
 @asynchronous
 async def test_each_change_reads_nothing_that_is_known() -> None:
     cell = Cell()
-    repository = await lived(cell, 3)
+    repository = await lived(cell, SHORT + 1)
     cell.store.read = 0
     for number in range(1000):
         await repository.execute(CONTEXT, SERVER, named(number))
@@ -80,12 +91,22 @@ async def test_each_change_reads_nothing_that_is_known() -> None:
 @asynchronous
 async def test_what_others_did_is_all_that_is_read() -> None:
     cell = Cell()
-    mine, theirs = await lived(cell, 5), cell.repository(cell.another_store())
+    mine, theirs = await lived(cell, SHORT + 5), cell.repository(cell.another_store())
     for number in range(7):
         await theirs.execute(CONTEXT, SERVER, named(100 + number))
     cell.store.read = 0
     state, _ = await mine.execute(CONTEXT, SERVER, named(1))
-    assert (cell.store.read, state.version if state else 0) == (7, 13)
+    assert (cell.store.read, state.version if state else 0) == (7, SHORT + 13)
+
+
+@asynchronous
+async def test_of_a_short_history_no_snapshot_is_asked_for() -> None:
+    cell = Cell()
+    await lived(cell, SHORT)
+    store = cell.another_store()
+    state, tail = await cell.repository(store).load(SERVER)
+    assert state
+    assert (state.version, tail.version, store.read, store.snapshots_asked) == (SHORT, SHORT, SHORT, 0)
 
 
 @asynchronous
@@ -96,7 +117,7 @@ async def test_a_newcomer_begins_with_the_snapshot() -> None:
     state, tail = await cell.repository(store).load(SERVER)
     assert state
     assert (state.version, tail.version, state.name) == (1050, 1050, "name 1049")
-    assert store.read <= SNAPSHOT_EVERY
+    assert store.read <= SHORT + SNAPSHOT_EVERY
 
 
 @pytest.mark.parametrize(
@@ -113,26 +134,26 @@ async def test_a_newcomer_begins_with_the_snapshot() -> None:
 @asynchronous
 async def test_a_snapshot_that_is_of_no_use_is_not_looked_at(body: bytes) -> None:
     cell = Cell()
-    await lived(cell, 5)
+    await lived(cell, SHORT + 1)
     recorded = (await cell.store.load(SERVER))[-1]
     await cell.store.save_snapshot(SERVER, Snapshot(recorded.tail, body))
     state, _ = await cell.repository(cell.another_store()).load(SERVER)
     assert state
-    assert state.name == "name 4"
+    assert state.name == f"name {SHORT}"
 
 
 @asynchronous
 async def test_a_snapshot_of_another_history_is_not_looked_at() -> None:
     cell, other = Cell(), Cell()
-    await lived(cell, 5)
-    await lived(other, 4)
+    await lived(cell, SHORT + 2)
+    await lived(other, SHORT + 1)
     state, tail = await other.repository().load(SERVER)
     body = msgspec.json.encode((VERSION, state))
     for elsewhere in (tail, Tail(99, 99, "0" * 64)):
         await cell.store.save_snapshot(SERVER, Snapshot(elsewhere, body))
         found, _ = await cell.repository(cell.another_store()).load(SERVER)
         assert found
-        assert found.name == "name 4"
+        assert found.name == f"name {SHORT + 1}"
 
 
 @asynchronous

@@ -57,9 +57,9 @@ class Counted(MemoryEventStore):
 
     loads = 0
 
-    async def load(self, *asked: Any) -> list[Recorded]:
+    async def load_first(self, *asked: Any) -> tuple[list[Recorded], bool]:
         self.loads += 1
-        return await super().load(*asked)
+        return await super().load_first(*asked)
 
 
 @asynchronous
