@@ -15,7 +15,8 @@ from domain.errors import Unavailable
 from domain.recovery import Missing, RecoveryDecided, count, ranges, told
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
-from projections.postgres import connect, unhonoured
+from projections.builds import unhonoured
+from projections.postgres import connect
 from projections.queries import Queries
 
 LOOK_SECONDS = 0.5

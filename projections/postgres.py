@@ -1,8 +1,7 @@
 """Rows in PostgreSQL: a batch of events is one transaction, and the position is written in it.
 
-Each build of a projection has tables of its own; views under the plain names show the build in force. So a
-projection can be built anew beside the old one while that still answers, and the change-over is one transaction.
-Rows travel as JSON both ways: one statement a table and batch, without any work per column in Python.
+Rows travel as JSON both ways, without any work per column in Python, and all that a batch changes is one statement:
+one way to the database and back.
 
 A batch that fails is halved until the one event that cannot be taken in is found and parked; all others are
 applied. A NUL, which PostgreSQL has no place for, is kept as U+FFFD.
@@ -11,7 +10,7 @@ applied. A NUL, which PostgreSQL has no place for, is kept as U+FFFD.
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import psycopg
@@ -19,50 +18,23 @@ from psycopg import AsyncConnection, sql
 
 from domain.kind import unfoldable
 from domain.record import Recorded, Unreadable
-from projections import parking
+from projections.builds import Build, names
 from projections.parking import FOLLOWS, Parked, Parking, indigestible, reason_of
-from projections.table import Key, Projection, Table
+from projections.table import Key, Table
 
 CACHED_ROWS = 50_000
 CACHED_BYTES = 128 * 1024 * 1024
 """Rows kept in memory, a table, and about how many bytes of them. The writer is alone, so they are as the database
 has them."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS projection_builds (
-    build serial PRIMARY KEY, name text NOT NULL, version int NOT NULL, in_force boolean NOT NULL
-);
-CREATE TABLE IF NOT EXISTS projection_positions (
-    build int NOT NULL REFERENCES projection_builds ON DELETE CASCADE,
-    cell text NOT NULL, position bigint NOT NULL,
-    PRIMARY KEY (build, cell)
-);
-"""
-
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 """An escaped NUL in JSON, and not an escaped backslash before a harmless u0000."""
-
-RECOVERIES = """
-CREATE TABLE IF NOT EXISTS projection_recoveries (event_id text PRIMARY KEY);
-"""
-"""The recoveries of logs after which everything was built anew."""
 
 Skipped = dict[tuple[str, int], str]
 """The ids of events that were given up, by cell and position."""
 
 WRITER_LOCK = 7_243_001
 """Advisory lock: one writer a database."""
-
-
-class Build(NamedTuple):
-    """One building of a projection's tables."""
-
-    number: int
-    projection: Projection
-
-    def table(self, table: Table) -> sql.Identifier:
-        """The name of this build's own table."""
-        return sql.Identifier(f"{table.name}__{self.number}")
 
 
 async def connect(url: str, name: str) -> AsyncConnection[Any]:
@@ -88,6 +60,7 @@ class PostgresRows:
         self._cached_bytes: Counter[str] = Counter()
         """By table, of all that came in; a row that was written twice counts twice."""
         self._dirty: dict[str, dict[Key, Any]] = {}
+        self._write_all = _write_all(builds)
         self._types = {
             table.name: msgspec.json.Decoder(list[table.row])  # type: ignore[name-defined]
             for build in builds
@@ -120,32 +93,45 @@ class PostgresRows:
         cannot be applied is parked. Where the database is at fault psycopg.Error or OSError is raised: begin anew."""
         if not batch:
             return
-        try:
-            await self._apply_all(batch, carefully=False)
-        except Exception as error:
-            if not indigestible(error):
-                raise
-            await self._apply_all(batch, carefully=True)
+        if self._is_parked(batch) or not await self._apply_at_once(batch):
+            await self._apply_carefully(batch)
         cell, last = batch[0].cell, batch[-1].position
         for build in self.builds:
             self.positions[build.number, cell] = max(last, self.positions.get((build.number, cell), 0))
 
-    async def _apply_all(self, batch: list[Recorded], *, carefully: bool) -> None:
+    async def _apply_at_once(self, batch: list[Recorded]) -> bool:
+        """Whether all of it could be applied; nothing was if not."""
         self._trim_cache()
-        cell, last = batch[0].cell, batch[-1].position
+        try:
+            for build in self.builds:
+                await self._fold(build, self._not_given_up(self._not_done(build, batch)))
+            documents = [self._document(table) for build in self.builds for table in build.projection.tables]
+            await self._connection.execute(self._write_all, (*documents, *self._position_of(batch)))
+        except BaseException as error:
+            self._forget_rows(self._types)
+            if isinstance(error, Exception) and indigestible(error):
+                return False
+            raise
+        return True
+
+    async def _apply_carefully(self, batch: list[Recorded]) -> None:
+        """In one transaction, all but what cannot be applied."""
+        self._trim_cache()
         try:
             async with self._connection.transaction():
                 for build in self.builds:
-                    done = self.positions.get((build.number, cell), 0)
-                    events = [recorded for recorded in batch if recorded.position > done]
-                    if carefully:
-                        await self._apply_what_can_be(build, events)
-                    else:
-                        await self._apply(build, await self._set_aside(build, events))
-                await self._write_positions(cell, last)
+                    await self._apply_what_can_be(build, self._not_done(build, batch))
+                await self._connection.execute(WRITE_POSITIONS, self._position_of(batch))
         except BaseException:
             self._forget_rows(self._types)
             raise
+
+    def _position_of(self, batch: list[Recorded]) -> tuple[list[int], str, int]:
+        return [build.number for build in self.builds], batch[-1].cell, batch[-1].position
+
+    def _not_done(self, build: Build, batch: list[Recorded]) -> list[Recorded]:
+        done = self.positions.get((build.number, batch[0].cell), 0)
+        return [recorded for recorded in batch if recorded.position > done]
 
     async def parked(self) -> list[Parked]:
         """Every event that is parked, in order."""
@@ -163,8 +149,7 @@ class PostgresRows:
     async def _set_aside(self, build: Build, events: list[Recorded]) -> list[Recorded]:
         """The events without those that are given up, and without those, which are parked now, that have an earlier
         one of their aggregate parked."""
-        if self.skipped:
-            events = [event for event in events if not self._is_given_up(event)]
+        events = self._not_given_up(events)
         if not build.projection.folds:
             return events
         behind = [event for event in events if self._parking.has(build.number, event)]
@@ -173,8 +158,14 @@ class PostgresRows:
         await self._parking.park(build.number, build.projection.name, behind, FOLLOWS)
         return [event for event in events if not self._parking.has(build.number, event)]
 
-    def _is_given_up(self, event: Recorded) -> bool:
-        return self.skipped.get((event.cell, event.position)) == event.meta.event_id
+    def _is_parked(self, batch: list[Recorded]) -> bool:
+        """Whether something of one of the aggregates is."""
+        return any(self._parking.has(build.number, recorded) for build in self.builds for recorded in batch)
+
+    def _not_given_up(self, events: list[Recorded]) -> list[Recorded]:
+        if not self.skipped:
+            return events
+        return [event for event in events if self.skipped.get((event.cell, event.position)) != event.meta.event_id]
 
     async def _apply_what_can_be(self, build: Build, events: list[Recorded]) -> None:
         events = await self._set_aside(build, events)
@@ -205,6 +196,13 @@ class PostgresRows:
             self._cached_bytes[name] = 0
 
     async def _apply(self, build: Build, batch: list[Recorded]) -> None:
+        await self._fold(build, batch)
+        for table in build.projection.tables:
+            if self._dirty[table.name]:
+                await self._connection.execute(_upsert(build, table), (self._document(table),))
+
+    async def _fold(self, build: Build, batch: list[Recorded]) -> None:
+        """Find out which rows change, and how."""
         self._dirty |= {table.name: {} for table in build.projection.tables}
         reads: dict[str, set[Key]] = {}
         for recorded in batch:
@@ -218,9 +216,12 @@ class PostgresRows:
             if isinstance(recorded.event, Unreadable):
                 raise unfoldable(recorded.event)
             build.projection.apply(recorded, self)
-        for table in build.projection.tables:
-            if rows := self._dirty[table.name]:
-                await self._write(build, table, rows.values())
+
+    def _document(self, table: Table) -> str:
+        """The rows of a table that have changed."""
+        document = _json(list(self._dirty[table.name].values()))
+        self._cached_bytes[table.name] += len(document)
+        return document
 
     async def _load(self, build: Build, table: Table, keys: set[Key]) -> None:
         wanted = _json([dict(zip(table.key, key, strict=True)) for key in keys])
@@ -231,7 +232,7 @@ class PostgresRows:
         cursor = await self._connection.execute(
             query.format(
                 table=build.table(table),
-                key=_names(table.key),
+                key=names(table.key),
                 qualified=sql.SQL(", ").join(sql.Identifier("t", name) for name in table.key),
             ),
             (wanted,),
@@ -242,29 +243,33 @@ class PostgresRows:
         for row in self._types[table.name].decode(found[0]):
             self._cache[table.name][table.key_of(row)] = row
 
-    async def _write(self, build: Build, table: Table, rows: Iterable[msgspec.Struct]) -> None:
-        query = sql.SQL(
-            "INSERT INTO {table} SELECT * FROM json_populate_recordset(null::{table}, %s::json)"
-            " ON CONFLICT ({key}) DO UPDATE SET {sets}"
-        )
-        sets = [
-            sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name))
-            for name in table.columns
-            if name not in table.key
-        ]
-        document = _json(list(rows))
-        self._cached_bytes[table.name] += len(document)
-        await self._connection.execute(
-            query.format(table=build.table(table), key=_names(table.key), sets=sql.SQL(", ").join(sets)), (document,)
-        )
 
-    async def _write_positions(self, cell: str, position: int) -> None:
-        await self._connection.execute(
-            "INSERT INTO projection_positions (build, cell, position) SELECT unnest(%s::int[]), %s, %s"
-            " ON CONFLICT (build, cell) DO UPDATE SET"
-            " position = greatest(projection_positions.position, EXCLUDED.position)",
-            ([build.number for build in self.builds], cell, position),
-        )
+WRITE_POSITIONS = """
+INSERT INTO projection_positions (build, cell, position) SELECT unnest(%s::int[]), %s, %s
+ON CONFLICT (build, cell) DO UPDATE SET position = greatest(projection_positions.position, EXCLUDED.position)
+"""
+
+
+def _upsert(build: Build, table: Table) -> sql.Composed:
+    """The statement that writes the rows of a document."""
+    sets = [
+        sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name))
+        for name in table.columns
+        if name not in table.key
+    ]
+    return sql.SQL(
+        "INSERT INTO {table} SELECT * FROM json_populate_recordset(null::{table}, %s::json)"
+        " ON CONFLICT ({key}) DO UPDATE SET {sets}"
+    ).format(table=build.table(table), key=names(table.key), sets=sql.SQL(", ").join(sets))
+
+
+def _write_all(builds: list[Build]) -> bytes:
+    """The statement that writes a document for each table of all builds, and then the positions."""
+    upserts = [_upsert(build, table) for build in builds for table in build.projection.tables]
+    parts = [
+        sql.SQL("{} AS ({})").format(sql.Identifier(f"part_{number}"), part) for number, part in enumerate(upserts)
+    ]
+    return sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parts), sql.SQL(WRITE_POSITIONS)).as_bytes(None)
 
 
 async def lock_writer(connection: AsyncConnection[Any]) -> bool:
@@ -274,105 +279,10 @@ async def lock_writer(connection: AsyncConnection[Any]) -> bool:
     return bool(row and row[0])
 
 
-async def builds_in_force(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:
-    """The builds that answer now. A projection that has none gets an empty one."""
-    await connection.execute(SCHEMA + parking.SCHEMA + RECOVERIES)
-    builds = []
-    for projection in projections:
-        cursor = await connection.execute(
-            "SELECT build FROM projection_builds WHERE name = %s AND in_force", (projection.name,)
-        )
-        row = await cursor.fetchone()
-        if row:
-            builds.append(Build(row[0], projection))
-        else:
-            async with connection.transaction():
-                build = await begin_build(connection, projection)
-                await put_in_force(connection, build)
-            builds.append(build)
-    return builds
-
-
-async def outdated(connection: AsyncConnection[Any], builds: Iterable[Build]) -> list[Projection]:
-    """The projections whose build in force is of another version than today's code."""
-    cursor = await connection.execute("SELECT build, version FROM projection_builds")
-    versions: dict[int, int] = {build: version async for build, version in cursor}
-    return [build.projection for build in builds if versions[build.number] != build.projection.version]
-
-
-async def unhonoured(connection: AsyncConnection[Any], recoveries: Iterable[str]) -> list[str]:
-    """The recoveries of logs (by event id) since which nothing was built anew."""
-    cursor = await connection.execute("SELECT event_id FROM projection_recoveries")
-    known = {row[0] async for row in cursor}
-    return [recovery for recovery in recoveries if recovery not in known]
-
-
-async def honour(connection: AsyncConnection[Any], recoveries: Iterable[str]) -> None:
-    """Remember that everything was built anew since these recoveries."""
-    for recovery in recoveries:
-        await connection.execute("INSERT INTO projection_recoveries VALUES (%s) ON CONFLICT DO NOTHING", (recovery,))
-
-
-async def unfinished_builds(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:
-    """Builds that were begun and never put in force, because their process ended."""
-    by_name = {projection.name: projection for projection in projections}
-    cursor = await connection.execute("SELECT build, name FROM projection_builds WHERE NOT in_force")
-    return [Build(number, by_name[name]) async for number, name in cursor if name in by_name]
-
-
-async def begin_build(connection: AsyncConnection[Any], projection: Projection) -> Build:
-    """Empty tables for a new build; the one in force still answers."""
-    cursor = await connection.execute(
-        "INSERT INTO projection_builds (name, version, in_force) VALUES (%s, %s, false) RETURNING build",
-        (projection.name, projection.version),
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    build = Build(row[0], projection)
-    for table in projection.tables:
-        columns = [
-            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in table.columns.items()
-        ]
-        await connection.execute(
-            sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
-                build.table(table), sql.SQL(", ").join(columns), _names(table.key)
-            )
-        )
-        for index in table.indexes:
-            await connection.execute(sql.SQL("CREATE INDEX ON {} {}").format(build.table(table), sql.SQL(index)))
-    return build
-
-
-async def put_in_force(connection: AsyncConnection[Any], build: Build) -> None:
-    """Let a build answer from now on, and drop the one before. Call it in a transaction."""
-    name = build.projection.name
-    cursor = await connection.execute("SELECT build FROM projection_builds WHERE name = %s AND in_force", (name,))
-    old = [Build(number, build.projection) async for (number,) in cursor]
-    for table in build.projection.tables:
-        await connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(table.name)))
-        await connection.execute(
-            sql.SQL("CREATE VIEW {} AS SELECT * FROM {}").format(sql.Identifier(table.name), build.table(table))
-        )
-    for before in old:
-        await drop_build(connection, before)
-    await connection.execute("UPDATE projection_builds SET in_force = true WHERE build = %s", (build.number,))
-
-
-async def drop_build(connection: AsyncConnection[Any], build: Build) -> None:
-    """Remove a build and its tables."""
-    for table in build.projection.tables:
-        await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(build.table(table)))
-    await connection.execute("DELETE FROM projection_builds WHERE build = %s", (build.number,))
-
-
 def _json(rows: object) -> str:
     """The rows as a document that PostgreSQL takes."""
     document = msgspec.json.encode(rows).decode()
     return _NUL.sub(r"\1\\ufffd", document) if "\\u0000" in document else document
-
-
-def _names(names: Iterable[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(name) for name in names)
 
 
 DatabaseError = psycopg.Error

@@ -8,11 +8,12 @@ import pytest
 
 from domain.record import Recorded
 from ops.embedded.postgres import EmbeddedPostgres
+from projections.builds import builds_in_force
 from projections.console_sessions import ConsoleSessions
 from projections.event_log import EventLog
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
-from projections.postgres import PostgresRows, builds_in_force, connect
+from projections.postgres import PostgresRows, connect
 from projections.servers import Servers
 from projections.table import Projection
 from tests.aio import run

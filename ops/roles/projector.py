@@ -18,25 +18,22 @@ from ops import notify
 from ops.roles import parked
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
-from projections.console_sessions import ConsoleSessions
-from projections.event_log import EventLog
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
-from projections.postgres import (
+from projections.builds import (
     Build,
-    PostgresRows,
-    Skipped,
     begin_build,
     builds_in_force,
-    connect,
     drop_build,
     honour,
-    lock_writer,
     outdated,
     put_in_force,
     unfinished_builds,
     unhonoured,
 )
+from projections.console_sessions import ConsoleSessions
+from projections.event_log import EventLog
+from projections.hosts import Hosts
+from projections.instance_actions import InstanceActions
+from projections.postgres import PostgresRows, Skipped, connect, lock_writer
 from projections.servers import Servers
 from projections.table import Projection
 

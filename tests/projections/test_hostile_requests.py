@@ -21,7 +21,8 @@ from domain import flavor, image, keypair, network, quota
 from domain.record import Recorded
 from handlers.disorder import Disorder
 from handlers.registry import Registry
-from projections.postgres import PostgresRows, builds_in_force, connect
+from projections.builds import builds_in_force
+from projections.postgres import PostgresRows, connect
 from tests.adapters.rest.world import IMAGE, NETWORK, SUBNET, World, login, new_server, world
 from tests.aio import asynchronous
 from tests.handlers.test_host_gate import HOSTILE, places, put, written

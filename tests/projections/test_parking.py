@@ -16,13 +16,14 @@ from domain.guest import HostDescription
 from domain.record import AggregateId, Event, Recorded, Unreadable
 from domain.server import events as e
 from domain.server.state import aggregate
+from projections.builds import builds_in_force
 from projections.console_sessions import ConsoleSessions
 from projections.event_log import EventLog
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
 from projections.parking import indigestible
-from projections.postgres import PostgresRows, _json, builds_in_force, connect
+from projections.postgres import PostgresRows, _json, connect
 from projections.queries import Queries
 from projections.servers import Servers
 from projections.table import Projection, Rows

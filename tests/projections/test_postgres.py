@@ -6,10 +6,11 @@ import psycopg
 import pytest
 
 from domain.record import Recorded
+from projections.builds import begin_build, builds_in_force, outdated, put_in_force
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
-from projections.postgres import PostgresRows, begin_build, builds_in_force, connect, outdated, put_in_force
+from projections.postgres import PostgresRows, connect
 from projections.servers import Servers
 from projections.table import Rows
 from tests.aio import asynchronous
