@@ -51,7 +51,6 @@ class Pool:
                 "options": f"-c timezone=UTC -c statement_timeout={statement_seconds * 1000:.0f}",
                 "prepare_threshold": 2,
             },
-            check=AsyncConnectionPool.check_connection,
         )
         self.open, self.close = self._pool.open, self._pool.close
 
@@ -73,9 +72,26 @@ class Pool:
             asking.add_done_callback(_forget)
 
     async def _ask(self, query: sql.SQL, values: Any) -> list[Any]:
-        async with self._shares.one(self._owner()), self._pool.connection() as connection:
-            cursor = await connection.execute(query, values)
-            return await cursor.fetchall()
+        async with self._shares.one(self._owner()):
+            rows = await self._try(query, values)
+            if rows is None:
+                # After a restart of the database none of the connections from before is of use: better to find out
+                # then than before each question.
+                await self._pool.check()
+                rows = await self._try(query, values)
+        if rows is None:
+            raise Unavailable(SILENT)
+        return rows
+
+    async def _try(self, query: sql.SQL, values: Any) -> list[Any] | None:
+        """None if the connection ended."""
+        async with self._pool.connection() as connection:
+            try:
+                return await (await connection.execute(query, values)).fetchall()
+            except psycopg.OperationalError:
+                if not connection.broken:
+                    raise
+                return None
 
 
 def _forget(asking: "asyncio.Future[list[Any]]") -> None:

@@ -200,6 +200,25 @@ async def test_a_database_that_stands_still_is_not_waited_for(
 
 
 @asynchronous
+async def test_nobody_notices_that_the_database_ended_the_connections(database: str) -> None:
+    queries = Queries(database)
+    await queries.open()
+    try:
+        sleeps = [queries._rows("SELECT 1 FROM pg_sleep(0.1)") for _ in range(pool.MAX_CONNECTIONS)]
+        await asyncio.gather(*sleeps)
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
+            ended = await other.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert len(await ended.fetchall()) > 1
+        for _ in range(pool.MAX_CONNECTIONS):
+            assert await queries._rows("SELECT 1") == [(1,)]
+    finally:
+        await queries.close()
+
+
+@asynchronous
 async def test_the_slow_questions_of_one_are_waited_for_by_nobody_else(database: str) -> None:
     asked_for = ContextVar("asked_for", default="one")
     queries = Queries(database, owner=asked_for.get)
