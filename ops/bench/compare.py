@@ -1,8 +1,8 @@
 """Is it slower than it was? A benchmark of this tree and of another commit, in turns, in one run.
 
 ``python -m ops.bench.compare COMMIT`` prints for every figure of ``ops.bench.servers`` the median of both and their
-ratio. What follows ``--`` goes to the benchmark. Machines change their pace from minute to minute: that is why the
-two take turns, and why single runs say little (the last column is how far the runs of one tree lie apart).
+ratio. Arguments that are not its own go to the benchmark. Machines change their pace from minute to minute: that is why
+the two take turns, and why single runs say little (the last column is how far the runs of one tree lie apart).
 """
 
 import argparse
@@ -26,13 +26,12 @@ def main() -> None:
     parser.add_argument("commit")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bench", default="ops.bench.servers", help="a module that both trees have")
-    parser.add_argument("rest", nargs="*", metavar="-- ARGUMENT", help="for the benchmark")
-    arguments = parser.parse_args()
+    arguments, rest = parser.parse_known_args()
     runs: dict[str, list[tuple[float, float]]] = {}
     with _tree(arguments.commit) as before:
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-            then, now = (_run(tree, arguments.bench, arguments.rest) for tree in (before, ROOT))
+            then, now = (_run(tree, arguments.bench, rest) for tree in (before, ROOT))
             for name in then.keys() & now.keys():
                 runs.setdefault(name, []).append((then[name], now[name]))
             order = list(now)
