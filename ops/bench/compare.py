@@ -1,8 +1,8 @@
 """Is it slower than it was? A benchmark of this tree and of another commit, in turns, in one run.
 
 ``python -m ops.bench.compare COMMIT`` prints for every figure of ``ops.bench.servers`` the median of both and their
-ratio. Arguments that are not its own go to the benchmark. Machines change their pace from minute to minute: that is why
-the two take turns, and why single runs say little (the last column is how far the runs of one tree lie apart).
+ratio. Arguments that are not its own go to the benchmark. Machines change their pace from minute to minute: that is
+why the two take turns, and why single runs say little (the last column is how far the runs of one tree lie apart).
 """
 
 import argparse
