@@ -106,13 +106,15 @@ class Face:
         check_path(scope)
         url_project, path = _split_project(path) if self._versioned else (None, path)
         match = self._router.match(path)
+        if match is None and self._complete:
+            raise no_route()  # nothing is kept there from anybody
         method = _as_get(match, scope["method"])
         caller = None
         if not _is_public(match, method):
             caller = self._tokens.validate(Headers(scope=scope).get("x-auth-token"))
             told(scope, caller.user_id, caller.project_id)
         if match is None:
-            raise no_route() if self._complete or method in READS else not_built(method, scope["path"])
+            raise no_route() if method in READS else not_built(method, scope["path"])
         return _Request(scope, receive, minor, caller, _existing(match, method, minor), match[1], url_project)
 
     async def _answer(self, request: "_Request") -> Response:

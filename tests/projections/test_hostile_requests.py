@@ -213,7 +213,7 @@ async def test_no_text_of_any_body_may_have_a_nul(tmp_path: Path):
             for place in places(document)[1:]:
                 body = written(put(document, place, "a\0b"))
                 answer = await client.request(operation.method, prefix + operation.path, body)
-                assert 400 <= answer.status < 500, (operation.name, place, answer)
+                assert 400 <= answer.status < 500 or answer.status == 501, (operation.name, place, answer)
                 may_be_nothing = operation.body_type is None and operation.action is None and not operation.streamed
                 assert may_be_nothing or answer.status in (400, 404), (operation.name, place, answer)
                 if operation.body_type is not None:

@@ -80,7 +80,7 @@ async def test_every_operation_with_a_body_refuses_what_nothing_can_hold(cloud: 
                 if operation.action:
                     body = b'{"%s": %s}' % (operation.action.encode(), body)
                 answer = await client.request(operation.method, path, body, headers=headers)
-                assert 400 <= answer.status < 500, (operation.name, body[:40], answer)
+                assert 400 <= answer.status < 500 or answer.status == 501, (operation.name, body[:40], answer)
         for wanted in (None, False, True):
             assert await world.queries.servers(ServerFilter(deleted=wanted)) == []
 
@@ -165,3 +165,6 @@ async def test_what_anybody_may_get_anybody_may_knock_at(cloud: MakeWorld):
                 answer = await client.request(method, path)
                 assert (answer.status, answer.content) == (got.status, b""), (method, path)
         assert (await client.request("OPTIONS", SERVERS)).status == 401
+        for path in ("", "/", "/nowhere", "/compute/nowhere"):
+            for method in ("GET", "HEAD", "OPTIONS", "POST"):
+                assert (await client.request(method, path)).status == 404, (method, path)
