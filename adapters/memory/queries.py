@@ -1,7 +1,7 @@
 """The questions, asked of rows in memory."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 from domain.errors import Invalid
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import WHOLE_ADDRESS, ServerFilter
-from domain.server.state import DELETED, Server
+from domain.server.state import DELETED, ERROR, Server
 from projections.instance_actions import TABLE as ACTIONS
 from projections.memory import MemoryRows
 from projections.servers import TABLE as SERVERS
-from projections.servers import decoder
+from projections.servers import ServerRow, decoder
 
 CONDITIONS: dict[str, Callable[[Server, Any], bool]] = {
     "project_id": lambda server, wanted: server.project_id == wanted,
@@ -92,6 +92,29 @@ class MemoryQueries:
         """What one request did to a server."""
         action: InstanceAction | None = self._rows.get(ACTIONS, (server_id, request_id))
         return action
+
+
+class MemoryReadServers:
+    """Promises what ``handlers.leftovers.ReadServers`` does."""
+
+    def __init__(self, rows: MemoryRows, cell: str) -> None:
+        self._rows = rows
+        self._cell = cell
+
+    async def unfinished(self) -> tuple[list[str], int]:
+        """The ids of the cell's servers with an action under way, and the position for which that holds."""
+        rows: list[ServerRow] = self._rows.all(SERVERS)
+        return [row.id for row in rows if row.unfinished and row.cell == self._cell], self._position
+
+    async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
+        """Those of the servers that are neither deleted nor failed without a host, and the position."""
+        rows: list[ServerRow] = [row for each in server_ids if (row := self._rows.get(SERVERS, (each,)))]
+        lives = {row.id for row in rows if not row.deleted and not (row.vm_state == ERROR and row.host is None)}
+        return lives, self._position
+
+    @property
+    def _position(self) -> int:
+        return self._rows.positions.get(self._cell, 0)
 
 
 def _sorted(servers: Iterable[Server], sort: tuple[tuple[str, str], ...]) -> list[Server]:

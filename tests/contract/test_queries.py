@@ -5,50 +5,72 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from adapters.memory.queries import MemoryQueries
+from adapters.memory.queries import MemoryQueries, MemoryReadServers
 from domain.errors import Invalid
 from domain.guest import PowerState
 from domain.record import Recorded
 from domain.server.listing import SORT_KEYS, ServerFilter
-from domain.server.state import DELETED, KIND, Server
+from domain.server.state import DELETED, ERROR, KIND, Server
+from handlers.leftovers import ReadServers
 from handlers.ports import Queries
+from ops.roles.conductor import OfCell
+from projections.console_queries import ConsoleQueries
 from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
-from projections.queries import Queries as PostgresQueries
 from projections.servers import Servers
 from tests.aio import asynchronous
 from tests.domain.servers import IMAGE, NOW
 from tests.postgres_fixtures import project
-from tests.projections.histories import history, nic, server_id, servers_of
+from tests.projections.histories import CELL, history, nic, server_id, servers_of
 
-Asking = Callable[[list[Recorded]], AbstractAsyncContextManager[Queries]]
+
+class Asked(NamedTuple):
+    """The two who answer from the same rows: what the API asks, and what the conductor."""
+
+    queries: Queries
+    read_servers: ReadServers
+
+
+Asking = Callable[[list[Recorded]], AbstractAsyncContextManager[Asked]]
+
+
+class Log:
+    """As far as conductors look at it before they believe the read model."""
+
+    cell = CELL
+
+    def __init__(self, events: list[Recorded]) -> None:
+        self._events = events
+
+    async def last_position(self) -> int:
+        return len(self._events)
 
 
 @asynccontextmanager
-async def in_memory(events: list[Recorded]) -> AsyncIterator[Queries]:
+async def in_memory(events: list[Recorded]) -> AsyncIterator[Asked]:
     rows = MemoryRows((Servers(), InstanceActions()))
     rows.apply(events)
-    yield MemoryQueries(rows)
+    yield Asked(MemoryQueries(rows), MemoryReadServers(rows, CELL))
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
 def asking(request: pytest.FixtureRequest) -> Asking:
-    """Asks the projections of some events."""
+    """Has the projections take in some events, to be asked about them."""
     if request.param == "memory":
         return in_memory
     database = request.getfixturevalue("database")
 
     @asynccontextmanager
-    async def in_postgres(events: list[Recorded]) -> AsyncIterator[Queries]:
+    async def in_postgres(events: list[Recorded]) -> AsyncIterator[Asked]:
         await project(database, events)
-        queries = PostgresQueries(database)
+        queries = ConsoleQueries(database)
         await queries.open()
         try:
-            yield queries
+            yield Asked(queries, OfCell(queries, Log(events)))
         finally:
             await queries.close()
 
@@ -149,7 +171,7 @@ class TestQueries:
     async def test_filters(self, asking: Asking) -> None:
         events = history(60)
         servers = servers_of(events)
-        async with asking(events) as queries:
+        async with asking(events) as (queries, _):
             everybody = await queries.servers(ServerFilter(deleted=None))
             assert sorted(server.id for server in everybody) == sorted(server.id for server in servers)
             for wanted, means in FILTERS:
@@ -162,7 +184,7 @@ class TestQueries:
     async def test_pages_are_the_whole_list_in_order(self, asking: Asking) -> None:
         events = history(60)
         servers = servers_of(events)
-        async with asking(events) as queries:
+        async with asking(events) as (queries, _):
             for sort in SORTS:
                 whole = await queries.servers(ServerFilter(deleted=None, sort=sort))
                 assert len(whole) == len(servers)
@@ -178,7 +200,7 @@ class TestQueries:
 
     @asynchronous
     async def test_a_page_goes_on_behind_what_it_would_not_show_itself(self, asking: Asking) -> None:
-        async with asking(history(60)) as queries:
+        async with asking(history(60)) as (queries, _):
             everybody = await queries.servers(ServerFilter(deleted=None))
             gone = next(server for server in everybody[10:] if server.vm_state == DELETED)
             behind = [server for server in everybody[everybody.index(gone) :] if server.vm_state != DELETED]
@@ -186,7 +208,7 @@ class TestQueries:
 
     @asynchronous
     async def test_an_unknown_marker_and_a_bad_expression_are_invalid(self, asking: Asking) -> None:
-        async with asking(history(2)) as queries:
+        async with asking(history(2)) as (queries, _):
             with pytest.raises(Invalid, match=r"^marker \[nowhere\] not found$"):
                 await queries.servers(ServerFilter(marker="nowhere"))
             for wanted in (ServerFilter(name="(((["), ServerFilter(ip="*")):
@@ -195,7 +217,7 @@ class TestQueries:
 
     @asynchronous
     async def test_a_marker_of_another_project_is_as_unknown_as_any(self, asking: Asking) -> None:
-        async with asking(history(6)) as queries:
+        async with asking(history(6)) as (queries, _):
             (theirs, *_) = await queries.servers(ServerFilter(project_id="p1", deleted=None))
             assert await queries.servers(ServerFilter(project_id="p1", deleted=None, marker=theirs.id)) is not None
             with pytest.raises(Invalid, match=rf"^marker \[{theirs.id}\] not found$"):
@@ -203,7 +225,7 @@ class TestQueries:
 
     @asynchronous
     async def test_what_was_changed_in_that_second_was_changed_before_its_end(self, asking: Asking) -> None:
-        async with asking(history(6)) as queries:
+        async with asking(history(6)) as (queries, _):
             for server in await queries.servers(ServerFilter(deleted=None)):
                 shown = server.updated_at.replace(microsecond=0)
                 for before, found in ((shown, True), (shown - timedelta(seconds=1), False)):
@@ -213,7 +235,7 @@ class TestQueries:
     @asynchronous
     async def test_one_server(self, asking: Asking) -> None:
         events = history(20)
-        async with asking(events) as queries:
+        async with asking(events) as (queries, _):
             for server in servers_of(events):
                 assert await queries.server(server.id) == server
             assert await queries.server("nobody") is None
@@ -227,7 +249,7 @@ class TestQueries:
                 of_server = requests.setdefault(recorded.aggregate.id, [])
                 if recorded.meta.request_id not in of_server:
                     of_server.insert(0, recorded.meta.request_id)
-        async with asking(events) as queries:
+        async with asking(events) as (queries, _):
             for server, asked in requests.items():
                 actions = await queries.actions(server)
                 assert [action.request_id for action in actions] == asked
@@ -235,6 +257,30 @@ class TestQueries:
                     assert await queries.action(server, action.request_id) == action
             assert await queries.actions("nobody") == []
             assert await queries.action(server_id(1), "req-2-create") is None
+
+
+class TestReadServers:
+    @asynchronous
+    async def test_what_is_unfinished_is_known_with_its_position(self, asking: Asking) -> None:
+        events = history(30)
+        cut = events[: len(events) // 2]
+        async with asking(cut) as (_, read_servers):
+            ids, position = await read_servers.unfinished()
+        assert set(ids) == {server.id for server in servers_of(cut) if server.action}
+        assert 0 < len(ids) < 30
+        assert position == len(cut)
+
+    @asynchronous
+    async def test_who_lives_is_known_with_its_position(self, asking: Asking) -> None:
+        events = history(60)
+        everybody = [server_id(number) for number in range(60)]
+        async with asking(events) as (_, read_servers):
+            lives, position = await read_servers.living([*everybody, "nobody"])
+            assert await read_servers.living([]) == (set(), position)
+        there = [server for server in servers_of(events) if server.vm_state != DELETED]
+        assert lives == {server.id for server in there if server.vm_state != ERROR or server.host}
+        assert 0 < len(lives) < 60
+        assert position == len(events)
 
 
 def check_order(servers: list[Server], sort: tuple[tuple[str, str], ...]) -> None:

@@ -228,7 +228,7 @@ async def test_nothing_breaks_and_everybody_can_hold_what_is_kept(tmp_path: Path
         amy = await here.client("amy")
         assert (await amy.post("/compute/v2.1/os-keypairs", GOOD["POST /os-keypairs"])).status == 201
         server_id = (await amy.post("/compute/v2.1/servers", new_server())).body["server"]["id"]
-        await here.advance(server_id)
+        await here.advance()
         image_id = (await amy.post("/image/v2/images", {"name": "mine"})).body["id"]
         names = {
             "server_id": server_id, "image_id": image_id, "flavor_id": "1", "network_id": NETWORK,
@@ -242,7 +242,7 @@ async def test_nothing_breaks_and_everybody_can_hold_what_is_kept(tmp_path: Path
                 pytest.fail(f"{operation.name} {path[:200]} {(body or b'')[:400]!r}: {answer}")
             taken += answer.status < 300 and operation.method != "GET"
             if number % 50 == 0:
-                await here.advance(server_id)
+                await here.advance()
         logs = [await _log(store) for store in (here.store, here.registry._store)]
         async with await connect(database, "test") as connection:
             rows = PostgresRows(connection, await builds_in_force(connection, PROJECTIONS))

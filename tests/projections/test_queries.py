@@ -14,7 +14,7 @@ import pytest
 from domain.errors import Invalid, Unavailable
 from domain.server import events as e
 from domain.server.listing import ServerFilter
-from domain.server.state import DELETED, ERROR, aggregate
+from domain.server.state import aggregate
 from ops.embedded.postgres import EmbeddedPostgres
 from projections import pool
 from projections.pool import TookTooLong
@@ -23,7 +23,7 @@ from projections.servers import TABLE
 from tests.aio import asynchronous
 from tests.domain.servers import FLAVOR, LATER
 from tests.postgres_fixtures import project
-from tests.projections.histories import CELL, Log, history, server_id, servers_of
+from tests.projections.histories import CELL, Log, history, server_id
 from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -101,33 +101,12 @@ async def test_what_is_found_by_an_index_costs_no_more_where_there_are_many_othe
 
 
 @asynchronous
-async def test_what_is_unfinished_is_known_with_its_position(database: str) -> None:
-    events = history(30)
-    cut = events[: len(events) // 2]
+async def test_who_asks_before_the_projector_came_is_told_so(database: str) -> None:
     async with _queries(database) as queries:
         with pytest.raises(Unavailable):
             await queries.unfinished(CELL)
-        await project(database, cut)
-        ids, position = await queries.unfinished(CELL)
-    assert set(ids) == {server.id for server in servers_of(cut) if server.action}
-    assert position == len(cut)
-
-
-@asynchronous
-async def test_who_lives_is_known_with_its_position(database: str) -> None:
-    events = history(60)
-    async with _queries(database) as queries:
         with pytest.raises(Unavailable):
             await queries.living(CELL, [server_id(1)])
-        await project(database, events)
-        everybody = [server_id(number) for number in range(60)]
-        lives, position = await queries.living(CELL, [*everybody, "nobody"])
-    expected = {
-        s.id for s in servers_of(events) if s.vm_state != DELETED and not (s.vm_state == ERROR and not s.host)
-    }
-    assert lives == expected
-    assert 0 < len(lives) < 60
-    assert position == len(events)
 
 
 @asynchronous

@@ -1,7 +1,7 @@
 """A whole cell in one process: domain, handlers, conductor, agents, projections; log and time are simulated."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -9,6 +9,7 @@ from uuid import NAMESPACE_DNS, uuid5
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
 from adapters.memory.commands import MemoryCommandBus
+from adapters.memory.queries import MemoryReadServers
 from adapters.memory.signs import MemoryLiveness
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
@@ -20,7 +21,6 @@ from domain.guest import ImageSource
 from domain.kinds import EVENTS
 from domain.network import NetworkCreated
 from domain.quota import Limits
-from domain.server.state import ERROR
 from handlers.agent import Agent
 from handlers.conducting import Conducting
 from handlers.context import Context, Stamp
@@ -31,7 +31,6 @@ from projections.event_log import EventLog
 from projections.hosts import Hosts
 from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
-from projections.servers import TABLE as SERVERS
 from projections.servers import Servers as ServersProjection
 from tests.sim.consoles import OpenConsolesIn, view_consoles
 from tests.sim.faults import ProcessFaults, Weather
@@ -131,15 +130,6 @@ class World:
         request_id = f"req-{self.stamp.ids.uuid()}"
         return Context(request_id=request_id, user_id="user", project_id=PROJECT, roles=("member",))
 
-    async def unfinished(self) -> tuple[list[str], int]:
-        ids = [row.id for row in self.rows.all(SERVERS) if row.unfinished]
-        return ids, self.rows.positions.get(CELL, 0)
-
-    async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        rows = [row for server_id in server_ids if (row := self.rows.get(SERVERS, (server_id,)))]
-        lives = {row.id for row in rows if not row.deleted and not (row.vm_state == ERROR and row.host is None)}
-        return lives, self.rows.positions.get(CELL, 0)
-
     async def _api(self, faults: ProcessFaults) -> None:
         registry = Registry(self.store(API, faults), self.stamp, [network.KIND, quota.KIND])
         vault = MemoryVault(self.broker, CELL, faults)
@@ -160,7 +150,7 @@ class World:
             liveness=MemoryLiveness(self.broker, CELL, faults),
             vault=MemoryVault(self.broker, CELL, faults),
             stamp=self.stamp,
-            read_servers=self,
+            read_servers=MemoryReadServers(self.rows, CELL),
             open_consoles=OpenConsolesIn(self.rows),
         )
         await conducting.run("sim", lambda: None)

@@ -74,7 +74,7 @@ async def test_what_is_public_is_discovery_and_login(cloud: MakeWorld):
 async def one_server(world: World) -> str:
     answer = await (await world.client("amy")).post("/compute/v2.1/servers", new_server())
     server_id = answer.body["server"]["id"]
-    await world.advance(server_id)
+    await world.advance()
     return server_id
 
 
@@ -123,7 +123,7 @@ async def test_hosts_are_an_administrators_to_know_and_to_choose(cloud: MakeWorl
             assert refused.status == 403
             accepted = await root.post("/compute/v2.1/servers", body)
             placed = accepted.body["server"]["id"]
-            await world.advance(placed)
+            await world.advance()
             shown = (await root.get(f"/compute/v2.1/servers/{placed}")).body["server"]
             assert shown["OS-EXT-SRV-ATTR:host"] == "node2"
         unknown = await root.post("/compute/v2.1/servers", new_server(host="node9"))

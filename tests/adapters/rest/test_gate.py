@@ -147,7 +147,7 @@ async def test_paths_are_utf_8(cloud: MakeWorld):
         client = await world.client("amy")
         created = await client.post(SERVERS, new_server())
         server = f"{SERVERS}/{created.body['server']['id']}"
-        await world.advance(created.body["server"]["id"])
+        await world.advance()
         assert (await client.put(f"{server}/tags/%88")).status == 400
         assert (await client.get(f"{server}/tags")).body == {"tags": []}
 

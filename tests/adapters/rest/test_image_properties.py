@@ -9,7 +9,6 @@ from domain import host as hosts
 from domain import image
 from domain.host import HostDescribed
 from domain.image import ImageCreated, ImageUploaded
-from domain.server.state import aggregate
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.test_rebuild import act, told
@@ -61,7 +60,7 @@ async def test_what_cannot_be_given_is_refused_at_each_door(
             assert answer.status == 400
             assert answer.fault[0] == "badRequest"
             assert message in answer.fault[2]
-        server, _ = await world.repository.load(aggregate(server_id))
+        server = await world.queries.server(server_id)
         assert server
         assert server.action is None
 
@@ -78,7 +77,7 @@ async def test_a_server_stays_on_its_host_whatever_its_next_image_is_made_for(cl
         for answer in others:
             assert answer.status == 400
             assert f"Image {OTHER} is made for aarch64, and does not run on the server's host." in answer.fault[2]
-        server, _ = await world.repository.load(aggregate(server_id))
+        server = await world.queries.server(server_id)
         assert server
         assert server.host
 
@@ -98,7 +97,7 @@ async def test_an_image_may_need_a_config_drive(cloud: MakeWorld, said: str, ask
         amy = await world.client("amy")
         await make_image(world, img_config_drive=said)
         server_id = await boot(world, amy, imageRef=OTHER, adminPass="secret", config_drive=asked)
-        server, _ = await world.repository.load(aggregate(server_id))
+        server = await world.queries.server(server_id)
         assert server
         assert server.config_drive is given
         if given:

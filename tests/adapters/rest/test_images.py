@@ -93,7 +93,7 @@ async def test_a_ticket_opens_one_image_to_a_host(cloud: MakeWorld):
         )  # fmt: skip
         for ticket in forged:
             assert (await fetch(ticket)).status == 404
-        await world.clock.sleep(GOOD_SECONDS)
+        world.clock.advance(GOOD_SECONDS)
         assert (await fetch(good)).status == 404
         assert (await fetch(tickets.issue(image_id, "node1"))).status == 200
         assert (await fetch(tickets.issue("33333333-0000-4000-8000-000000000000", "node1"))).status == 404
@@ -304,7 +304,7 @@ async def test_lists(cloud: MakeWorld, query, names):
     async with cloud() as world:
         amy = await world.client("amy")
         for name, more in (("a", {"tags": ["blue"]}), ("b", {"os_distro": "x"})):
-            await world.clock.sleep(1)
+            world.clock.advance(1)
             await announce(amy, name=name, **more)
         assert [image["name"] for image in (await amy.get(f"{IMAGES}?{query}")).body["images"]] == names
 

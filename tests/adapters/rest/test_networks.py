@@ -20,7 +20,7 @@ async def test_networks_subnets_ports(cloud: MakeWorld):
         assert (subnet["cidr"], subnet["gateway_ip"]) == ("10.0.0.0/24", "10.0.0.1")
         assert subnet["allocation_pools"] == [{"start": "10.0.0.3", "end": "10.0.0.254"}]
         server_id = (await amy.post("/compute/v2.1/servers", new_server())).body["server"]["id"]
-        await world.advance(server_id)
+        await world.advance()
         (port,) = (await amy.get(f"{V2}/ports", device_id=server_id)).body["ports"]
         assert port["fixed_ips"] == [{"subnet_id": SUBNET, "ip_address": "10.0.0.3"}]
         assert (await amy.get(f"{V2}/ports/{port['id']}")).body["port"] == port
@@ -60,11 +60,11 @@ async def test_a_network_comes_with_its_subnet(cloud: MakeWorld):
         body = new_server(networks=[{"uuid": network["id"]}])
         assert (await eve.post("/compute/v2.1/servers", body)).status == 400
         server_id = (await amy.post("/compute/v2.1/servers", body)).body["server"]["id"]
-        await world.advance(server_id)
+        await world.advance()
         in_use = await amy.delete(f"{V2}/networks/{network['id']}")
         assert (in_use.status, in_use.body["NeutronError"]["type"]) == (409, "NetworkInUse")
         await amy.delete(f"/compute/v2.1/servers/{server_id}")
-        await world.advance(server_id)
+        await world.advance()
         assert (await amy.delete(f"{V2}/networks/{network['id']}")).status == 204
         assert (await amy.get(f"{V2}/networks/{network['id']}")).status == 404
 

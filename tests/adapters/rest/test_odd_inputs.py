@@ -24,7 +24,7 @@ async def built(world: World, client: Client, **fields: object) -> str:
     answer = await client.post(SERVERS, new_server(**fields))
     assert answer.status == 202, answer
     server_id: str = answer.body["server"]["id"]
-    await world.advance(server_id)
+    await world.advance()
     return server_id
 
 
@@ -265,7 +265,7 @@ async def test_what_is_off_has_no_screen(cloud: MakeWorld, action: str):
         body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
         assert (await amy.post(path, body)).status == 200
         assert (await amy.post(f"{SERVERS}/{server_id}/action", {action: None})).status == 202
-        await world.advance(server_id)
+        await world.advance()
         answer = await amy.post(path, body)
         assert (answer.status, answer.fault[2]) == (409, f"Instance {server_id} is not ready")
 

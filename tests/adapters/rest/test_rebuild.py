@@ -32,7 +32,7 @@ async def test_a_rebuild(cloud: MakeWorld) -> None:
         amy = await world.client("amy")
         server_id = await boot(world, amy, metadata={"old": "yes"}, user_data=USER_DATA)
         before = await shown(amy, server_id)
-        await world.clock.sleep(60)
+        world.clock.advance(60)
         asked = {"imageRef": IMAGE, "name": "web2", "metadata": {"new": "yes"}, "adminPass": "secret"}
         answer = await act(amy, server_id, rebuild=asked)
         assert answer.status == 202
@@ -41,7 +41,7 @@ async def test_a_rebuild(cloud: MakeWorld) -> None:
         assert (document["adminPass"], document["user_data"]) == ("secret", USER_DATA)
         assert answer.headers["location"].endswith(f"/servers/{server_id}")
         assert (await told(world, server_id)) == Secrets(user_data=USER_DATA, admin_pass="secret")
-        await world.advance(server_id)
+        await world.advance()
         after = await shown(amy, server_id)
         assert (after["status"], after["addresses"]) == ("ACTIVE", before["addresses"])
         assert after["OS-SRV-USG:launched_at"] > before["OS-SRV-USG:launched_at"]
@@ -64,11 +64,11 @@ async def test_a_stopped_server_stays_off(cloud: MakeWorld) -> None:
         amy = await world.client("amy")
         server_id = await boot(world, amy)
         await act(amy, server_id, **{"os-stop": None})
-        await world.advance(server_id)
+        await world.advance()
         await act(amy, server_id, rebuild={"imageRef": IMAGE})
         assert (await shown(amy, server_id))["status"] == "REBUILD"
         assert [each["id"] for each in (await amy.get(f"{SERVERS}?status=REBUILD")).body["servers"]] == [server_id]
-        await world.advance(server_id)
+        await world.advance()
         assert (await shown(amy, server_id))["status"] == "SHUTOFF"
 
 
@@ -133,7 +133,7 @@ async def test_a_rescue_and_its_end(cloud: MakeWorld) -> None:
         answer = await act(amy, server_id, rescue={"adminPass": "secret", "rescue_image_ref": IMAGE})
         assert (answer.status, answer.body) == (200, {"adminPass": "secret"})
         assert (await shown(amy, server_id))["OS-EXT-STS:task_state"] == "rescuing"
-        await world.advance(server_id)
+        await world.advance()
         assert (await shown(amy, server_id))["status"] == "RESCUE"
         assert (await told(world, server_id)).admin_pass == "secret"
         for action in ({"os-stop": None}, {"reboot": {"type": "HARD"}}, {"rescue": None}):
@@ -142,7 +142,7 @@ async def test_a_rescue_and_its_end(cloud: MakeWorld) -> None:
             assert "while it is in vm_state rescued" in refused.fault[2]
         answer = await act(amy, server_id, unrescue=None)
         assert (answer.status, answer.content) == (202, b"")
-        await world.advance(server_id)
+        await world.advance()
         assert (await shown(amy, server_id))["status"] == "ACTIVE"
         assert await told(world, server_id) == Secrets(admin_pass="own")
         actions = (await amy.get(f"{SERVERS}/{server_id}/os-instance-actions")).body["instanceActions"]
@@ -159,7 +159,7 @@ async def test_what_is_refused_leaves_no_key(cloud: MakeWorld) -> None:
         for action in ({"rebuild": rebuild}, {"rescue": {"adminPass": "secret"}}):
             assert (await act(amy, server_id, **action)).status == 409
         assert not world.broker.cell("cell1").keys.keys()
-        await world.advance(server_id)
+        await world.advance()
         assert (await act(amy, server_id, rebuild=rebuild)).status == 202
         assert world.broker.cell("cell1").keys.keys() == {server_id}
 

@@ -116,7 +116,7 @@ async def test_a_lock(cloud: MakeWorld) -> None:
         # What the guest does not notice is free.
         assert (await amy.put(f"{SERVERS}/{server_id}", {"server": {"name": "still"}})).status == 200
         assert (await act(root, server_id, **{"os-stop": None})).status == 202
-        await world.advance(server_id)
+        await world.advance()
         assert (await act(amy, server_id, unlock=None)).status == 202
         server = await shown(amy, server_id)
         assert (server["locked"], server["locked_reason"]) == (False, None)

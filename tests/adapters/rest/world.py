@@ -1,15 +1,16 @@
-"""The REST faces over everything in memory: real handlers and registry, a stand-in for conductor and hosts."""
+"""The REST faces of a cell in memory: the real handlers, conductor and agents, and simulated hosts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from adapters.mapper import EventMapper
-from adapters.memory.broker import Broker
+from adapters.memory.broker import Broker, NoFaults
 from adapters.memory.commands import MemoryCommandBus
-from adapters.memory.queries import MemoryQueries
+from adapters.memory.queries import MemoryQueries, MemoryReadServers
 from adapters.memory.signs import MemoryLiveness
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
@@ -19,47 +20,49 @@ from adapters.rest.identity.passwords import hash_password
 from adapters.rest.limits import LargeBodies
 from adapters.rest.services import Services, StockLimits
 from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
+from adapters.simulated.hypervisor import SimulatedHypervisor
 from adapters.system import SystemIds
-from domain import flavor, host, image, keypair, ledger, network, quota
+from domain import flavor, host, image, keypair, network, quota
 from domain.flavor import Flavor, FlavorCreated
-from domain.guest import HostDescription, PowerState
 from domain.image import ImageCreated, ImageUploaded
 from domain.kinds import EVENTS
-from domain.ledger import Ledger
 from domain.network import NetworkCreated
 from domain.record import Event
-from domain.server import decide
-from domain.server.events import Fault, ServerPlaced
-from domain.server.state import KIND, Server, aggregate
-from domain.server.steps import Command, FinishDelete, Place, next_step
+from handlers.agent import Agent
+from handlers.conducting import Conducting
 from handlers.console_logs import ConsoleLogs
 from handlers.consoles import Consoles
-from handlers.context import Context, Stamp
+from handlers.context import Stamp
 from handlers.fleet import Fleet
 from handlers.hosts import Hosts
 from handlers.image_tickets import ImageTickets
+from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns
 from handlers.messages import question_decoder
 from handlers.metadata import Passwords
-from handlers.ports import Clock
 from handlers.registry import Registry
-from handlers.reports import DONE, DONE_WITH_POWER
-from handlers.repository import Repository
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
 from handlers.servers import Servers
+from projections.console_sessions import ConsoleSessions
 from projections.instance_actions import InstanceActions
 from projections.memory import MemoryRows
 from projections.servers import Servers as ServersProjection
 from tests.adapters.rest.client import Client
-from tests.clocks import InstantClock
-from tests.waiting import until
+from tests.clocks import StandingClock
+from tests.sim.consoles import OpenConsolesIn
 
 PASSWORDS = {name: f"{name}-secret" for name in ("amy", "rob", "eve", "host")} | {"root": "admin-secret"}
 """root administers; amy is a member and rob a reader of blue; eve is a member of green; host is a compute host's."""
 BLUE, GREEN, ADMIN = "b1" * 16, "c2" * 16, "a0" * 16
 HASHES = {name: hash_password(password) for name, password in PASSWORDS.items()}
 IMAGE, NETWORK, SUBNET = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
+
+
+CELL, API = "cell1", "api"
+HOST_IDS = {f"node{digit}": f"{digit * 8}-aaaa-4aaa-8aaa-{digit * 12}" for digit in "12"}
+SECONDS = 10.0
+"""Longest time that anything here takes."""
 
 
 def user_id(name: str) -> str:
@@ -83,35 +86,42 @@ def identity_settings() -> IdentitySettings:
     )
 
 
+class Gate(NoFaults):
+    """The conductor hears of what happens only while it is open."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def before(self, operation: str) -> None:
+        if operation == "follow":
+            await self.open.wait()
+
+
 class World:
     def __init__(
-        self,
-        directory: Path,
-        clock: Clock | None = None,
-        public_url: str = "http://cloud.test",
-        stock_limits: StockLimits | None = None,
+        self, directory: Path, public_url: str = "http://cloud.test", stock_limits: StockLimits | None = None
     ) -> None:
-        self.clock: Clock = clock or InstantClock()
+        self.clock = StandingClock()
         self.broker = broker = Broker(self.clock)
         mapper = EventMapper(EVENTS)
         self.stamp = Stamp(self.clock, SystemIds())
-        self.store = MemoryEventStore(broker, "cell1", mapper)
-        api_store = MemoryEventStore(broker, "api", mapper)
+        self.store = MemoryEventStore(broker, CELL, mapper)
+        api_store = MemoryEventStore(broker, API, mapper)
         kinds: list[Any] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
         self.registry = Registry(api_store, self.stamp, kinds)
         self.host_registry = Registry(self.store, self.stamp, [host.KIND])
-        self.vault = MemoryVault(broker, "cell1")
-        self.bus = MemoryCommandBus(broker, "cell1")
-        self.ledger = Ledger()
-        self.signs = MemoryLiveness(broker, "cell1")
-        self.life = LifeSigns(self.signs, self.clock)
-        self._rows = MemoryRows((ServersProjection(), InstanceActions()))
+        self.vault = MemoryVault(broker, CELL)
+        self.bus = MemoryCommandBus(broker, CELL)
+        self.ledger = LedgerFeed(self.store, self.stamp)
+        signs = MemoryLiveness(broker, CELL)
+        self.life = LifeSigns(signs, self.clock)
+        self._rows = MemoryRows((ServersProjection(), InstanceActions(), ConsoleSessions()))
         self.queries = MemoryQueries(self._rows)
-        self.repository: Repository[Server] = Repository(KIND, self.store, self.stamp)
+        self._read_servers = MemoryReadServers(self._rows, CELL)
         limits = quota.Limits()
         self.services = Services(
             settings=RestSettings(
-                public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell="cell1"
+                public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell=CELL
             ),
             registry=self.registry,
             identity=Directory(identity_settings()),
@@ -121,7 +131,7 @@ class World:
             fleet=Fleet(self.host_registry),
             queries=self.queries,
             liveness=self.life,
-            ledger=lambda: self.ledger,
+            ledger=lambda: self.ledger.writer.state,
             settle=self._settle,
             settle_fleet=self._settle_fleet,
             console_logs=ConsoleLogs(self.bus),
@@ -139,21 +149,78 @@ class World:
         )
         self.settled: list[tuple[int, str]] = []
         self.app = create_app(self.services)
+        self._gate = Gate()
+        self._conducting = Conducting(
+            store=MemoryEventStore(broker, CELL, mapper, self._gate),
+            api_store=api_store,
+            bus=self.bus,
+            liveness=signs,
+            vault=self.vault,
+            stamp=self.stamp,
+            read_servers=self._read_servers,
+            open_consoles=OpenConsolesIn(self._rows),
+        )
+        self.hypervisors = {
+            name: SimulatedHypervisor(name, self.clock, Random(0), vcpus=8, memory_mb=16384, disk_gb=100)
+            for name in HOST_IDS
+        }
+        self._agents = {
+            name: Agent({name: hypervisor}, HOST_IDS, self.bus, signs, self.stamp)
+            for name, hypervisor in self.hypervisors.items()
+        }
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def _settle_fleet(self, position: int) -> None:
-        await self._settle(position, "cell1")
+    async def start(self) -> None:
+        """Have everything run, and found what a cloud begins with: two flavors, an image and a shared network."""
+        self._gate.open.set()
+        self._run("conductor", self._conducting.run("control1", lambda: None))
+        self._run("registry", self.registry.run())
+        self._run("hosts", self.host_registry.run())
+        self._run("ledger", self.ledger.run())
+        self._run("life", self.life.run())
+        for name, agent in self._agents.items():
+            self._run(name, agent.run())
+            await agent.enrolled()
+        await self._found_all()
+        await turns_until(lambda: self.services.fleet.numbered(2) and all(map(self.life.host_up, HOST_IDS)))
+        self._gate.open.clear()
 
-    async def _settle(self, position: int, cell: str) -> None:
-        self.settled.append((position, cell))
-        await self.project()
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks[name] = asyncio.create_task(work)
+
+    async def stop(self, *names: str) -> None:
+        """End a process, or all."""
+        ended = [self._tasks.pop(name) for name in names or list(self._tasks)]
+        for task in ended:
+            task.cancel()
+        for outcome in await asyncio.gather(*ended, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def advance(self) -> None:
+        """Let conductor and hosts work until nothing is under way."""
+        self._gate.open.set()
+        async with asyncio.timeout(SECONDS):
+            await self.project()
+            while (await self._read_servers.unfinished())[0]:
+                await self.broker.cell(CELL).appended.wait()
+                await self.project()
+        self._gate.open.clear()
 
     async def project(self) -> None:
         """Have the projections take in what the log has. Nobody else does: who does not wait for them does not see
         what he has written."""
-        async for batch in self.store.follow(self._rows.positions.get("cell1", 0)):
+        async for batch in self.store.follow(self._rows.positions.get(CELL, 0)):
             if not batch:
                 break
             self._rows.apply(batch)
+
+    async def _settle_fleet(self, position: int) -> None:
+        await self._settle(position, CELL)
+
+    async def _settle(self, position: int, cell: str) -> None:
+        self.settled.append((position, cell))
+        await self.project()
 
     @asynccontextmanager
     async def answering(self, answer: Callable[[Any], bytes]) -> AsyncIterator[None]:
@@ -162,7 +229,7 @@ class World:
         async def handle(_host: str, question: bytes) -> bytes:
             return answer(question_decoder.decode(question))
 
-        serving = asyncio.create_task(self.bus.serve_questions(["node1", "node2"], handle))
+        serving = asyncio.create_task(self.bus.serve_questions(list(HOST_IDS), handle))
         await asyncio.sleep(0)
         try:
             yield
@@ -170,9 +237,7 @@ class World:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
 
-    async def found(self) -> None:
-        """Two flavors, an image, a shared network, and two hosts."""
-        context = self.stamp.own_context()
+    async def _found_all(self) -> None:
         for number, name, ram, disk in ((1, "m1.tiny", 64, 1), (2, "m1.small", 2048, 20)):
             made = Flavor(id=str(number), name=name, vcpus=1, ram_mb=ram, disk_gb=disk)
             await self._found(flavor.CATALOGUE, FlavorCreated(flavor=made))
@@ -187,22 +252,6 @@ class World:
             network_id=NETWORK, name="private", project_id=ADMIN, subnet_id=SUBNET, cidr="10.0.0.0/24", shared=True
         )
         await self._found(network.aggregate(NETWORK), shared)
-        for number in (1, 2):
-            description = HostDescription(
-                name=f"node{number}", hypervisor_type="QEMU", hypervisor_version=7002022, vcpus=8, memory_mb=16384,
-                disk_gb=100, host_ip="10.0.0.7",
-            )  # fmt: skip
-            host_id = f"{number}" * 8 + "-aaaa-4aaa-8aaa-" + f"{number}" * 12
-            enrolled = host.enrol(None, host_id, description)
-            await self.host_registry.execute(context, host.aggregate(description.name), lambda _, e=enrolled: e)
-            self.ledger.apply(ledger.ProviderCreated(provider_id=host_id, name=description.name))
-        await self.beat("compute/node1", "compute/node2", "conductor/control1")
-
-    async def beat(self, *names: str) -> None:
-        """Signs of life of processes and hosts, heard at once."""
-        for name in names:
-            await self.signs.beat(name, {})
-        await until(lambda: all(self.life.last_seen(name) == self.clock.now() for name in names))
 
     async def _found(self, aggregate: Any, event: Event) -> None:
         await self.registry.execute(self.stamp.own_context(), aggregate, lambda _: event)
@@ -216,81 +265,12 @@ class World:
             client.token = answer.headers["x-subject-token"]
         return client
 
-    async def change(self, server_id: str, decide_event: Any, request_id: str | None = None) -> Server:
-        """Append an event of the conductor's or a host's."""
-        known, _ = await self.repository.load(aggregate(server_id))
-        action = known.action if known else None
-        context = Context(request_id=request_id or (action.request_id if action else "req-none"))
-        server, _ = await self.repository.execute(context, aggregate(server_id), decide_event)
-        assert server is not None
-        await self.project()
-        return server
 
-    async def advance(self, server_id: str) -> None:
-        """Do what a conductor and a host would, until nothing is under way."""
-        while True:
-            server, _ = await self.repository.load(aggregate(server_id))
-            assert server is not None
-            step = next_step(server, self.clock.now())
-            if step is None:
-                return
-            await self._do(server, step)
-
-    async def _do(self, server: Server, step: Any) -> None:
-        version = server.action.version if server.action else 0
-        match step:
-            case Place():
-                placed = await self._placed(server)
-                await self.change(server.id, lambda known: decide.placed(known, placed))
-            case Command(kind=kind) if kind in DONE:
-                await self.change(server.id, lambda s: DONE[kind](s, server.epoch, version))
-            case Command(kind=kind) if kind in DONE_WITH_POWER:
-                power = {"build": PowerState.RUNNING, "suspend": PowerState.SHUTDOWN}.get(kind, server.power_state)
-                await self.change(server.id, lambda s: DONE_WITH_POWER[kind](s, server.epoch, version, power))
-            case Command(kind="destroy") | FinishDelete():
-                await self._release(server)
-                await self.change(server.id, lambda s: decide.deleted(s, without_host=False))
-            case _:
-                raise AssertionError(step)
-
-    async def _placed(self, server: Server) -> ServerPlaced:
-        nics = []
-        for index, wanted in enumerate(server.networks):
-            found = self.registry.get(network.aggregate(wanted.network_id))
-            port_id = self.stamp.ids.uuid()
-            changes, _ = await self.registry.writer(network.aggregate(found.id)).submit(
-                self.stamp.own_context(),
-                lambda state, port=port_id, at=index, ip=wanted.fixed_ip: network.allocate(
-                    state,
-                    port_id=port,
-                    server_id=server.id,
-                    cell="cell1",
-                    project_id=server.project_id,
-                    index=at,
-                    ip_address=ip,
-                ),
-            )
-            nics.append(found.nic(changes[0]))
-        hosts = self.services.fleet.all()
-        chosen = next(host for host in hosts if server.requested_host in (None, host.name))
-        return ServerPlaced(
-            host=chosen.name, host_id=chosen.id, epoch=server.epoch + 1, availability_zone="nova",
-            nics=tuple(nics),
-        )  # fmt: skip
-
-    async def _release(self, server: Server) -> None:
-        for wanted in server.networks:
-            await self.registry.writer(network.aggregate(wanted.network_id)).submit(
-                self.stamp.own_context(), lambda state: network.release(state, server.id, 16, None)
-            )
-        await self.registry.writer(quota.aggregate(server.project_id)).submit(
-            self.stamp.own_context(), lambda state: quota.release(state, server.id, None)
-        )
-
-    async def fail(self, server_id: str, message: str = "No valid host was found.") -> None:
-        """End a creation in ERROR."""
-        fault = Fault(code=500, message=message, details="for the administrator")
-        await self.change(server_id, lambda server: decide.given_up(server, fault, {}))
+async def turns_until(holds: Callable[[], object]) -> None:
+    """Let the others have their turns until it holds."""
+    async with asyncio.timeout(SECONDS):
+        while not holds():  # noqa: ASYNC110 - nobody sleeps here: there is always somebody at work
+            await asyncio.sleep(0)
 
 
 def login(name: str, project: str | None = None, password: str | None = None) -> dict[str, Any]:
@@ -311,13 +291,9 @@ def new_server(**fields: Any) -> dict[str, Any]:
 async def world(directory: Path, **more: Any) -> AsyncIterator[World]:
     """A world that is ready to be asked."""
     made = World(directory, **more)
-    readers = [asyncio.create_task(each.run()) for each in (made.registry, made.host_registry, made.life)]
     try:
-        await made.registry.ready()
-        await made.host_registry.ready()
-        await made.found()
+        await made.start()
         yield made
     finally:
-        for reader in readers:
-            reader.cancel()
-        await asyncio.gather(*readers, return_exceptions=True)
+        await made.stop()
+        await made.broker.close()
