@@ -2,8 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -26,7 +24,7 @@ EVERYTHING = 1_000_000
 
 async def show(settings: Settings, limit: int) -> None:
     """Print what is parked, oldest first."""
-    async with _queries(settings) as queries:
+    async with Queries(settings.database.url) as queries:
         found = await queries.parked(limit)
     if not found:
         print("No event is parked.")
@@ -39,7 +37,7 @@ async def retry(settings: Settings, cell: str, positions: list[int]) -> None:
     """Have the projector try again what is parked at these positions (all, if none), with what waits behind it.
     Raises Invalid for a position where nothing is parked, and Unavailable."""
     retrial = Retrial(id=str(uuid.uuid4()), cell=cell, positions=positions or None)
-    async with _queries(settings) as queries:
+    async with Queries(settings.database.url) as queries:
         before = await queries.parked(EVERYTHING)
         _check(before, cell, positions)
         await _have_retried(settings, retrial)
@@ -49,7 +47,7 @@ async def retry(settings: Settings, cell: str, positions: list[int]) -> None:
 
 async def give_up(settings: Settings, cell: str, position: int, reason: str) -> None:
     """Record that an event is given up, and wait until the projector passes over it. Raises Invalid, Unavailable."""
-    async with _queries(settings) as queries, open_plane(settings, "events-skip") as plane:
+    async with Queries(settings.database.url) as queries, open_plane(settings, "events-skip") as plane:
         _check(await queries.parked(EVERYTHING), cell, [position])
         store = {store.cell: store for store in plane.stores}[cell]
         skipped = await store.event_at(position)
@@ -89,13 +87,3 @@ def _check(found: list[ParkedRow], cell: str, positions: list[int]) -> None:
 
 def _is_parked(found: list[ParkedRow], cell: str, position: int) -> bool:
     return any((row.cell, row.position) == (cell, position) for row in found)
-
-
-@asynccontextmanager
-async def _queries(settings: Settings) -> AsyncIterator[Queries]:
-    queries = Queries(settings.database.url)
-    await queries.open()
-    try:
-        yield queries
-    finally:
-        await queries.close()

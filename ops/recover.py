@@ -6,8 +6,7 @@ process starts anew, snapshots are forgotten, projections are built anew, and wh
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 
 from adapters.nats.reader import Reader
 from adapters.nats.store import NatsEventStore
@@ -31,7 +30,7 @@ class _Everything:
 
 async def recover(settings: Settings) -> None:
     """Look for what is missing, record it, and wait until everything was built anew. Raises Unavailable."""
-    async with _asked(settings) as queries, open_plane(settings, "recover") as plane:
+    async with Queries(settings.database.url) as queries, open_plane(settings, "recover") as plane:
         known_ends = await _known_ends(queries)
         decided = [await _recover(plane, store, known_ends.get(store.cell, 0)) for store in plane.stores]
         recoveries = [event_id for event_id in decided if event_id]
@@ -113,13 +112,3 @@ def _show_progress(positions: list[tuple[str, int, str, int, bool]]) -> None:
     text = ", ".join(f"{name} at {position}" for name, position in building.items()) or "waiting for the projector"
     sys.stdout.write(f"\rbuilding anew: {text:<60}")
     sys.stdout.flush()
-
-
-@asynccontextmanager
-async def _asked(settings: Settings) -> AsyncIterator[Queries]:
-    queries = Queries(settings.database.url)
-    await queries.open()
-    try:
-        yield queries
-    finally:
-        await queries.close()

@@ -23,6 +23,15 @@ GRACE_SECONDS = 1.0
 SILENT = "The read database does not answer."
 
 
+Owner = Callable[[], str]
+"""Tells on whose behalf the task at work asks."""
+
+
+def nobody() -> str:
+    """The owner of questions that the system itself asks."""
+    return ""
+
+
 class TookTooLong(Unavailable):
     """The database gave a question up."""
 
@@ -30,13 +39,7 @@ class TookTooLong(Unavailable):
 class Pool:
     """Up to MAX_CONNECTIONS connections, made as they are needed."""
 
-    def __init__(
-        self,
-        url: str,
-        statement_seconds: float = STATEMENT_SECONDS,
-        owner: Callable[[], str] = lambda: "",
-    ) -> None:
-        """``owner`` tells on whose behalf the task at work asks."""
+    def __init__(self, url: str, statement_seconds: float, owner: Owner) -> None:
         self._owner = owner
         self._shares = Shares(OF_ONE_OWNER)
         self._patience = max(WAIT_SECONDS, statement_seconds) + GRACE_SECONDS

@@ -1,8 +1,8 @@
 """The questions, asked of PostgreSQL. Every list is one indexed query."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import psycopg
@@ -14,7 +14,7 @@ from domain.server.listing import ServerFilter
 from domain.server.state import ERROR, Server
 from projections.event_log import LogRow
 from projections.hosts import HostRow
-from projections.pool import STATEMENT_SECONDS, Pool, TookTooLong
+from projections.pool import STATEMENT_SECONDS, Owner, Pool, TookTooLong, nobody
 from projections.server_conditions import conditions
 
 SORT_COLUMNS = {
@@ -59,13 +59,8 @@ class ParkedRow(NamedTuple):
 class Queries:
     """Questions to one read database."""
 
-    def __init__(
-        self,
-        url: str,
-        statement_seconds: float = STATEMENT_SECONDS,
-        owner: Callable[[], str] = lambda: "",
-    ) -> None:
-        """``owner`` tells on whose behalf the task at work asks."""
+    def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS, owner: Owner = nobody) -> None:
+        """See Pool."""
         self._pool = Pool(url, statement_seconds, owner)
 
     async def open(self) -> None:
@@ -75,6 +70,13 @@ class Queries:
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def server(self, server_id: str) -> Server | None:
         """A server, also a deleted one."""

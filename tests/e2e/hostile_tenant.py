@@ -57,6 +57,10 @@ HOSTILE_DOCUMENTS = (
 )
 
 
+PACE_SECONDS = 0.1
+"""Between two attempts of a deed: so the attacker keeps some time for the others, and for being refused."""
+
+
 class Gone(Exception):
     """The time is over."""
 
@@ -106,7 +110,8 @@ class Member:
         self.network = (await self.ask("begin", client, "GET", f"{NETWORKS}?name=private"))["networks"][0]["id"]
         for server in (await self.ask("begin", client, "GET", SERVERS))["servers"]:
             await self.ask("begin", client, "DELETE", f"{SERVERS}/{server['id']}")
-        await asyncio.sleep(1)
+        while (await self.ask("begin", client, "GET", SERVERS))["servers"]:  # noqa: ASYNC110
+            await asyncio.sleep(PACE_SECONDS)
         made = await self.ask("begin", client, "POST", SERVERS, self.wanted(name="a" * 255))
         self.server = made["server"]["id"]
 
@@ -266,7 +271,7 @@ async def endless_upload(member: Member, client: Client, _: random.Random) -> No
     body = {"name": "endless", "disk_format": "raw", "container_format": "bare"}
     made = await member.ask(name, client, "POST", IMAGES, body)
     if made is None:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(PACE_SECONDS)
         return
     head = (
         f"PUT {IMAGES}/{made['id']}/file HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {member.token}\r\n"
@@ -279,7 +284,7 @@ async def endless_upload(member: Member, client: Client, _: random.Random) -> No
         for _ in range(1000):
             writer.write(piece)
             await asyncio.wait_for(writer.drain(), TIMEOUT_SECONDS)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # slow on purpose: an upload that is held open costs more than one that is over
             if member.over() or reader.at_eof():
                 break
         writer.close()
@@ -343,11 +348,11 @@ async def _idle(member: Member) -> None:
                 writer.write(b"GET / HTTP/1.1\r\na: " if len(held) % 2 else b"")
                 held.append(writer)
                 if len(held) % 100 == 0:
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(PACE_SECONDS)
         member.answers["idle connections"]["held at most"] = max(
             member.answers["idle connections"]["held at most"], len(held)
         )
-        await asyncio.sleep(1)
+        await asyncio.sleep(10 * PACE_SECONDS)
     for writer in held:
         writer.close()
 

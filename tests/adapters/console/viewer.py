@@ -6,6 +6,8 @@ import os
 import struct
 from typing import Self
 
+import pytest
+
 BINARY, CLOSE, PING, PONG = 0x2, 0x8, 0x9, 0xA
 
 
@@ -109,3 +111,10 @@ class Viewer:
 
     def close(self) -> None:
         self.writer.transport.abort()
+
+
+async def denied(port: int, token: str, **more: str) -> int:
+    """The status with which a console is refused."""
+    with pytest.raises(Denied) as refusal:
+        await Viewer.connect(port, token, **more)
+    return refusal.value.status

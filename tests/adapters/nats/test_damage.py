@@ -1,6 +1,8 @@
 """What was lost of a log is found, told, and gone on without: on the real server, damaged while it is stopped."""
 
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,18 @@ def _revived(server: NatsProcess, world: NatsWorld) -> NatsWorld:
     revived = NatsWorld(server.server)
     revived.cell = world.cell
     return revived
+
+
+@asynccontextmanager
+async def _with_a_flipped_byte(server: NatsProcess) -> AsyncIterator[NatsWorld]:
+    """A cell with events, one of which was damaged while the server was stopped."""
+    async with NatsWorld(server.server) as world:
+        await _write(await _store(world), 0, EVENTS)
+    server.stop()
+    flip_a_byte(server.server.directory, world.cell)
+    server.start()
+    async with _revived(server, world) as revived:
+        yield revived
 
 
 async def _announce(connection: Connection, world: NatsWorld, position: int) -> None:
@@ -144,12 +158,7 @@ async def _check_it_goes_on(store: NatsEventStore, lost: list[int]) -> None:
 
 @asynchronous
 async def test_a_follower_of_some_kinds_is_ready_though_one_of_its_events_is_damaged(mortal: NatsProcess) -> None:
-    async with NatsWorld(mortal.server) as world:
-        await _write(await _store(world), 0, EVENTS)
-    mortal.stop()
-    flip_a_byte(mortal.server.directory, world.cell)
-    mortal.start()
-    async with _revived(mortal, world) as after:
+    async with _with_a_flipped_byte(mortal) as after:
         store = await _store(after)
         assert len(await read(store, 0, "sample")) == EVENTS - 1
         assert "damaged" in str(store.soundness.damage)
@@ -175,12 +184,7 @@ async def test_reading_through_finds_what_nobody_comes_by(mortal: NatsProcess) -
 
 @asynchronous
 async def test_an_aggregate_that_lacks_an_event_is_out_of_order_and_closes_the_log(mortal: NatsProcess) -> None:
-    async with NatsWorld(mortal.server) as world:
-        await _write(await _store(world), 0, EVENTS)
-    mortal.stop()
-    flip_a_byte(mortal.server.directory, world.cell)
-    mortal.start()
-    async with _revived(mortal, world) as after:
+    async with _with_a_flipped_byte(mortal) as after:
         store = await _store(after)
         refused: dict[int, str] = {}
         for number in range(AGGREGATES):
