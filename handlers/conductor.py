@@ -15,7 +15,8 @@ from domain.guest import GuestSpec
 from domain.record import Recorded
 from domain.scheduling import NO_VALID_HOST
 from domain.server import decide
-from domain.server.events import Fault, ServerPlaced
+from domain.server.events import ServerPlaced
+from domain.server.parts import Fault
 from domain.server.state import Server
 from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, guest_spec, next_step
 from handlers.attention import Attention
@@ -106,7 +107,7 @@ class Conductor:
         state = self._remember(recorded)
         if state is None:
             self.attention.open(server_id)
-        elif state.action is not None:
+        elif state.unfinished:
             # What is asked of servers that are there goes before new ones.
             self.attention.open(server_id, state.project_id, urgent=recorded.version > 1)
         else:
@@ -116,7 +117,7 @@ class Conductor:
     def _note(self, recorded: Recorded, unfinished: dict[str, str]) -> None:
         """An event of the past: remember it, and whether something is under way, as far as that is known."""
         state = self._remember(recorded)
-        if state is not None and state.action is None:
+        if state is not None and not state.unfinished:
             unfinished.pop(recorded.aggregate.id, None)
         else:
             unfinished[recorded.aggregate.id] = state.project_id if state else ""

@@ -20,7 +20,7 @@ from domain.quota import Quota, QuotaChanged, Reserved
 from domain.record import Recorded
 from domain.server import decide
 from domain.server.events import ServerDeleted, ServerFailed
-from domain.server.state import DELETED, ERROR, Server
+from domain.server.state import DELETED, Server
 from handlers.context import Stamp
 from handlers.holdings import Holdings
 from handlers.server_states import ServerStates
@@ -43,7 +43,8 @@ class ReadServers(Protocol):
         ...
 
     async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        """Those of the servers that are there, neither deleted nor failed without a host. Raises Unavailable."""
+        """Those of the servers that are there: neither deleted, nor failed before they were anywhere. Raises
+        Unavailable."""
         ...
 
 
@@ -214,6 +215,6 @@ class Leftovers:
                 await self._holdings.release_all_of(context, server_id, holder.project_id, holder.networks)
             else:
                 await self._holdings.release_all(context, server)
-        elif server.vm_state == ERROR and server.host is None:
+        elif server.never_came:
             await self._holdings.release_claim(context, server_id)
             await self._holdings.release_addresses(context, server)

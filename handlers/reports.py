@@ -7,7 +7,7 @@ from domain.errors import Invalid, Refused, Unavailable
 from domain.guest import GuestState, PowerState
 from domain.record import Event
 from domain.server import decide
-from domain.server.events import Fault
+from domain.server.parts import Fault
 from domain.server.state import DELETED, DELETING, Server
 from handlers.allowances import Allowances
 from handlers.conductor import Conductor

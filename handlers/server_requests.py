@@ -6,7 +6,7 @@ from msgspec import UNSET, UnsetType
 from domain.errors import Invalid
 from domain.flavor import Flavor
 from domain.guest import ImageSource
-from domain.server.events import NetworkRequest
+from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.guest_secrets import File, Secrets
 

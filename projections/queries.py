@@ -204,13 +204,13 @@ class Queries:
         return ids, position
 
     async def living(self, cell: str, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        """Those of a cell's servers that are neither deleted nor failed without a host, and the position for which
-        that holds."""
+        """Those of a cell's servers that are neither deleted nor failed before they were anywhere, and the
+        position for which that holds."""
         text = (
             "SELECT (SELECT coalesce(min(position), 0) FROM projection_positions JOIN projection_builds b"
             " USING (build) WHERE b.name = 'servers' AND b.in_force AND cell = %s),"
             " ARRAY(SELECT id FROM servers WHERE id = ANY(%s) AND NOT deleted"
-            " AND NOT (vm_state = %s AND host IS NULL))"
+            " AND NOT (vm_state = %s AND host IS NULL AND launched_at IS NULL))"
         )
         try:
             position, ids = (await self._rows(text, cell, list(server_ids), ERROR))[0]

@@ -31,7 +31,7 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     availability_zone: str | None
     deleted: bool
     unfinished: bool
-    """An action is under way."""
+    """Something is left to do for it."""
     state: msgspec.Raw
 
 
@@ -103,7 +103,7 @@ def row_of(cell: str, server: Server) -> ServerRow:
         image_id=server.image.id if server.image else None,
         availability_zone=server.availability_zone,
         deleted=server.vm_state == DELETED,
-        unfinished=server.action is not None,
+        unfinished=server.unfinished,
         state=msgspec.Raw(encoder.encode(server)),
     )
 

@@ -107,14 +107,18 @@ class MemoryReadServers:
         return [row.id for row in rows if row.unfinished and row.cell == self._cell], self._position
 
     async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        """Those of the servers that are neither deleted nor failed without a host, and the position."""
+        """Those of the servers that are neither deleted nor failed before they were anywhere, and the position."""
         rows: list[ServerRow] = [row for each in server_ids if (row := self._rows.get(SERVERS, (each,)))]
-        lives = {row.id for row in rows if not row.deleted and not (row.vm_state == ERROR and row.host is None)}
+        lives = {row.id for row in rows if not row.deleted and not _never_came(row)}
         return lives, self._position
 
     @property
     def _position(self) -> int:
         return self._rows.positions.get(self._cell, 0)
+
+
+def _never_came(row: ServerRow) -> bool:
+    return row.vm_state == ERROR and row.host is None and row.launched_at is None
 
 
 def _sorted(servers: Iterable[Server], sort: tuple[tuple[str, str], ...]) -> list[Server]:

@@ -10,6 +10,7 @@ from domain.errors import Refused, not_found
 from domain.guest import ImageSource, PowerState
 from domain.server import events as e
 from domain.server.limits import check_metadata
+from domain.server.parts import Fault
 from domain.server.state import (
     ACTIVE,
     DELETED,
@@ -192,13 +193,8 @@ def _acting(server: Server | None, epoch: int, version: int, *task_states: str) 
 
 def placed(server: Server | None, event: e.ServerPlaced) -> e.ServerPlaced | None:
     """Record the host, if one is still being looked for in that epoch."""
-    wanted = server and server.host is None and is_creating(server) and event.epoch == server.epoch + 1
+    wanted = server and server.host is None and server.is_creating and event.epoch == server.epoch + 1
     return event if wanted else None
-
-
-def is_creating(server: Server) -> bool:
-    """Whether its creation is under way."""
-    return server.action is not None and server.action.name == "create"
 
 
 def built(server: Server | None, epoch: int, version: int, power_state: PowerState) -> e.ServerBuilt | None:
@@ -208,13 +204,13 @@ def built(server: Server | None, epoch: int, version: int, power_state: PowerSta
 
 
 def failed(
-    server: Server | None, epoch: int, version: int, fault: e.Fault
+    server: Server | None, epoch: int, version: int, fault: Fault
 ) -> e.ServerBuildFailed | e.ServerActionFailed | None:
     """The host could not do what the action accepted at ``version`` wanted. Deletion cannot fail."""
     acting = _acting(server, epoch, version, *HOST_TASKS)
     if acting is None or acting.action is None:
         return None
-    if is_creating(acting):
+    if acting.is_creating:
         return e.ServerBuildFailed(epoch=epoch, fault=fault)
     return e.ServerActionFailed(fault=fault, to_error=acting.task_state in TO_ERROR)
 
@@ -282,9 +278,9 @@ def power_observed(server: Server | None, epoch: int, power_state: PowerState) -
     return e.ServerPowerChanged(epoch=epoch, power_state=power_state)
 
 
-def given_up(server: Server | None, fault: e.Fault, removed: dict[str, int]) -> e.ServerFailed | None:
+def given_up(server: Server | None, fault: Fault, removed: dict[str, int]) -> e.ServerFailed | None:
     """The creation cannot succeed any more; unless a host was found meanwhile."""
-    if server is None or server.host is not None or not is_creating(server):
+    if server is None or server.host is not None or not server.is_creating:
         return None
     return e.ServerFailed(fault=fault, removed=removed)
 
@@ -296,7 +292,7 @@ def expired(server: Server | None, now: datetime, request_id: str) -> e.ServerFa
         return None
     if action.name == "delete" or now < action.deadline:
         return None
-    fault = e.Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
+    fault = Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
     if action.name == "create":
         return e.ServerFailed(fault=fault)
     return e.ServerActionFailed(fault=fault, to_error=True)

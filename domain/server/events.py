@@ -2,27 +2,10 @@
 
 from datetime import datetime
 
-import msgspec
-
 from domain.flavor import Flavor
 from domain.guest import ImageSource, Nic, PowerState
 from domain.record import Event
-
-
-class NetworkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One interface that the user asked for."""
-
-    network_id: str
-    fixed_ip: str | None = None
-
-
-class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why something failed. ``message`` is for the tenant: cause and next step, no host, path or traceback;
-    ``details`` is for the administrator."""
-
-    code: int
-    message: str
-    details: str = ""
+from domain.server.parts import Fault, NetworkRequest
 
 
 class ServerRequested(Event, tag="server.requested", frozen=True, kw_only=True):

@@ -8,10 +8,11 @@ import msgspec
 
 from domain.flavor import Flavor
 from domain.guest import ImageSource, Nic, PowerState
-from domain.kind import Kind, Snapshots
+from domain.kind import Kind, Snapshots, unfoldable
 from domain.record import AggregateId, Event, Metadata
 from domain.server import events as e
 from domain.server.hostname import derived
+from domain.server.parts import Fault, Lock, NetworkRequest, Rescue, UnderWay
 
 BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", "paused", "suspended"
 RESCUED, ERROR, DELETED = "rescued", "error", "deleted"
@@ -35,37 +36,6 @@ FOLLOWS_POWER = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
 """From elsewhere it leads nowhere: a server in error is in doubt about more than its power."""
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An accepted action that has not ended, and whose it is."""
-
-    name: str
-    """As in Nova's instance actions: create, stop, start, reboot, pause, rebuild, …"""
-    request_id: str
-    started_at: datetime
-    deadline: datetime
-    version: int
-    """The server's version when it was accepted; a host skips commands of an older one."""
-    user_id: str | None = None
-    project_id: str | None = None
-    global_request_id: str | None = None
-
-
-class Rescue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a server that is being rescued starts from."""
-
-    image: ImageSource
-    secrets: str | None = None
-    """The password of the rescue system, sealed."""
-
-
-class Lock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What keeps everybody but administrators from changing the guest."""
-
-    by_owner: bool
-    """Whether it was set from the server's own project."""
-    reason: str | None = None
-
-
 class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A server, as its events tell."""
 
@@ -78,7 +48,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key_name: str | None
     public_key: str | None
     metadata: dict[str, str]
-    networks: tuple[e.NetworkRequest, ...]
+    networks: tuple[NetworkRequest, ...]
     security_groups: tuple[str, ...]
     requested_zone: str | None
     requested_host: str | None
@@ -96,7 +66,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vm_state: str = BUILDING
     task_state: str | None = SCHEDULING
     power_state: PowerState = PowerState.NOSTATE
-    action: Action | None = None
+    action: UnderWay | None = None
     last_action: int = 1
     """The version at which the last action was accepted."""
     host: str | None = None
@@ -109,7 +79,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nics: tuple[Nic, ...] = ()
     failed_hosts: tuple[str, ...] = ()
     """Hosts that could not build it, in the order tried."""
-    fault: e.Fault | None = None
+    fault: Fault | None = None
     fault_at: datetime | None = None
     launched_at: datetime | None = None
     terminated_at: datetime | None = None
@@ -119,6 +89,22 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sealed_password: str | None = None
     """What the guest posted as its administrator's password, sealed."""
     abandoned: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether anything is left to do for it."""
+        return self.action is not None
+
+    @property
+    def is_creating(self) -> bool:
+        """Whether its creation is under way."""
+        return self.action is not None and self.action.name == "create"
+
+    @property
+    def never_came(self) -> bool:
+        """Whether its creation was given up before it was anywhere: only its name and its quota are left.
+        Having no host is not enough: one that was launched once keeps what it has, wherever it is."""
+        return self.vm_state == ERROR and self.host is None and self.launched_at is None
 
 
 def guest_name(server: Server) -> str:
@@ -170,8 +156,8 @@ def _abandoned(event: e.ServerAbandoned, meta: Metadata) -> Server:
     )
 
 
-def _action(name: str, deadline: datetime, meta: Metadata, version: int) -> Action:
-    return Action(
+def _action(name: str, deadline: datetime, meta: Metadata, version: int) -> UnderWay:
+    return UnderWay(
         name=name,
         request_id=meta.request_id,
         global_request_id=meta.global_request_id,
@@ -384,8 +370,11 @@ def evolve(state: Server | None, event: Event, meta: Metadata) -> Server:
         return _requested(event, meta)
     if isinstance(event, e.ServerAbandoned):
         return _abandoned(event, meta)
+    change = CHANGES.get(type(event))
+    if change is None:
+        raise unfoldable(event)
     assert state is not None
-    fields = CHANGES[type(event)](state, event, meta)
+    fields = change(state, event, meta)
     return msgspec.structs.replace(state, updated_at=meta.time, version=state.version + 1, **fields)
 
 

@@ -69,13 +69,16 @@ def next_step(server: Server, now: datetime) -> Step | None:
         if server.host is None or late:
             return FinishDelete(without_host=server.host is not None)
         return Command(server.host, "destroy")
-    if late:
-        return Expire() if server.host else GiveUp("The creation did not finish in time.")
-    if server.host is None:
+    if server.is_creating and server.host is None:
+        if late:
+            return GiveUp("The creation did not finish in time.")
         if len(server.failed_hosts) >= MAX_ATTEMPTS:
             cause = server.fault.message if server.fault else ""
             return GiveUp(f"Exceeded maximum number of retries. The last attempt: {cause}")
         return Place(wanted(server))
+    if late:
+        return Expire()
+    assert server.host is not None
     assert server.task_state is not None
     return Command(server.host, COMMAND_OF_TASK[server.task_state])
 

@@ -14,7 +14,7 @@ from domain.errors import Invalid
 from domain.guest import PowerState
 from domain.record import Recorded
 from domain.server.listing import SORT_KEYS, ServerFilter
-from domain.server.state import DELETED, ERROR, KIND, Server
+from domain.server.state import DELETED, KIND, Server
 from handlers.leftovers import ReadServers
 from handlers.ports import Queries
 from ops.roles.conductor import OfCell
@@ -266,7 +266,7 @@ class TestReadServers:
         cut = events[: len(events) // 2]
         async with asking(cut) as (_, read_servers):
             ids, position = await read_servers.unfinished()
-        assert set(ids) == {server.id for server in servers_of(cut) if server.action}
+        assert set(ids) == {server.id for server in servers_of(cut) if server.unfinished}
         assert 0 < len(ids) < 30
         assert position == len(cut)
 
@@ -278,7 +278,7 @@ class TestReadServers:
             lives, position = await read_servers.living([*everybody, "nobody"])
             assert await read_servers.living([]) == (set(), position)
         there = [server for server in servers_of(events) if server.vm_state != DELETED]
-        assert lives == {server.id for server in there if server.vm_state != ERROR or server.host}
+        assert lives == {server.id for server in there if not server.never_came}
         assert 0 < len(lives) < 60
         assert position == len(events)
 

@@ -6,13 +6,14 @@ from domain.flavor import Flavor
 from domain.guest import ImageSource, PowerState
 from domain.record import Event, Metadata
 from domain.server import events as e
+from domain.server import parts
 from domain.server.state import Server, evolve
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
 SERVER_ID = "11111111-1111-4111-8111-111111111111"
 FLAVOR = Flavor(id="1", name="m1.tiny", vcpus=1, ram_mb=512, disk_gb=1)
-FAULT = e.Fault(code=500, message="The disk is full.", details="node1: /var")
+FAULT = parts.Fault(code=500, message="The disk is full.", details="node1: /var")
 
 REQUESTED = e.ServerRequested(
     server_id=SERVER_ID, name="web", project_id="p", user_id="u", flavor=FLAVOR, deadline=LATER

@@ -18,7 +18,7 @@ from domain.kinds import EVENTS
 from domain.ledger import Claimed, Inventory, LedgerChanged, ProviderCreated
 from domain.quota import Limits
 from domain.server import events as e
-from domain.server.events import NetworkRequest
+from domain.server.parts import NetworkRequest
 from domain.server.state import KIND, aggregate
 from handlers.context import Context, Stamp
 from handlers.holdings import Holdings

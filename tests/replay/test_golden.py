@@ -51,3 +51,10 @@ def test_each_fold_knows_each_event_of_its_kind_and_no_other(kind: Kind[Any]) ->
         for state in (None, founded):
             with pytest.raises((Unfoldable, *PRESUPPOSED)):
                 kind.evolve(state, event, META)
+
+
+def test_each_event_of_a_server_is_folded_onto_a_server_that_is_there() -> None:
+    kind, stored = KINDS["server"], _stored()
+    there = kind.evolve(None, stored[kind.events[0]], META)
+    for event in kind.events:
+        assert kind.evolve(there, stored[event], META)

@@ -9,7 +9,7 @@ from domain.kinds import KINDS
 from domain.ledger import imbalances
 from domain.record import AggregateId, Recorded
 from domain.server import events as e
-from domain.server.state import ACTIVE, DELETED, ERROR, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
+from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
 from projections import console_sessions, event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
 from tests.sim.world import API, CELL, NETWORK, PROJECT, World
@@ -48,8 +48,9 @@ async def violations(world: World) -> list[str]:
 
 def _unfinished(all_servers: list[Server]) -> Iterator[str]:
     for server in all_servers:
-        if server.action:
-            yield f"server {server.id} has an open {server.action.name} in {server.vm_state}/{server.task_state}"
+        if server.unfinished:
+            name = server.action.name if server.action else "nothing"
+            yield f"server {server.id} has an open {name} in {server.vm_state}/{server.task_state}"
 
 
 def _claims(all_servers: list[Server], states: dict[AggregateId, object]) -> Iterator[str]:
@@ -170,7 +171,7 @@ def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
 
 
 def _placed(server: Server) -> bool:
-    return server.vm_state != DELETED and not (server.vm_state == ERROR and server.host is None)
+    return server.vm_state != DELETED and not server.never_came
 
 
 def _difference(have: dict[str, object], want: dict[str, object]) -> str:

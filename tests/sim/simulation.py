@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from domain.errors import LightcurveError
 from domain.guest import PowerState
-from domain.server.events import NetworkRequest
+from domain.server.parts import NetworkRequest
 from domain.server.state import PAUSED, RESCUED, SUSPENDED
 from handlers.context import Context
 from handlers.guest_secrets import Secrets

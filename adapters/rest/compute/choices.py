@@ -25,7 +25,7 @@ from domain.errors import Invalid, Refused
 from domain.guest import ImageSource
 from domain.network import Network
 from domain.server import limits
-from domain.server.events import NetworkRequest
+from domain.server.parts import NetworkRequest
 from handlers import guest_secrets
 from handlers.server_requests import Key
 
