@@ -11,6 +11,7 @@ from domain.host import Host, HostEnrolled
 from domain.ledger import DISK_GB, MEMORY_MB, VCPU, Inventory, Ledger
 from domain.record import Event, Recorded
 from domain.scheduling import HostView
+from handlers.accepted import Accepted
 from handlers.context import Context
 from handlers.group_writer import GroupWriter
 from handlers.registry import Registry
@@ -35,16 +36,16 @@ class Hosts:
         if isinstance(recorded.event, HostEnrolled):
             self._names.setdefault(recorded.event.host_id, recorded.aggregate.id)
 
-    async def move(self, context: Context, name: str, address: str) -> int:
-        """A host has another address; returns the event's position. Raises Refused, Invalid."""
+    async def move(self, context: Context, name: str, address: str) -> Accepted:
+        """A host has another address. Raises Refused, Invalid."""
         return await self._execute(context, name, lambda host: domain_host.move(host, name, address))
 
-    async def enable(self, context: Context, name: str) -> int:
-        """Let new servers go there; returns the event's position."""
+    async def enable(self, context: Context, name: str) -> Accepted:
+        """Let new servers go there. Raises Refused (404)."""
         return await self._execute(context, name, lambda host: domain_host.enable(host, name))
 
-    async def disable(self, context: Context, name: str, reason: str | None) -> int:
-        """Let no new server go there; returns the event's position."""
+    async def disable(self, context: Context, name: str, reason: str | None) -> Accepted:
+        """Let no new server go there. Raises Refused (404)."""
         return await self._execute(context, name, lambda host: domain_host.disable(host, name, reason))
 
     async def enrol(
@@ -77,7 +78,7 @@ class Hosts:
             raise Unavailable(f"Host {host_id} is not known here yet.")
         return host
 
-    async def _execute(self, context: Context, name: str, decide: Callable[[Any], Event | None]) -> int:
+    async def _execute(self, context: Context, name: str, decide: Callable[[Any], Event | None]) -> Accepted:
         return (await self._registry.execute(context, domain_host.aggregate(name), decide))[1]
 
 

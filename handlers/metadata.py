@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from domain.server import decide
 from domain.server.state import DELETED, KIND, Server, aggregate
+from handlers.accepted import Accepted, accepted
 from handlers.context import Context, Stamp
 from handlers.guest_secrets import Secrets, unseal
 from handlers.ports import EventStore, Vault
@@ -57,6 +58,7 @@ class Passwords:
 
     def __init__(self, store: EventStore, vault: Vault, stamp: Stamp) -> None:
         self._servers: Repository[Server] = Repository(KIND, store, stamp)
+        self._cell = store.cell
         self._vault = vault
 
     async def read(self, server: Server) -> str:
@@ -65,17 +67,16 @@ class Passwords:
         opened = await self._vault.unseal(server.id, sealed) if sealed else None
         return (opened or b"").decode()
 
-    async def post(self, context: Context, server_id: str, password: str) -> int:
-        """Keep what the guest posts; returns the event's position. Raises Refused (409) if there is one."""
+    async def post(self, context: Context, server_id: str, password: str) -> None:
+        """Keep what the guest posts. Raises Refused (409) if there is one."""
         sealed = await self._vault.seal(server_id, password.encode())
-        _, recorded = await self._servers.execute(
+        await self._servers.execute(
             context, aggregate(server_id), lambda server: decide.set_password(server, server_id, sealed)
         )
-        return recorded.position if recorded else 0
 
-    async def clear(self, context: Context, server_id: str) -> int:
-        """Forget it; returns the event's position, 0 if there was none."""
+    async def clear(self, context: Context, server_id: str) -> Accepted:
+        """Forget it, if there is one."""
         _, recorded = await self._servers.execute(
             context, aggregate(server_id), lambda server: decide.clear_password(server, server_id)
         )
-        return recorded.position if recorded else 0
+        return accepted(self._cell, aggregate(server_id), recorded)

@@ -5,7 +5,7 @@ needs it holds all of it: no query, and one way to persist.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -14,6 +14,7 @@ from domain.errors import OutOfOrder
 from domain.kind import EVERY, Kind, advance
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from domain.server.state import KIND as SERVER
+from handlers.accepted import Accepted, accepted
 from handlers.context import Context, Stamp
 from handlers.disorder import Disorder
 from handlers.group_writer import GroupWriter
@@ -49,6 +50,11 @@ class Registry:
         self._listeners: list[Listener] = []
         self.position = 0
         self._caught_up = asyncio.Event()
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """The names of the kinds that are held."""
+        return self._kinds
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
@@ -106,19 +112,26 @@ class Registry:
 
     async def execute(
         self, context: Context, aggregate: AggregateId, decide: Callable[[Any | None], Event | None]
-    ) -> tuple[Any, int]:
-        """Decide on one aggregate and append; returns its state after, and the event's position (0: no event)."""
+    ) -> tuple[Any, Accepted]:
+        """Decide on one aggregate and append; returns its state after, and what has come of it."""
         repository = Repository(self._kinds[aggregate.kind], self._store, self._stamp)
         if aggregate.kind in BATCHED:
             state, recorded = await repository.execute(context, aggregate, decide)
             if recorded:
                 self._relist(aggregate, await self.writer(aggregate).refresh())
-            return state, recorded.position if recorded else 0
+            return state, accepted(self._store.cell, aggregate, recorded)
         known = self._states.get(aggregate, (None, GENESIS))
         state, recorded = await repository.execute(context, aggregate, decide, known)
         if recorded and recorded.version > self._states.get(aggregate, (None, GENESIS))[1].version:
             self._keep(aggregate, state, recorded.tail)
-        return state, recorded.position if recorded else 0
+        return state, accepted(self._store.cell, aggregate, recorded)
+
+    async def submit(
+        self, context: Context, aggregate: AggregateId, decide: Callable[[Any], Sequence[Any]]
+    ) -> tuple[tuple[Any, ...], Accepted]:
+        """The same for an aggregate of a batched kind, by group commit; returns the changes. See GroupWriter."""
+        changes, position = await self.writer(aggregate).submit(context, decide)
+        return changes, Accepted(self._store.cell, aggregate, position)
 
     async def _take(self, recorded: Recorded) -> None:
         aggregate = recorded.aggregate

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from domain.record import Event
 from domain.server import details
 from domain.server.state import KIND, Server, aggregate
+from handlers.accepted import Accepted, accepted
 from handlers.context import Context, Stamp
 from handlers.ports import EventStore
 from handlers.repository import Repository
-from handlers.servers import Accepted, visible
+from handlers.servers import visible
 
 Decision = Callable[[Server | None], Event | None]
 
@@ -18,6 +19,7 @@ class ServerDetails:
 
     def __init__(self, store: EventStore, stamp: Stamp) -> None:
         self._repository: Repository[Server] = Repository(KIND, store, stamp)
+        self._cell = store.cell
 
     async def rename(self, context: Context, server_id: str, name: str) -> Accepted:
         """Change the display name."""
@@ -92,4 +94,4 @@ class ServerDetails:
             return decision(server)
 
         _, recorded = await self._repository.execute(context, aggregate(server_id), decide)
-        return Accepted(server_id, recorded.position if recorded else 0)
+        return accepted(self._cell, aggregate(server_id), recorded)

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from domain import quota
@@ -16,6 +15,7 @@ from domain.server import decide, details, hostname
 from domain.server.events import ServerRebuildRequested, ServerRequested
 from domain.server.state import KIND, Server, aggregate
 from handlers import guest_secrets
+from handlers.accepted import Accepted, accepted
 from handlers.admission import Admission
 from handlers.context import Context, Stamp
 from handlers.guest_secrets import Secrets
@@ -39,13 +39,6 @@ DELETE_DEADLINE = timedelta(minutes=2)
 
 Decision = Callable[[Server | None, str, datetime], Event | None]
 """Of the server, its id, and until when the action has time."""
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """What a command has come to: where the log stands, for reading one's own write."""
-
-    server_id: str
-    position: int
 
 
 class Servers:
@@ -108,10 +101,10 @@ class Servers:
             ),
             return_exceptions=True,
         )
-        accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
-        if not accepted:
+        requested = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+        if not requested:
             raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
-        return accepted
+        return requested
 
     async def _request(
         self,
@@ -150,8 +143,7 @@ class Servers:
         _, recorded = await self._repository.execute(
             context, aggregate(server_id), lambda server: decide.request(server, event), known=NEVER_WAS
         )
-        assert recorded
-        return Accepted(server_id, recorded.position)
+        return accepted(self._cell, aggregate(server_id), recorded)
 
     async def stop(self, context: Context, server_id: str) -> Accepted:
         """Power off."""
@@ -201,8 +193,7 @@ class Servers:
         secrets = wanted.secrets(held, await guest_secrets.unseal(self._vault, held))
         sealed = await guest_secrets.seal(self._vault, server_id, secrets)
         _, recorded = await self._repository.execute(context, aggregate(server_id), decide_on, known=(held, tail))
-        assert recorded
-        return Accepted(server_id, recorded.position), secrets or guest_secrets.NO_SECRETS
+        return accepted(self._cell, aggregate(server_id), recorded), secrets or guest_secrets.NO_SECRETS
 
     async def rescue(self, context: Context, server_id: str, image: ImageSource | None, admin_pass: str) -> Accepted:
         """Start the server from another image, or from a fresh copy of its own if that is None."""
@@ -233,7 +224,7 @@ class Servers:
             return decision(_unlocked(context, server), server_id, deadline)
 
         _, recorded = await self._repository.execute(context, aggregate(server_id), decide_visible)
-        return Accepted(server_id, recorded.position if recorded else 0)
+        return accepted(self._cell, aggregate(server_id), recorded)
 
 
 def _rebuild_requested(

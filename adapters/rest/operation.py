@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope
 from adapters.rest.identity.caller import Caller
 from adapters.rest.services import Services
 from adapters.rest.validation import BodyType
+from handlers.accepted import Accepted
 from handlers.context import Context
 
 
@@ -53,6 +54,10 @@ class Call:
     def is_admin(self) -> bool:
         """Whether the caller may act on everybody's things."""
         return self.context.is_admin
+
+    async def settle(self, *accepted: Accepted) -> None:
+        """Wait until the next request can see what has come of this one, wherever it is answered."""
+        await self.services.settle(accepted)
 
     @property
     def identified(self) -> Caller:

@@ -1,6 +1,6 @@
 """What the REST faces stand on. The composition root fills this in; tests fill it with what lies in memory."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ from adapters.rest.limits import LargeBodies
 from adapters.rest.settings import RestSettings
 from domain.ledger import Ledger
 from domain.quota import Limits
+from handlers.accepted import Accepted
 from handlers.console_logs import ConsoleLogs
 from handlers.consoles import Consoles
 from handlers.context import Stamp
@@ -50,10 +51,8 @@ class Services:
     liveness: LifeSigns
     ledger: Callable[[], Ledger]
     """The cell's ledger, for reading."""
-    settle: Callable[[int, str], Awaitable[None]]
-    """Wait (within a bound) until what is read passes a position of a cell: read-your-writes."""
-    settle_fleet: Callable[[int], Awaitable[None]]
-    """The same for a change of a host, which other processes hold in memory."""
+    settle: Callable[[Iterable[Accepted]], Awaitable[None]]
+    """Wait (within a bound) until all who answer have read what was written: read-your-writes."""
     console_logs: ConsoleLogs
     consoles: Consoles
     console_url: str

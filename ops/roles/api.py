@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 from adapters.rest.app import create_app
@@ -12,6 +13,8 @@ from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
 from domain.kind import Kind
 from domain.quota import Limits
+from domain.server.state import KIND as SERVER
+from handlers.accepted import Accepted
 from handlers.admission import Admission
 from handlers.console_logs import ConsoleLogs
 from handlers.context import current_owner
@@ -39,6 +42,8 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 5.0
 """How long an answer waits for the projection to show what the request has done."""
+PROJECTED = (SERVER.name, host.KIND.name)
+"""The kinds of which the projections tell the API."""
 
 
 async def run(settings: Settings, name: str) -> None:
@@ -76,7 +81,6 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         liveness=life,
         ledger=lambda: feed.writer.state,
         settle=workers.settle,
-        settle_fleet=workers.settle_fleet,
         console_logs=ConsoleLogs(plane.bus),
         consoles=consoles(plane),
         console_url=settings.console.public_url.rstrip("/"),
@@ -144,24 +148,28 @@ class Workers:
                     await self._plane.positions.announce(self._name, cell, told[cell])
             await self._news.wait()
 
-    async def settle(self, position: int, cell: str) -> None:
-        """Wait until every reader has passed a position; an answer is not held up longer than SETTLE_SECONDS."""
-        of_api = cell == self._plane.settings.api_cell
-        await self._until_read(position, cell, self._others if of_api else [projector.NAME])
-
-    async def settle_fleet(self, position: int) -> None:
-        """The same for an event of a host, which every process holds in memory."""
-        await self._until_read(position, self._plane.settings.cell, [*self._others, projector.NAME])
-
-    async def _until_read(self, position: int, cell: str, readers: list[str]) -> None:
-        if not position:
-            return
-        reached = await asyncio.gather(
-            *(self._plane.positions.reached(reader, cell, position, SETTLE_SECONDS) for reader in readers)
+    async def settle(self, accepted: Iterable[Accepted]) -> None:
+        """Wait until every reader has passed what was written, but no longer than SETTLE_SECONDS."""
+        newest: dict[tuple[str, str], int] = {}
+        for cell, aggregate, position in accepted:
+            newest[cell, aggregate.kind] = max(position, newest.get((cell, aggregate.kind), 0))
+        await asyncio.gather(
+            *(
+                self._until_read(reader, cell, position)
+                for (cell, kind), position in newest.items()
+                for reader in self._readers(kind)
+                if position
+            )
         )
-        for reader, in_time in zip(readers, reached, strict=True):
-            if not in_time:
-                log.warning("%s has not read position %d of %s in time", reader, position, cell)
+
+    def _readers(self, kind: str) -> list[str]:
+        """Who answers questions about aggregates of a kind."""
+        held = any(kind in registry.kinds for registry in self._held.values())
+        return (self._others if held else []) + ([projector.NAME] if kind in PROJECTED else [])
+
+    async def _until_read(self, reader: str, cell: str, position: int) -> None:
+        if not await self._plane.positions.reached(reader, cell, position, SETTLE_SECONDS):
+            log.warning("%s has not read position %d of %s in time", reader, position, cell)
 
 
 def names(settings: Settings) -> list[str]:

@@ -64,8 +64,8 @@ async def create(call: Call) -> Reply:
     if max_count > 1 and any(network.fixed_ip for network in new.networks):
         raise Invalid("Invalid fixed IP Address. A fixed IP cannot be requested for several servers.")
     accepted = await call.services.servers.create(call.context, new)
-    await call.services.settle(max(each.position for each in accepted), call.services.settings.cell)
-    first = accepted[0].server_id
+    await call.settle(*accepted)
+    first = accepted[0].aggregate.id
     if asked.return_reservation_id is not UNSET and boolean("return_reservation_id", asked.return_reservation_id):
         server = await call.services.queries.server(first)
         assert server is not None

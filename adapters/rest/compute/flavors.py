@@ -114,10 +114,10 @@ def find(call: Call) -> Flavor:
 
 async def execute(call: Call, decide: Callable[[Flavors], Event]) -> Flavors:
     """Change the catalogue and wait until it shows."""
-    state, position = await call.services.registry.execute(
+    state, accepted = await call.services.registry.execute(
         call.context, flavors.CATALOGUE, lambda known: decide(known or Flavors())
     )
-    await call.services.settle(position, call.services.settings.api_cell)
+    await call.settle(accepted)
     assert isinstance(state, Flavors)
     return state
 

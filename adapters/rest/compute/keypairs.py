@@ -64,8 +64,8 @@ def _keys(call: Call, user_id: str) -> Keypairs:
 
 
 async def _execute(call: Call, user_id: str, decide: Callable[[Keypairs | None], Event]) -> None:
-    _, position = await call.services.registry.execute(call.context, keypairs.aggregate(user_id), decide)
-    await call.services.settle(position, call.services.settings.api_cell)
+    _, accepted = await call.services.registry.execute(call.context, keypairs.aggregate(user_id), decide)
+    await call.settle(accepted)
 
 
 def _document(call: Call, keypair: Keypair) -> dict[str, Any]:

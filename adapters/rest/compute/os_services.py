@@ -174,8 +174,8 @@ async def _switch(call: Call, binary: str, host: str, asked: UpdateBody) -> None
         raise Invalid(f"Updating a {binary} service is not supported. Only {COMPUTE} services can be updated.")
     hosts = call.services.hosts
     if asked.status == "enabled":
-        position = await hosts.enable(call.context, host)
+        accepted = await hosts.enable(call.context, host)
     else:
         reason = asked.disabled_reason if asked.disabled_reason is not UNSET else None
-        position = await hosts.disable(call.context, host, reason)
-    await call.services.settle_fleet(position)
+        accepted = await hosts.disable(call.context, host, reason)
+    await call.settle(accepted)

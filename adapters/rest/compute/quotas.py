@@ -147,9 +147,8 @@ async def update(call: Call) -> Any:
         changed = Limits(instances=figures["instances"], cores=figures["cores"], ram_mb=figures["ram"])
         return () if changed == limits else (LimitsSet(limits=changed, request_id=call.context.request_id),)
 
-    writer = call.services.registry.writer(quota.aggregate(project_id))
-    _, position = await writer.submit(call.context, decide)
-    await call.services.settle(position, call.services.settings.api_cell)
+    _, accepted = await call.services.registry.submit(call.context, quota.aggregate(project_id), decide)
+    await call.settle(accepted)
     return {"quota_set": _limits(call, _usage(call, project_id).limits or call.services.default_limits)}
 
 
@@ -167,13 +166,12 @@ async def delete(call: Call) -> Any:
     project_id = call.params["project_id"]
     if call.services.registry.get(quota.aggregate(project_id)) is None:
         return empty(202)
-    writer = call.services.registry.writer(quota.aggregate(project_id))
 
     def decide(state: Quota) -> tuple[LimitsSet, ...]:
         return (LimitsSet(limits=None, request_id=call.context.request_id),) if state.limits else ()
 
-    _, position = await writer.submit(call.context, decide)
-    await call.services.settle(position, call.services.settings.api_cell)
+    _, accepted = await call.services.registry.submit(call.context, quota.aggregate(project_id), decide)
+    await call.settle(accepted)
     return empty(202)
 
 

@@ -27,7 +27,7 @@ async def rebuild(call: Call) -> Reply:
         raise not_implemented("Preserving ephemeral disks")
     wanted = _wanted(call, asked, before)
     accepted, secrets = await call.services.servers.rebuild(call.context, call.params["server_id"], wanted)
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)
     server = await find(call)
     document = await after_change(call, server)
     if call.minor >= 54:

@@ -169,5 +169,5 @@ async def password(call: Call) -> Any:
 async def clear_password(call: Call) -> None:
     """Forget it, here; the guest keeps its password."""
     server = await find(call)
-    position = await call.services.passwords.clear(call.context, server.id)
-    await call.services.settle(position, call.services.settings.cell)
+    accepted = await call.services.passwords.clear(call.context, server.id)
+    await call.settle(accepted)

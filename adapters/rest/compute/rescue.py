@@ -47,7 +47,7 @@ async def rescue(call: Call) -> dict[str, str]:
         check_image(server.flavor, image, min_ram_mb)
     password = choices.password(asked.adminPass)
     accepted = await call.services.servers.rescue(call.context, server.id, image, password)
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)
     return {"adminPass": password}
 
 
@@ -56,4 +56,4 @@ async def rescue(call: Call) -> dict[str, str]:
 async def unrescue(call: Call) -> None:
     """End a rescue."""
     accepted = await call.services.servers.unrescue(call.context, call.params["server_id"])
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)

@@ -13,7 +13,7 @@ from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body, Integer, Versions
 from adapters.rest.words import words
 from domain.errors import Invalid, Refused
-from handlers.servers import Accepted
+from handlers.accepted import Accepted
 
 operations = Operations()
 
@@ -22,7 +22,7 @@ PATH = "/servers/{server_id}/action"
 
 async def _command(call: Call, command: Callable[..., Awaitable[Accepted]], **more: Any) -> None:
     accepted = await command(call.context, call.params["server_id"], **more)
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)
 
 
 class StartBody(Body):

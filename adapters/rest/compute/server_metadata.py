@@ -71,11 +71,11 @@ async def delete(call: Call) -> None:
     """Remove one item."""
     details = call.services.details
     accepted = await details.remove_metadata(call.context, call.params["server_id"], call.params["key"])
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)
 
 
 async def _set(call: Call, given: dict[str, str], *, replace: bool) -> dict[str, str]:
     details = call.services.details
     accepted = await details.set_metadata(call.context, call.params["server_id"], given, replace=replace)
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)
     return (await find(call)).metadata

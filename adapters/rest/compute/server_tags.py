@@ -47,7 +47,7 @@ async def put(call: Call) -> Any:
     """Have this tag, too: 201 if it is new, 204 if not."""
     server_id, tag = call.params["server_id"], check("tag", call.params["tag"], Tag)
     accepted = await call.services.details.add_tag(call.context, server_id, tag)
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)
     if not accepted.position:
         return empty(204)
     (location, *_) = links.item(call, "servers", server_id)
@@ -66,7 +66,7 @@ async def delete(call: Call) -> None:
     """Have this tag no more."""
     details = call.services.details
     accepted = await details.remove_tag(call.context, call.params["server_id"], call.params["tag"])
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)
 
 
 @operations("DELETE", PATH, Access.MEMBER, f"{RULE}:delete_all", first=FIRST, status=204)
@@ -77,4 +77,4 @@ async def delete_all(call: Call) -> None:
 
 async def _set(call: Call, tags: tuple[str, ...]) -> None:
     accepted = await call.services.details.set_tags(call.context, call.params["server_id"], tags)
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)

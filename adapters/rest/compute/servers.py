@@ -13,6 +13,7 @@ from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body, Description, Name, Text255, Versions, hostname
 from adapters.rest.words import words
 from domain.server.state import Server
+from handlers.accepted import Accepted
 
 operations = Operations()
 
@@ -57,23 +58,23 @@ async def update(call: Call) -> Any:
         if getattr(changes, name) not in (UNSET, value):
             raise not_implemented(f"Changing the {name} of a server")
     accepted = await _change(call, server.id, changes)
-    await call.services.settle(accepted, call.services.settings.cell)
+    await call.settle(*accepted)
     server = await find(call)
     return {"server": await after_change(call, server)}
 
 
-async def _change(call: Call, server_id: str, changes: ServerUpdate) -> int:
-    """The position of the last event; everything is checked before anything is changed."""
+async def _change(call: Call, server_id: str, changes: ServerUpdate) -> list[Accepted]:
+    """Everything is checked before anything is changed."""
     details, context = call.services.details, call.context
     new_hostname = changes.hostname if changes.hostname is UNSET else hostname(changes.hostname, call.minor)
-    position = 0
+    accepted = []
     if changes.name is not UNSET:
-        position = (await details.rename(context, server_id, changes.name)).position
+        accepted.append(await details.rename(context, server_id, changes.name))
     if changes.description is not UNSET:
-        position = max(position, (await details.describe(context, server_id, changes.description)).position)
+        accepted.append(await details.describe(context, server_id, changes.description))
     if new_hostname is not UNSET:
-        position = max(position, (await details.set_hostname(context, server_id, new_hostname)).position)
-    return position
+        accepted.append(await details.set_hostname(context, server_id, new_hostname))
+    return accepted
 
 
 async def after_change(call: Call, server: Server) -> Document:
@@ -96,4 +97,4 @@ _SHORT_ANSWER = words(
 async def delete(call: Call) -> None:
     """Begin the deletion."""
     accepted = await call.services.servers.delete(call.context, call.params["server_id"])
-    await call.services.settle(accepted.position, call.services.settings.cell)
+    await call.settle(accepted)

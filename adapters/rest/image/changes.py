@@ -65,12 +65,12 @@ async def remove_tag(call: Call) -> Any:
 
 
 async def _execute(call: Call, image_id: str, decide: Callable[[Image], ImageUpdated]) -> Image:
-    image, position = await call.services.registry.execute(
+    image, accepted = await call.services.registry.execute(
         call.context,
         images.aggregate(image_id),
         lambda known: images.update(known, image_id, decide(images.existing(known, image_id))),
     )
-    await call.services.settle(position, call.services.settings.api_cell)
+    await call.settle(accepted)
     assert isinstance(image, Image)
     return image
 

@@ -81,7 +81,7 @@ async def _publish(call: Call, file: ImageFile, image_id: str, stored: Stored, v
     if not leftover:
         file.publish(replace=False)
     try:
-        _, position = await call.services.registry.execute(
+        _, accepted = await call.services.registry.execute(
             call.context, images.aggregate(image_id), lambda known: images.upload(known, image_id, event)
         )
     except Refused:
@@ -90,7 +90,7 @@ async def _publish(call: Call, file: ImageFile, image_id: str, stored: Stored, v
         raise
     if leftover:
         file.publish(replace=True)
-    await call.services.settle(position, call.services.settings.api_cell)
+    await call.settle(accepted)
 
 
 @operations("GET", PATH, Access.READER, "download_image")

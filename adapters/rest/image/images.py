@@ -155,10 +155,10 @@ async def create(call: Call) -> Reply:
         tags=tuple(sorted(set(asked.tags))),
         properties=properties,
     )
-    image, position = await call.services.registry.execute(
+    image, accepted = await call.services.registry.execute(
         call.context, images.aggregate(image_id), lambda known: images.create(known, event)
     )
-    await call.services.settle(position, call.services.settings.api_cell)
+    await call.settle(accepted)
     location = f"{call.services.settings.public_url}/image/v2/images/{image_id}"
     return Reply(document(image), headers={"Location": location})
 
@@ -167,12 +167,12 @@ async def create(call: Call) -> Reply:
 async def delete(call: Call) -> None:
     """Delete an image. Its file goes after the event: a file too many is harmless, one too few is not."""
     image = find_own(call)
-    _, position = await call.services.registry.execute(
+    _, accepted = await call.services.registry.execute(
         call.context, images.aggregate(image.id), lambda known: images.delete(known, image.id)
     )
     with contextlib.suppress(FileNotFoundError):
         ImageFile(call.services.settings.images_dir, image.id).path.unlink()
-    await call.services.settle(position, call.services.settings.api_cell)
+    await call.settle(accepted)
 
 
 @operations("GET", "/v2/images/{image_id}/members", Access.READER, "get_members")

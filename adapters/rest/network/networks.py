@@ -78,12 +78,12 @@ async def create(call: Call) -> Any:
         shared=asked.shared,
         mtu=asked.mtu,
     )
-    network, position = await call.services.registry.execute(
+    network, accepted = await call.services.registry.execute(
         call.context,
         domain_network.aggregate(created.network_id),
         lambda known: domain_network.create(known, created),
     )
-    await call.services.settle(position, call.services.settings.api_cell)
+    await call.settle(accepted)
     return {"network": network_document(call, network)}
 
 
@@ -114,8 +114,8 @@ async def delete(call: Call) -> None:
         raise Refused("policy_not_authorized", "rule:delete_network is disallowed by policy", status=403)
 
     aggregate = domain_network.aggregate(network.id)
-    _, position = await call.services.registry.execute(call.context, aggregate, domain_network.delete)
-    await call.services.settle(position, call.services.settings.api_cell)
+    _, accepted = await call.services.registry.execute(call.context, aggregate, domain_network.delete)
+    await call.settle(accepted)
 
 
 @operations("GET", "/v2.0/subnets", Access.READER, "get_subnet")

@@ -151,8 +151,8 @@ class Cloud:
         """A server on a host, once it is there."""
         new = NewServer(name="vm", flavor=FLAVOR, image=None, host=host, secrets=Secrets(user_data="c2VjcmV0"))
         (accepted,) = await self.servers.create(context(), new)
-        await until(lambda: self.state(accepted.server_id) == ("active", None))
-        return accepted.server_id
+        await until(lambda: self.state(accepted.aggregate.id) == ("active", None))
+        return accepted.aggregate.id
 
     def offers(self) -> list[Any]:
         """What the good hosts say of themselves, and offer."""

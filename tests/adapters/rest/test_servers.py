@@ -45,8 +45,8 @@ async def test_create(cloud: MakeWorld):
         assert made["OS-DCF:diskConfig"] == "MANUAL"
         assert made["security_groups"] == [{"name": "default"}]
         assert len(made["adminPass"]) == 12
-        assert world.settled[-1][1] == "cell1"
-        assert world.settled[-1][0] > 0
+        assert (world.settled[-1].cell, world.settled[-1].aggregate) == ("cell1", aggregate(made["id"]))
+        assert world.settled[-1].position > 0
         server = await shown(amy, made["id"])
         assert (server["status"], server["OS-EXT-STS:task_state"]) == ("BUILD", "scheduling")
         await world.advance()

@@ -1,7 +1,7 @@
 """The REST faces of a cell in memory: the real handlers, conductor and agents, and simulated hosts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -28,6 +28,7 @@ from domain.image import ImageCreated, ImageUploaded
 from domain.kinds import EVENTS
 from domain.network import NetworkCreated
 from domain.record import Event
+from handlers.accepted import Accepted
 from handlers.agent import Agent
 from handlers.conducting import Conducting
 from handlers.console_logs import ConsoleLogs
@@ -133,7 +134,6 @@ class World:
             liveness=self.life,
             ledger=lambda: self.ledger.writer.state,
             settle=self._settle,
-            settle_fleet=self._settle_fleet,
             console_logs=ConsoleLogs(self.bus),
             consoles=Consoles(self.store, self.bus, self.stamp),
             console_url="http://consoles.test:6080",
@@ -147,7 +147,7 @@ class World:
             clock=self.clock,
             ids=self.stamp.ids,
         )
-        self.settled: list[tuple[int, str]] = []
+        self.settled: list[Accepted] = []
         self.app = create_app(self.services)
         self._gate = Gate()
         self._conducting = Conducting(
@@ -215,11 +215,8 @@ class World:
                 break
             self._rows.apply(batch)
 
-    async def _settle_fleet(self, position: int) -> None:
-        await self._settle(position, CELL)
-
-    async def _settle(self, position: int, cell: str) -> None:
-        self.settled.append((position, cell))
+    async def _settle(self, accepted: Iterable[Accepted]) -> None:
+        self.settled += accepted
         await self.project()
 
     @asynccontextmanager
