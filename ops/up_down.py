@@ -189,6 +189,7 @@ def _seed(stack: Stack, settings: Settings) -> None:
     image, disk_format = settings.cache / "simulated-image", "raw"
     if settings.simulated.hosts:
         # Simulated hosts never look into an image.
+        image.parent.mkdir(parents=True, exist_ok=True)
         image.write_bytes(b"nothing")
     else:
         print("  the guest image is built, if it is not there yet", flush=True)
