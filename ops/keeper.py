@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapters.disk_space import space
-from ops import log_files
+from ops import log_files, priority
 from ops.notices import Notices
 
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -44,6 +44,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     disk: Path | None = None
     """It cannot work while this disk is full: its silence then is left alone until there is room again."""
+    nice: int = priority.USUAL
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,18 @@ class Keeper:
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **self.program.environment, **told},
-                preexec_fn=_die_with_parent,
+                preexec_fn=self._before_it_begins,
                 # A terminal's interrupt is for the supervisor, which stops the others in order.
                 start_new_session=True,
             )
         self.facts.update(pid=process.pid, started=time.time())
         self._tell("starting")
         return process
+
+    def _before_it_begins(self) -> None:
+        """In the new process. Should the supervisor be killed, it gets its signal from the kernel."""
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        priority.take(self.program.nice)
 
     async def _attend(self, process: asyncio.subprocess.Process) -> int:
         """Until it ends, or has to be ended; returns its exit status."""
@@ -225,8 +231,3 @@ def _has_room(disk: Path) -> bool:
     except OSError:
         return False
     return found.free > found.reserve * ROOM_TO_START
-
-
-def _die_with_parent() -> None:
-    """Should the supervisor be killed, its programs get their signal from the kernel."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

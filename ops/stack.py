@@ -14,6 +14,7 @@ from pathlib import Path
 from adapters.disk_space import space
 from adapters.rest.identity.passwords import hash_password
 from domain.errors import Invalid, Unavailable
+from ops import priority
 from ops.embedded.libvirt import EmbeddedLibvirt
 from ops.embedded.nats import EmbeddedNats, ServerTls
 from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED
@@ -37,6 +38,15 @@ USERS: dict[str, dict[str, tuple[str, ...]]] = {
 PROBE_SECONDS = 2.0
 """How long a part may take to answer the question whether it is well."""
 METADATA_SECRET, TICKET_KEY = "metadata.secret", "tickets.key"
+_NICE = {
+    "api": priority.ANSWERS,
+    "placement": priority.ANSWERS,
+    "metadata": priority.WORKS,
+    "console": priority.WORKS,
+    "projector": priority.WORKS,
+    "conductor": priority.WORKS,
+}
+"""By role. What acts on a host is as usual: it is part of the load of the host."""
 
 
 class Stack:
@@ -136,7 +146,7 @@ class Stack:
         """Everything, in the order of its start."""
         nats = self.nats(settings)
         programs = [
-            Program("nats", tuple(nats.argv()), _answers(nats.ready), disk=nats.directory),
+            Program("nats", tuple(nats.argv()), _answers(nats.ready), disk=nats.directory, nice=priority.ANSWERS),
             # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to go.
             Program(
                 "postgres",
@@ -144,6 +154,7 @@ class Stack:
                 _answers(self.postgres.ready),
                 signal.SIGINT,
                 disk=self.postgres.directory,
+                nice=priority.ANSWERS,
             ),
         ]
         if with_libvirt:
@@ -203,7 +214,7 @@ class Stack:
     def _role(self, role: str, name: str | None = None, environment: dict[str, str] | None = None) -> Program:
         name = name or role
         argv = (sys.executable, "-m", "ops.cli", "run", role, "--name", name, "--config", str(self.config_file))
-        return Program(name, argv, environment=environment or {})
+        return Program(name, argv, environment=environment or {}, nice=_NICE.get(role, priority.USUAL))
 
     def _secret(self, name: str, fresh: str) -> str:
         file = self.directory / "secrets" / name

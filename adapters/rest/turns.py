@@ -2,7 +2,7 @@
 
 All requests share one event loop, and the work on each is done in steps: from one wait to the next. Where more steps
 are ready than a round of the loop should do, the owners come in turn, however many requests one of them has. Nobody
-waits where nobody has to, so that one alone has all there is.
+waits where nobody has to, so that one alone has all there is; and who has had little of late does not wait at all.
 """
 
 import asyncio
@@ -18,10 +18,17 @@ ROUND_SECONDS = 0.002
 """What the steps of one round may take together, as far as is known: so long, about, who comes new waits.
 What many do in one round goes to the log in one batch: with a step a round, 32 clients would make half as many
 servers."""
+SHARED_ROUND_SECONDS = 0.0005
+"""The same while others have requests, too: each step brings work beside it (reading, answering, what its events lead
+to), so that a round takes several times as long as its steps."""
 MOST = 64
 """Steps of a round, however short they are."""
 WEIGHT = 0.05
 """Of the last step in what a step is believed to take."""
+WINDOW_SECONDS = 0.5
+LITTLE_SECONDS = 0.05
+"""What an owner may have had in this window and the one before, and still goes first: of a request with six steps
+each would wait for a round otherwise."""
 
 
 class Turns:
@@ -34,13 +41,16 @@ class Turns:
         """Steps of this round of the event loop; if there are any, the next round begins with ``_next``."""
         self._seconds = ROUND_SECONDS
         """What a step takes."""
+        self._spent: dict[str, float] = {}
+        self._spent_before: dict[str, float] = {}
+        self._window_ends = 0.0
 
     @coroutine
     def run(self, owner: str, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
         """What ``work`` returns or raises, each of its steps in the owner's turn."""
         error: BaseException | None = None
         while True:
-            if error is None and not self._take():
+            if error is None and not self._take(owner):
                 try:
                     yield from self._wait(owner)
                 except BaseException as caught:  # noqa: BLE001 - the work's to answer, as if it had waited itself
@@ -52,7 +62,7 @@ class Turns:
                 result: T = end.value
                 return result
             finally:
-                self._seconds += WEIGHT * (perf_counter() - began - self._seconds)
+                self._note(owner, began, perf_counter())
             error = None
             try:
                 yield awaited
@@ -61,11 +71,25 @@ class Turns:
 
     def _room(self) -> int:
         """How many more steps this round may have."""
-        return min(MOST, max(1, int(ROUND_SECONDS / self._seconds))) - self._begun
+        alone = len(self._spent) <= 1 and len(self._spent_before) <= 1
+        seconds = ROUND_SECONDS if alone else SHARED_ROUND_SECONDS
+        return min(MOST, max(1, int(seconds / self._seconds))) - self._begun
 
-    def _take(self) -> bool:
-        """Begin a step at once, if nobody has to wait."""
-        if self._waiting or self._room() <= 0:
+    def _note(self, owner: str, began: float, ended: float) -> None:
+        self._seconds += WEIGHT * (ended - began - self._seconds)
+        if ended > self._window_ends:
+            just_ended = ended < self._window_ends + WINDOW_SECONDS
+            self._spent_before = self._spent if just_ended else {}
+            self._spent = {}
+            self._window_ends = ended + WINDOW_SECONDS
+        self._spent[owner] = self._spent.get(owner, 0.0) + ended - began
+
+    def _had_little(self, owner: str) -> bool:
+        return self._spent.get(owner, 0.0) + self._spent_before.get(owner, 0.0) < LITTLE_SECONDS
+
+    def _take(self, owner: str) -> bool:
+        """Begin a step at once, if it does not have to wait."""
+        if (self._waiting or self._room() <= 0) and not self._had_little(owner):
             return False
         self._begin()
         return True

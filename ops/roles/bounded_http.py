@@ -14,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 log = logging.getLogger(__name__)
 
+TOO_MANY = "Too many connections."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
@@ -50,15 +52,34 @@ class Crowd:
         )
 
 
+class Door(asyncio.Protocol):
+    """Where a connection comes in. One that may not be held is sent away before anything is made for it: a crowd at
+    the door must not cost those inside."""
+
+    def __init__(self, *words: Any, crowd: Crowd, **more: Any) -> None:
+        self._crowd = crowd
+        self._words, self._more = words, more
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        address = _address(transport)
+        if not self._crowd.admits(address):
+            _log(address, TOO_MANY)
+            transport.write(_refusal(503, TOO_MANY))
+            transport.close()
+            return
+        inside = BoundedHttp(*self._words, crowd=self._crowd, address=address, **self._more)
+        transport.set_protocol(inside)
+        inside.connection_made(transport)
+
+
 class BoundedHttp(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *words: Any, crowd: Crowd, **more: Any) -> None:
+    def __init__(self, *words: Any, crowd: Crowd, address: str, **more: Any) -> None:
         super().__init__(*words, **more)
         self._crowd = crowd
         self._bounds = crowd.bounds
-        self._address = ""
-        self._admitted = False
+        self._address = address
         self._watch: asyncio.TimerHandle | None = None
         self._head_since: float | None = None
         """When the head began that is not complete yet; None between requests and in a body."""
@@ -76,11 +97,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._address = self.client[0] if self.client else ""
-        if not self._crowd.admits(self._address):
-            self._refuse(503, "Too many connections.")
-            return
-        self._admitted = True
         self._crowd.by_address[self._address] += 1
         self._head_since = self.loop.time()
         self._look_later()
@@ -88,11 +104,9 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        if self._admitted:
-            self._admitted = False
-            self._crowd.by_address[self._address] -= 1
-            if not self._crowd.by_address[self._address]:
-                del self._crowd.by_address[self._address]
+        self._crowd.by_address[self._address] -= 1
+        if not self._crowd.by_address[self._address]:
+            del self._crowd.by_address[self._address]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -165,7 +179,7 @@ class BoundedHttp(HttpToolsProtocol):
             # What it has been told waits for a client that may never take it.
             self._unread_since = now
         if self._unread_since is not None and now - self._unread_since > self._bounds.reading_seconds:
-            self._log("does not read its answer")
+            _log(self._address, "does not read its answer")
             self.transport.abort()
         elif self.transport.is_closing():
             pass
@@ -179,23 +193,36 @@ class BoundedHttp(HttpToolsProtocol):
         if self.flow.read_paused or self._body_bytes >= self._bounds.body_bytes:
             self._body_since, self._body_bytes = now, 0
         elif now - self._body_since > self._bounds.body_seconds:
-            self._log("does not send its body")
+            _log(self._address, "does not send its body")
             self.transport.abort()
 
     def _refuse(self, status: int, words: str) -> None:
         """Answer, where no other answer is under way, and close."""
-        self._log(words)
+        _log(self._address, words)
         if self.cycle is None or self.cycle.response_complete:
-            retry = b"retry-after: 1\r\n" if status == 503 else b""
-            body = words.encode()
-            self.transport.write(
-                b"%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
-                % (STATUS_LINE[status], len(body), retry, body)
-            )
+            self.transport.write(_refusal(status, words))
         self.transport.close()
 
-    def _log(self, words: str) -> None:
-        log.info("connection from %s: %s", self._address, words, extra={"source": self._address})
+
+def _address(transport: asyncio.Transport) -> str:
+    """Whose connection it is; empty for one of this machine that has no address."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _refusal(status: int, words: str) -> bytes:
+    retry = b"retry-after: 1\r\n" if status == 503 else b""
+    body = words.encode()
+    return b"%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b" % (
+        STATUS_LINE[status],
+        len(body),
+        retry,
+        body,
+    )
+
+
+def _log(address: str, words: str) -> None:
+    log.info("connection from %s: %s", address, words, extra={"source": address})
 
 
 async def _too_large(_scope: Any, _receive: Any, send: Any) -> None:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from ops import notify
 from ops.listening import listening_socket
-from ops.roles.bounded_http import BoundedHttp, Crowd
+from ops.roles.bounded_http import Crowd, Door
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients pause between two looks at a server: ``openstack --wait`` looks every 5 seconds, and a
@@ -36,7 +36,7 @@ def http_config(app: ASGIApp, crowd: Crowd) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         # uvicorn calls it as it would call a class.
-        http=cast("Any", partial(BoundedHttp, crowd=crowd)),
+        http=cast("Any", partial(Door, crowd=crowd)),
         ws="none",
         log_config=None,
         access_log=False,

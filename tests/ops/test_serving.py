@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from ops.roles import bounded_http
 from ops.roles.bounded_http import Bounds, Crowd
 from ops.roles.serving import http_config
 from tests.aio import asynchronous
@@ -245,6 +246,17 @@ async def test_too_many_connections_of_one_address() -> None:
         again = await server.client()
         await again.say(GET + b"\r\n")
         assert await again.status() == 200
+
+
+@asynchronous
+async def test_nothing_is_made_for_a_connection_that_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(bounded_http, "BoundedHttp", lambda **facts: made.append(facts))
+    async with serving(replace(PATIENT, of_one_address=0)) as server:
+        refused = await server.client()
+        assert await refused.status() == 503
+        await refused.end()
+    assert made == []
 
 
 def test_too_many_connections_of_all() -> None:

@@ -42,6 +42,20 @@ def _program(name: str, code: str = SERVE, **facts: Any) -> Program:
     return Program(name, (sys.executable, "-c", code), **facts)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser may let a program go first")
+@asynchronous
+async def test_who_answers_goes_before_others(tmp_path: Path) -> None:
+    running = Running(tmp_path, _program("first", nice=-10), _program("other"))
+    await running.up()
+    try:
+        assert [os.getpriority(os.PRIO_PROCESS, running.pid(name)) for name in ("first", "other")] == [-10, 0]
+        groups = [Path(f"/proc/{running.pid(name)}/autogroup") for name in ("first", "other")]
+        if groups[0].exists():
+            assert [group.read_text().split()[-1] for group in groups] == ["-10", "0"]
+    finally:
+        await running.stop()
+
+
 class Running:
     """A supervisor at work."""
 

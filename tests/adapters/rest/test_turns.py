@@ -25,6 +25,7 @@ async def work(done: list[str], name: str) -> str:
 @asynchronous
 async def test_who_has_one_request_waits_for_a_round_or_two_of_who_has_a_hundred(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rounds, "MOST", 3)
+    monkeypatch.setattr(rounds, "LITTLE_SECONDS", 0)
     turns, done = Turns(), list[str]()
     crowd = [asyncio.create_task(turns.run("many", work(done, "many"))) for _ in range(100)]
     await asyncio.sleep(0)
@@ -34,6 +35,49 @@ async def test_who_has_one_request_waits_for_a_round_or_two_of_who_has_a_hundred
     assert between.count("many") <= 2 * rounds.MOST * STEPS
     await asyncio.gather(*crowd)
     assert done.count("many") == 100 * STEPS
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def spend(self, done: list[str], name: str, seconds: float) -> None:
+        for _ in range(STEPS):
+            done.append(name)
+            self.now += seconds
+            await asyncio.sleep(0)
+
+
+@asynchronous
+async def test_who_has_had_little_does_not_wait(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(rounds, "MOST", 3)
+    monkeypatch.setattr(rounds, "perf_counter", clock)
+    turns, done = Turns(), list[str]()
+    crowd = [asyncio.create_task(turns.run("many", clock.spend(done, "many", 0.06))) for _ in range(100)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    before = len(done)
+    await asyncio.create_task(turns.run("one", clock.spend(done, "one", 0.001)))
+    between = done[before:]
+    assert between.count("one") == STEPS
+    assert between.count("many") <= rounds.MOST * (STEPS + 1)
+    await asyncio.gather(*crowd)
+
+
+@asynchronous
+async def test_who_has_had_much_waits_as_all_do_until_it_is_long_ago(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(rounds, "perf_counter", clock)
+    turns = Turns()
+    await turns.run("one", clock.spend([], "one", 0.01))
+    assert not turns._had_little("one")
+    clock.now += 2 * rounds.WINDOW_SECONDS
+    await turns.run("another", clock.spend([], "another", 0.001))
+    assert turns._had_little("one")
 
 
 @asynchronous
