@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from adapters.mapper import Envelope
+from adapters.nats.breaker import RETRY_AFTER, Breaker
 from adapters.nats.connection import ApiError, Connection, Message, NoAnswer, header_block
 from adapters.nats.names import Names
 from domain.errors import Invalid, Stale, Unavailable
@@ -15,8 +16,6 @@ from domain.record import Tail
 
 _log = logging.getLogger(__name__)
 
-APPEND_TIMEOUT = 10.0
-"""Seconds after which an append, or a page, is given up; a server that restarts is back well within them."""
 ANSWER_TIMEOUT = 2.0
 """Seconds until an unanswered publish counts as lost, and the tail of the subject is looked at."""
 PAGE = 1000
@@ -24,6 +23,8 @@ PAGE = 1000
 MAX_TOGETHER = 1000
 """Messages that the server stores atomically at most."""
 _RETRY = 0.05
+_LAST_LOOK = 0.5
+"""Seconds for finding out what became of an append, when its time is over."""
 _WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 _NO_MESSAGE = 10037
 
@@ -34,6 +35,10 @@ class Addition(NamedTuple):
     subject: str
     envelope: Envelope
     tail: Tail
+
+
+class _Unanswered(Unavailable):
+    retry_after = RETRY_AFTER
 
 
 class _Ack(msgspec.Struct):
@@ -51,11 +56,13 @@ class Log:
     def __init__(self, connection: Connection, names: Names) -> None:
         self._connection = connection
         self._names = names
+        self._breaker = Breaker()
+        connection.on_reconnect(self._breaker.answered)
 
     async def append(self, addition: Addition) -> int:
         """Append one message and return its position. Raises Stale, Unavailable; Invalid for a used event id.
 
-        Where the answer is lost, it is found out what happened, within APPEND_TIMEOUT.
+        Where the answer is lost, it is found out what happened, within PATIENCE_SECONDS.
         """
         envelope = addition.envelope
         headers = header_block(
@@ -104,12 +111,22 @@ class Log:
 
         Returns the position acknowledged and None; or, where that had to be looked up, the position found twice.
         """
+        deadline = asyncio.get_running_loop().time() + self._breaker.admit()
+        try:
+            return await self._until_certain(publish, addition, deadline)
+        except _Unanswered:
+            self._breaker.unanswered()
+            raise
+
+    async def _until_certain(
+        self, publish: Callable[[], Awaitable[Message]], addition: Addition, deadline: float
+    ) -> tuple[int, int | None]:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + APPEND_TIMEOUT
         subject, envelope, tail = addition
         while True:
             try:
                 ack = _decode_ack((await publish()).data)
+                self._breaker.answered()
                 if ack.error is None and not ack.duplicate:
                     return ack.seq, None
                 if ack.error is not None and ack.error.get("err_code") not in _WRONG_LAST_SEQUENCE:
@@ -131,7 +148,7 @@ class Log:
                 # Refused though nothing follows the tail: the tail is not where the subject ends.
                 raise Stale(f"{subject} does not end at position {tail.position}.")
             if clock() + _RETRY > deadline:
-                raise Unavailable("The log does not answer.")
+                raise _Unanswered("The log does not answer.")
             await asyncio.sleep(_RETRY)
 
     async def _successor(self, subject: str, tail: Tail, deadline: float) -> tuple[int, dict[str, str]] | None:
@@ -139,14 +156,12 @@ class Log:
         clock = asyncio.get_running_loop().time
         request = {"seq": tail.position + 1, "next_by_subj": subject}
         while True:
-            left = deadline - clock()
-            if left <= 0:
-                raise Unavailable("The log does not answer.")
+            patience = min(max(deadline - clock(), _LAST_LOOK), ANSWER_TIMEOUT)
             try:
-                answer = await self._connection.api(
-                    f"STREAM.MSG.GET.{self._names.events}", request, min(left, ANSWER_TIMEOUT)
-                )
+                answer = await self._connection.api(f"STREAM.MSG.GET.{self._names.events}", request, patience)
             except NoAnswer:
+                if clock() + _RETRY > deadline:
+                    raise _Unanswered("The log does not answer.") from None
                 await asyncio.sleep(_RETRY)
             except ApiError as error:
                 if error.err_code == _NO_MESSAGE:
@@ -162,7 +177,7 @@ class Log:
         more. Their positions are in the header ``Nats-Sequence``. Raises Unavailable."""
         payload = msgspec.json.encode({"seq": start, "batch": min(limit, PAGE), "next_by_subj": subject})
         clock = asyncio.get_running_loop().time
-        deadline = clock() + APPEND_TIMEOUT
+        deadline = clock() + self._breaker.patience
         while True:
             try:
                 found = await self._connection.fetch(

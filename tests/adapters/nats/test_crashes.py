@@ -6,6 +6,7 @@ from contextlib import aclosing
 import pytest
 
 import adapters.nats.log as log_module
+from adapters.nats import breaker
 from adapters.nats.store import NatsEventStore
 from domain.errors import Stale, Unavailable
 from domain.record import GENESIS, Recorded
@@ -87,7 +88,7 @@ class TestAppend:
     async def test_a_server_that_stays_away_is_unavailable(
         self, mortal: NatsProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(log_module, "APPEND_TIMEOUT", 0.5)
+        monkeypatch.setattr(breaker, "PATIENCE_SECONDS", 0.5)
         async with NatsWorld(mortal.server) as world:
             store = await world.store()
             mortal.kill()

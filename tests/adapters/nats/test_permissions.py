@@ -31,7 +31,7 @@ async def _echo(host: str, body: bytes) -> bytes:
 
 @asynchronous
 async def test_a_host_cannot_append(with_hosts: EmbeddedNats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.nats.log.APPEND_TIMEOUT", 0.3)
+    monkeypatch.setattr("adapters.nats.breaker.PATIENCE_SECONDS", 0.3)
     async with NatsWorld(with_hosts, cell="cell1") as world:
         for connection in (await world.of_host(HOST), await world.connection(SIMULATED)):
             forger = NatsEventStore(connection, world.cell, MAPPER)
