@@ -2,20 +2,21 @@
 
 from domain.errors import Unavailable
 from domain.server.state import Server
+from handlers.cells import Cells
 from handlers.context import current_request
 from handlers.messages import ConsoleLogQuestion, encode
-from handlers.ports import CommandBus
 
 
 class ConsoleLogs:
-    """The console logs of the servers of one cell."""
+    """The console logs of servers."""
 
-    def __init__(self, bus: CommandBus) -> None:
-        self._bus = bus
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
 
     async def tail(self, server: Server, lines: int | None) -> str:
         """The last ``lines`` lines; all, if None. Raises Unavailable, HostFailed."""
         if server.host is None:
             raise Unavailable(f"Instance {server.id} is not on a host yet.")
         question = ConsoleLogQuestion(server_id=server.id, lines=lines, request_id=current_request.get())
-        return (await self._bus.ask(server.host, encode(question))).decode(errors="replace")
+        bus = (await self._cells.of(server.id)).bus
+        return (await bus.ask(server.host, encode(question))).decode(errors="replace")

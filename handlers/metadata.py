@@ -4,12 +4,12 @@ import asyncio
 from contextlib import aclosing
 
 from domain.server import decide
-from domain.server.state import DELETED, KIND, Server, aggregate
-from handlers.accepted import Accepted, accepted
+from domain.server.state import DELETED, Server, aggregate
+from handlers.accepted import Accepted
+from handlers.cells import Cells
 from handlers.context import Context, Stamp
 from handlers.guest_secrets import Secrets, unseal
 from handlers.ports import EventStore, Vault
-from handlers.repository import Repository
 from handlers.server_states import ServerStates
 
 
@@ -56,27 +56,28 @@ def _existing(server: Server | None) -> Server | None:
 class Passwords:
     """What guests post as their administrators' passwords, for the owners of their SSH keys to read."""
 
-    def __init__(self, store: EventStore, vault: Vault, stamp: Stamp) -> None:
-        self._servers: Repository[Server] = Repository(KIND, store, stamp)
-        self._cell = store.cell
-        self._vault = vault
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
 
     async def read(self, server: Server) -> str:
         """What the guest posted; empty if nothing. Raises Unavailable."""
         sealed = server.sealed_password
-        opened = await self._vault.unseal(server.id, sealed) if sealed else None
+        vault = (await self._cells.of(server.id)).vault
+        opened = await vault.unseal(server.id, sealed) if sealed else None
         return (opened or b"").decode()
 
     async def post(self, context: Context, server_id: str, password: str) -> None:
         """Keep what the guest posts. Raises Refused (409) if there is one."""
-        sealed = await self._vault.seal(server_id, password.encode())
-        await self._servers.execute(
+        cell = await self._cells.of(server_id)
+        sealed = await cell.vault.seal(server_id, password.encode())
+        await cell.servers.execute(
             context, aggregate(server_id), lambda server: decide.set_password(server, server_id, sealed)
         )
 
     async def clear(self, context: Context, server_id: str) -> Accepted:
         """Forget it, if there is one."""
-        _, recorded = await self._servers.execute(
+        cell = await self._cells.of(server_id)
+        _, recorded = await cell.servers.execute(
             context, aggregate(server_id), lambda server: decide.clear_password(server, server_id)
         )
-        return accepted(self._cell, aggregate(server_id), recorded)
+        return cell.accepted(server_id, recorded)

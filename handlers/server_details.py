@@ -4,22 +4,20 @@ from collections.abc import Callable
 
 from domain.record import Event
 from domain.server import details
-from domain.server.state import KIND, Server, aggregate
-from handlers.accepted import Accepted, accepted
-from handlers.context import Context, Stamp
-from handlers.ports import EventStore
-from handlers.repository import Repository
+from domain.server.state import Server, aggregate
+from handlers.accepted import Accepted
+from handlers.cells import Cells
+from handlers.context import Context
 from handlers.servers import visible
 
 Decision = Callable[[Server | None], Event | None]
 
 
 class ServerDetails:
-    """The names, metadata, tags and locks of the servers of one cell. Raises what ``domain.server.details`` does."""
+    """The names, metadata, tags and locks of servers. Raises what ``domain.server.details`` does."""
 
-    def __init__(self, store: EventStore, stamp: Stamp) -> None:
-        self._repository: Repository[Server] = Repository(KIND, store, stamp)
-        self._cell = store.cell
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
 
     async def rename(self, context: Context, server_id: str, name: str) -> Accepted:
         """Change the display name."""
@@ -93,5 +91,6 @@ class ServerDetails:
                 details.check_lock(server, is_admin=context.is_admin)
             return decision(server)
 
-        _, recorded = await self._repository.execute(context, aggregate(server_id), decide)
-        return accepted(self._cell, aggregate(server_id), recorded)
+        cell = await self._cells.of(server_id)
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide)
+        return cell.accepted(server_id, recorded)

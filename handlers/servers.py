@@ -13,15 +13,15 @@ from domain.guest import ImageSource
 from domain.record import Event
 from domain.server import decide, details, hostname
 from domain.server.events import ServerRebuildRequested, ServerRequested
-from domain.server.state import KIND, Server, aggregate
+from domain.server.state import Server, aggregate
 from handlers import guest_secrets
-from handlers.accepted import Accepted, accepted
+from handlers.accepted import Accepted
 from handlers.admission import Admission
+from handlers.cells import Cell, Cells
 from handlers.context import Context, Stamp
 from handlers.guest_secrets import Secrets
-from handlers.ports import EventStore, Vault
 from handlers.registry import Registry
-from handlers.repository import NEVER_WAS, Repository
+from handlers.repository import NEVER_WAS
 from handlers.server_requests import Key, NewServer, Rebuild, check_image
 
 CREATE_DEADLINE = timedelta(minutes=10)
@@ -42,22 +42,19 @@ Decision = Callable[[Server | None, str, datetime], Event | None]
 
 
 class Servers:
-    """The commands on the servers of one cell."""
+    """The commands on servers."""
 
     def __init__(
         self,
-        store: EventStore,
+        cells: Cells,
         registry: Registry,
-        vault: Vault,
         stamp: Stamp,
         default_limits: quota.Limits,
         admission: Admission | None = None,
     ) -> None:
         """Without ``admission`` every request is let in."""
-        self._repository: Repository[Server] = Repository(KIND, store, stamp)
-        self._cell = store.cell
+        self._cells = cells
         self._registry = registry
-        self._vault = vault
         self._stamp = stamp
         self._default_limits = default_limits
         self._admission = admission
@@ -73,6 +70,7 @@ class Servers:
         if self._admission:
             self._admission.check(context.project_id, new.max_count)
         check_image(new.flavor, new.image, new.min_ram_mb)
+        cell = self._cells.for_new()
         ids = [self._stamp.ids.uuid() for _ in range(new.max_count)]
         writer = self._registry.writer(quota.aggregate(context.project_id))
         changes, _ = await writer.submit(
@@ -81,7 +79,7 @@ class Servers:
                 state,
                 self._default_limits,
                 ids,
-                cell=self._cell,
+                cell=cell.name,
                 at_least=new.min_count,
                 cores=new.flavor.vcpus,
                 ram_mb=new.flavor.ram_mb,
@@ -96,7 +94,7 @@ class Servers:
         numbered = new.max_count > 1
         outcomes = await asyncio.gather(
             *(
-                self._request(context, new, server_id, index, reservation_id, deadline, numbered=numbered)
+                self._request(cell, context, new, server_id, index, reservation_id, deadline, numbered=numbered)
                 for index, server_id in enumerate(reserved)
             ),
             return_exceptions=True,
@@ -108,6 +106,7 @@ class Servers:
 
     async def _request(
         self,
+        cell: Cell,
         context: Context,
         new: NewServer,
         server_id: str,
@@ -136,14 +135,14 @@ class Servers:
             description=new.description,
             tags=new.tags,
             hostname=new.hostname or hostname.derived(new.name, server_id, index + 1 if numbered else None),
-            secrets=await guest_secrets.seal(self._vault, server_id, new.secrets),
+            secrets=await guest_secrets.seal(cell.vault, server_id, new.secrets),
             reservation_id=reservation_id,
             launch_index=index,
         )
-        _, recorded = await self._repository.execute(
+        _, recorded = await cell.servers.execute(
             context, aggregate(server_id), lambda server: decide.request(server, event), known=NEVER_WAS
         )
-        return accepted(self._cell, aggregate(server_id), recorded)
+        return cell.accepted(server_id, recorded)
 
     async def stop(self, context: Context, server_id: str) -> Accepted:
         """Power off."""
@@ -178,7 +177,8 @@ class Servers:
 
         Raises Refused (404, 409), and Invalid for an image that does not fit the flavor.
         """
-        held, tail = await self._repository.load(aggregate(server_id))
+        cell = await self._cells.of(server_id)
+        held, tail = await cell.servers.load(aggregate(server_id))
         deadline = self._stamp.clock.now() + REBUILD_DEADLINE
         sealed: str | None = None
 
@@ -190,10 +190,10 @@ class Servers:
         # Refused before anything is sealed: a key that the log does not know of would never be destroyed.
         decide_on(held)
         assert held
-        secrets = wanted.secrets(held, await guest_secrets.unseal(self._vault, held))
-        sealed = await guest_secrets.seal(self._vault, server_id, secrets)
-        _, recorded = await self._repository.execute(context, aggregate(server_id), decide_on, known=(held, tail))
-        return accepted(self._cell, aggregate(server_id), recorded), secrets or guest_secrets.NO_SECRETS
+        secrets = wanted.secrets(held, await guest_secrets.unseal(cell.vault, held))
+        sealed = await guest_secrets.seal(cell.vault, server_id, secrets)
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide_on, known=(held, tail))
+        return cell.accepted(server_id, recorded), secrets or guest_secrets.NO_SECRETS
 
     async def rescue(self, context: Context, server_id: str, image: ImageSource | None, admin_pass: str) -> Accepted:
         """Start the server from another image, or from a fresh copy of its own if that is None."""
@@ -202,11 +202,12 @@ class Servers:
         def decide_on(server: Server | None, server_id: str, until: datetime) -> Event:
             return decide.rescue(server, server_id, until, image, sealed)
 
-        held, _ = await self._repository.load(aggregate(server_id))
+        cell = await self._cells.of(server_id)
+        held, _ = await cell.servers.load(aggregate(server_id))
         # As with a rebuild. The password is told on a config drive only.
         decide_on(_unlocked(context, held), server_id, self._stamp.clock.now())
         if held and held.config_drive:
-            sealed = await guest_secrets.seal(self._vault, server_id, Secrets(admin_pass=admin_pass))
+            sealed = await guest_secrets.seal(cell.vault, server_id, Secrets(admin_pass=admin_pass))
         return await self._command(context, server_id, RESCUE_DEADLINE, decide_on)
 
     async def unrescue(self, context: Context, server_id: str) -> Accepted:
@@ -223,8 +224,9 @@ class Servers:
         def decide_visible(server: Server | None) -> Event | None:
             return decision(_unlocked(context, server), server_id, deadline)
 
-        _, recorded = await self._repository.execute(context, aggregate(server_id), decide_visible)
-        return accepted(self._cell, aggregate(server_id), recorded)
+        cell = await self._cells.of(server_id)
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide_visible)
+        return cell.accepted(server_id, recorded)
 
 
 def _rebuild_requested(

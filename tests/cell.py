@@ -15,6 +15,7 @@ from domain.kinds import EVENTS
 from domain.record import Event
 from domain.server import events as e
 from domain.server.state import KIND, Server, aggregate
+from handlers import cells
 from handlers.context import Stamp
 from handlers.ports import Clock
 from handlers.repository import Repository
@@ -43,6 +44,7 @@ class Cell:
         self.store = MemoryEventStore(self.broker, "cell1", EventMapper(EVENTS))
         self.vault = MemoryVault(self.broker, "cell1")
         self.bus = MemoryCommandBus(self.broker, "cell1")
+        self.cells = cells.Cells(cells.Cell(self.store, self.bus, self.vault, self.stamp))
         self._servers: Repository[Server] = Repository(KIND, self.store, self.stamp)
         self._hosts: Repository[host.Host] = Repository(host.KIND, self.store, self.stamp)
 

@@ -20,7 +20,7 @@ async def run(settings: Settings, name: str) -> None:
     hosts = HostKeys(settings.state_dir.absolute() / "hosts")
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         facts = ServerFacts(plane.store, plane.vault, plane.stamp)
-        passwords = Passwords(plane.store, plane.vault, plane.stamp)
+        passwords = Passwords(plane.cells)
         background = [
             group.create_task(facts.run()),
             group.create_task(plane.watch()),

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from adapters.mapper import EventMapper
 from adapters.nats.commands import NatsCommandBus
@@ -19,6 +20,7 @@ from adapters.nats.vault import NatsVault
 from adapters.system import SystemClock, SystemIds
 from domain.errors import Invalid, Unavailable
 from domain.kinds import EVENTS
+from handlers.cells import Cell, Cells
 from handlers.context import Stamp
 from handlers.refusals import Refusals
 from ops.settings import NatsSettings, Settings
@@ -46,6 +48,11 @@ class Plane:
     vault: NatsVault
     refusals: Refusals
     """What hosts have said wrongly, as this process has met it."""
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The cells whose servers this process speaks of."""
+        return Cells(Cell(self.store, self.bus, self.vault, self.stamp))
 
     @property
     def stores(self) -> tuple[NatsEventStore, ...]:

@@ -100,8 +100,9 @@ async def simulate(seed: int) -> list[str]:
     for task in tasks:
         if not task.done():
             task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    found = await violations(world)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    found = [f"a request failed: {outcome!r}" for outcome in outcomes if isinstance(outcome, Exception)]
+    found += await violations(world)
     for process in world.processes:
         await process.kill()
     await world.broker.close()

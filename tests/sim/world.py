@@ -22,6 +22,7 @@ from domain.kinds import EVENTS
 from domain.network import NetworkCreated
 from domain.quota import Limits
 from handlers.agent import Agent
+from handlers.cells import Cell, Cells
 from handlers.conducting import Conducting
 from handlers.context import Context, Stamp
 from handlers.registry import Registry
@@ -132,11 +133,12 @@ class World:
 
     async def _api(self, faults: ProcessFaults) -> None:
         registry = Registry(self.store(API, faults), self.stamp, [network.KIND, quota.KIND])
-        vault = MemoryVault(self.broker, CELL, faults)
+        bus, vault = MemoryCommandBus(self.broker, CELL, faults), MemoryVault(self.broker, CELL, faults)
+        cells = Cells(Cell(self.store(CELL, faults), bus, vault, self.stamp))
         async with asyncio.TaskGroup() as group:
             group.create_task(registry.run())
             await registry.ready()
-            self.servers = Servers(self.store(CELL, faults), registry, vault, self.stamp, LIMITS)
+            self.servers = Servers(cells, registry, self.stamp, LIMITS)
             try:
                 await asyncio.get_running_loop().create_future()
             finally:

@@ -44,7 +44,7 @@ class Site:
 
     def __init__(self, vendor: VendorData) -> None:
         self.cell = Cell()
-        passwords = Passwords(self.cell.store, self.cell.vault, self.cell.stamp)
+        passwords = Passwords(self.cell.cells)
         self.facts = ServerFacts(self.cell.store, self.cell.vault, self.cell.stamp)
         pages = Pages(self.facts, passwords, vendor)
         self.client = Client(MetadataService(self.facts, passwords, pages, HOST_SECRETS.get, SECRET, self.cell.stamp))

@@ -23,6 +23,7 @@ from domain.quota import Limits
 from domain.record import Recorded
 from domain.server.state import Server
 from handlers.agent import Agent
+from handlers.cells import Cell, Cells
 from handlers.conducting import Conducting
 from handlers.context import Context, Stamp
 from handlers.guest_secrets import Secrets
@@ -93,7 +94,8 @@ class Cloud:
             network_id=NETWORK, name="net", project_id=PROJECT, subnet_id="s", cidr="10.0.0.0/24"
         )
         await registry.execute(context(), network.aggregate(NETWORK), lambda state: network.create(state, created))
-        self.servers = Servers(self.store, registry, self.vault, STAMP, Limits(instances=-1, cores=-1, ram_mb=-1))
+        self.cells = Cells(Cell(self.store, self.bus, self.vault, STAMP))
+        self.servers = Servers(self.cells, registry, STAMP, Limits(instances=-1, cores=-1, ram_mb=-1))
         self.conducting = Conducting(
             store=self.store,
             api_store=self.api_store,

@@ -195,7 +195,7 @@ async def _answer_falsely(cloud: Cloud, evil: Connection, own: str) -> None:
 async def _ask_for_secrets(cloud: Cloud, victims: list[str], own: str) -> None:
     """The metadata service tells it of its own guests only."""
     facts = ServerFacts(cloud.store, cloud.vault, STAMP)
-    passwords = Passwords(cloud.store, cloud.vault, STAMP)
+    passwords = Passwords(cloud.cells)
     service = MetadataService(
         facts, passwords, Pages(facts, passwords, VendorData()), cloud.nats.hosts.secret, None, STAMP
     )

@@ -30,6 +30,7 @@ from domain.network import NetworkCreated
 from domain.record import Event
 from handlers.accepted import Accepted
 from handlers.agent import Agent
+from handlers.cells import Cell, Cells
 from handlers.conducting import Conducting
 from handlers.console_logs import ConsoleLogs
 from handlers.consoles import Consoles
@@ -120,24 +121,25 @@ class World:
         self.queries = MemoryQueries(self._rows)
         self._read_servers = MemoryReadServers(self._rows, CELL)
         limits = quota.Limits()
+        cells = Cells(Cell(self.store, self.bus, self.vault, self.stamp))
         self.services = Services(
             settings=RestSettings(
                 public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell=CELL
             ),
             registry=self.registry,
             identity=Directory(identity_settings()),
-            servers=Servers(self.store, self.registry, self.vault, self.stamp, limits),
-            details=ServerDetails(self.store, self.stamp),
+            servers=Servers(cells, self.registry, self.stamp, limits),
+            details=ServerDetails(cells),
             hosts=Hosts(self.host_registry),
             fleet=Fleet(self.host_registry),
             queries=self.queries,
             liveness=self.life,
             ledger=lambda: self.ledger.writer.state,
             settle=self._settle,
-            console_logs=ConsoleLogs(self.bus),
+            console_logs=ConsoleLogs(cells),
             consoles=Consoles(self.store, self.bus, self.stamp),
             console_url="http://consoles.test:6080",
-            passwords=Passwords(self.store, self.vault, self.stamp),
+            passwords=Passwords(cells),
             revocations=Revocations(api_store, self.stamp),
             tickets=ImageTickets(b"t" * 32, self.clock),
             default_limits=limits,

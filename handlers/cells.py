@@ -1,0 +1,37 @@
+"""The cells whose servers this process speaks of."""
+
+from domain.record import Recorded
+from domain.server.state import KIND, Server, aggregate
+from handlers.accepted import Accepted, accepted
+from handlers.context import Stamp
+from handlers.ports import CommandBus, EventStore, Vault
+from handlers.repository import Repository
+
+
+class Cell:
+    """What can be reached of one cell."""
+
+    def __init__(self, store: EventStore, bus: CommandBus, vault: Vault, stamp: Stamp) -> None:
+        self.name = store.cell
+        self.servers: Repository[Server] = Repository(KIND, store, stamp)
+        self.bus = bus
+        self.vault = vault
+
+    def accepted(self, server_id: str, recorded: Recorded | None) -> Accepted:
+        """What a command on one of its servers has come to."""
+        return accepted(self.name, aggregate(server_id), recorded)
+
+
+class Cells:
+    """Where each server is. There is one cell, so it is there; callers do not count on it."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    async def of(self, server_id: str) -> Cell:
+        """The cell of a server, also of one that never was. Raises Unavailable while that cannot be told."""
+        return self._cell
+
+    def for_new(self) -> Cell:
+        """The cell for servers that are about to be requested."""
+        return self._cell
