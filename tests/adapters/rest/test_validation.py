@@ -178,6 +178,12 @@ async def test_a_bug_shows_no_traceback(cloud: MakeWorld, caplog):
         assert "secret of the house" in caplog.text
 
 
+@asynchronous
+async def test_an_expression_may_look_odd(cloud: MakeWorld):
+    async with cloud() as world:
+        assert (await (await world.client("amy")).get(f"{SERVERS}?name=[[a]")).body == {"servers": []}
+
+
 @pytest.mark.parametrize(
     "query",
     [
