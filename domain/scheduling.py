@@ -46,6 +46,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str | None = None
     """That its image is made for; None runs on any."""
     request_id: str | None = None
+    required: frozenset[str] = frozenset()
+    """Traits that the flavor wants."""
+    forbidden: frozenset[str] = frozenset()
+    """And those that it does not."""
 
 
 Filter = Callable[[HostView, Wanted], bool]
@@ -72,7 +76,7 @@ def place(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> Clai
         return standing
     if standing and standing.epoch > wanted.epoch:
         raise Stale(f"Server {wanted.server_id} was assigned anew meanwhile.")
-    request = Request(groups={"": Group(resources=wanted.resources)})
+    request = Request(groups={"": _group(wanted)})
     try:
         for host_id, candidate in candidates(ledger, request, lambda rows: _best_first(ledger, rows)):
             host = hosts.get(host_id)
@@ -94,6 +98,11 @@ def place(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> Clai
     raise explain(ledger, hosts, wanted)
 
 
+def _group(wanted: Wanted) -> Group:
+    required = tuple(frozenset((trait,)) for trait in sorted(wanted.required))
+    return Group(resources=wanted.resources, required=required, forbidden=wanted.forbidden)
+
+
 def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> NoCapacity:
     """Why no host can take it: each rule in turn, how many of the remaining hosts it removed, and which of those that
     only lack room lacks least."""
@@ -103,6 +112,11 @@ def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> No
         kept = [host for host in remaining if passes(host, wanted)]
         if len(kept) < len(remaining):
             removed[name] = len(remaining) - len(kept)
+        remaining = kept
+    if wanted.required or wanted.forbidden:
+        kept = [host for host in remaining if _has_traits(ledger, host, wanted)]
+        if len(kept) < len(remaining):
+            removed["traits"] = len(remaining) - len(kept)
         remaining = kept
     suitable = remaining
     for resource_class, amount in wanted.resources.items():
@@ -116,6 +130,12 @@ def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> No
     miss = nearest(ledger, (host.id for host in suitable if host.id in ledger.providers), wanted.resources)
     words = f" {miss}" if miss else ""
     return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.{words}", removed)
+
+
+def _has_traits(ledger: Ledger, host: HostView, wanted: Wanted) -> bool:
+    provider = ledger.providers.get(host.id)
+    traits = provider.traits if provider else frozenset[str]()
+    return wanted.required.issubset(traits) and wanted.forbidden.isdisjoint(traits)
 
 
 def _passes(host: HostView, wanted: Wanted) -> bool:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from domain import image_properties
+from domain import flavor_specs, image_properties
 from domain.guest import GuestSpec
 from domain.scheduling import Wanted
 from domain.server.decide import MAX_ATTEMPTS
@@ -87,7 +87,8 @@ def wanted(server: Server) -> Wanted:
     """What the server needs of a host, for its next assignment."""
     flavor = server.flavor
     disk_gb = flavor.disk_gb + flavor.ephemeral_gb + (flavor.swap_mb + 1023) // 1024
-    resources = {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.ram_mb, "DISK_GB": disk_gb}
+    specs = flavor_specs.scheduling(flavor.extra_specs)
+    resources = {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.ram_mb, "DISK_GB": disk_gb} | specs.resources
     return Wanted(
         server_id=server.id,
         epoch=server.epoch + 1,
@@ -99,6 +100,8 @@ def wanted(server: Server) -> Wanted:
         excluded_hosts=server.failed_hosts,
         architecture=image_properties.architecture(server.image.properties) if server.image else None,
         request_id=server.action.request_id if server.action else None,
+        required=specs.required,
+        forbidden=specs.forbidden,
     )
 
 

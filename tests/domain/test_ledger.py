@@ -5,7 +5,7 @@ from hypothesis import given, strategies
 
 from domain import ledger_snapshot
 from domain.errors import NoCapacity, Stale
-from domain.ledger import Claimed, Inventory, Ledger, LedgerChange, Released, imbalances, offer, release
+from domain.ledger import Claimed, Inventory, Ledger, LedgerChange, Released, TraitsSet, imbalances, offer, release
 from domain.scheduling import HostView, Wanted, place
 
 HOSTS = ("h1", "h2", "h3")
@@ -44,6 +44,17 @@ def _wanted(server_id: str = "s", epoch: int = 1, vcpus: int = 1, **more: object
 
 def _host(claim: Claimed) -> str:
     return next(iter(claim.allocations))
+
+
+def test_a_flavors_traits_choose_the_host() -> None:
+    ledger = _ledger()
+    ledger.apply(TraitsSet(provider_id="h2", traits=("HW_CPU_X86_AVX2",)))
+    traits = frozenset(("HW_CPU_X86_AVX2",))
+    assert _host(place(ledger, _views(), _wanted(required=traits))) == "h2"
+    assert _host(place(ledger, _views(h1={"up": False}), _wanted(forbidden=traits))) == "h3"
+    with pytest.raises(NoCapacity) as refusal:
+        place(ledger, _views(h2={"up": False}), _wanted(required=traits))
+    assert refusal.value.removed == {"host_up": 1, "traits": 2}
 
 
 def test_servers_are_spread() -> None:

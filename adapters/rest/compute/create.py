@@ -8,6 +8,7 @@ from adapters.rest.compute.flavors import known_to
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, Reply
 from adapters.rest.validation import boolean, hostname, integer
+from domain import flavor_specs
 from domain.errors import Invalid, Refused
 from domain.flavor import Flavor
 from domain.guest import ImageSource
@@ -91,6 +92,7 @@ def _flavor(call: Call, reference: str) -> Flavor:
     flavor = known_to(call, flavor_id)
     if flavor is None or flavor.disabled:
         raise Invalid(f"Flavor {flavor_id} could not be found.")
+    flavor_specs.check(flavor.extra_specs)
     if not flavor.disk_gb and not call.is_admin:
         # Its disk is as large as the image says, and nobody claims it.
         raise Refused(

@@ -10,12 +10,14 @@ from adapters.rest.limits import read_body
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import MALFORMED, UNREADABLE, Body, Integer, Text255
 from domain import flavor as flavors
+from domain import flavor_specs as rules
 from domain.errors import Invalid, Refused
 from domain.flavor import Flavors
 
 operations = Operations()
 
 AT = "/flavors/{flavor_id}/os-extra_specs"
+VALIDATED_FROM = 86
 RULE = "os_compute_api:os-flavor-extra-specs"
 
 SpecKey = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}\Z")]
@@ -82,6 +84,8 @@ async def delete(call: Call) -> None:
 
 
 async def _merge(call: Call, added: dict[str, str]) -> None:
+    if call.minor >= VALIDATED_FROM:
+        rules.validate(added)
     flavor_id = call.params["flavor_id"]
     await execute(
         call,

@@ -41,6 +41,12 @@ async def test_flavors(cloud: MakeWorld):
         assert (await root.delete(f"{specs}/b")).status == 200
         assert (await root.get(specs)).body == {"extra_specs": {"a": "3"}}
         assert (await root.get(f"{specs}/b")).status == 404
+        unknown = {"extra_specs": {"hw:bogus": "1"}}
+        assert (await root.post(specs, unknown, headers={"openstack-api-version": "compute 2.86"})).status == 400
+        assert (await root.post(specs, unknown, headers={"openstack-api-version": "compute 2.85"})).status == 200
+        asked = await root.post(f"{V2}/servers", new_server(flavorRef=made["id"]))
+        assert asked.fault[:2] == ("badRequest", 400)
+        assert "hw:bogus" in asked.fault[2]
         assert (await root.delete(at)).status == 202
         assert (await root.get(at)).fault == ("itemNotFound", 404, f"Flavor {made['id']} could not be found.")
 
