@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from domain.errors import Invalid, LightcurveError, Refused
 
 X86_64 = "x86_64"
+MAX_BYTES = 1 << 16
+"""Of all properties of an image, names and values: they go into each of its servers, and from there into every row,
+command and listing."""
 MAX_SHOWN = 64
 """Characters of a value that a refusal repeats."""
 
@@ -189,6 +192,11 @@ OLD_NAMES = {
     "vm_mode": "hw_vm_mode",
 }
 """Where an image has both names, the newer one counts."""
+
+
+def size(properties: Mapping[str, str]) -> int:
+    """The bytes of all properties."""
+    return sum(len(part.encode()) for item in properties.items() for part in item)
 
 
 def check(properties: Mapping[str, str]) -> None:

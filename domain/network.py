@@ -13,12 +13,11 @@ from domain.errors import Invalid, Refused, not_found
 from domain.guest import Nic
 from domain.kind import EVERY, Kind, of_project, unfoldable
 from domain.record import AggregateId, Event, Metadata
+from domain.server.limits import MAX_INTERFACES
 
 GATEWAY_OFFSET = 1
 DHCP_OFFSET = 2
 FIRST_FREE_OFFSET = 3
-MAX_INTERFACES = 16
-"""Of one server."""
 
 
 class PortCreated(Change, tag="port_created", frozen=True, kw_only=True):

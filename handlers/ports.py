@@ -185,14 +185,6 @@ class Queries(Protocol):
         ...
 
 
-class Identity(Protocol):
-    """Whose things there can be."""
-
-    async def project_exists(self, project_id: str) -> bool:
-        """Whether there is a project of exactly this id. Raises Unavailable."""
-        ...
-
-
 class Vault(Protocol):
     """Keys outside the log: destroying a key erases what was sealed with it, for ever."""
 

@@ -7,7 +7,7 @@ needs it holds all of it: no query, and one way to persist.
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from domain import network, quota
 from domain.errors import OutOfOrder
@@ -21,6 +21,7 @@ from handlers.group_writer import GroupWriter
 from handlers.ports import EventStore
 from handlers.repository import Repository
 
+S = TypeVar("S")
 Listener = Callable[[Recorded], None]
 
 BATCHED: dict[str, tuple[Callable[[], Any] | None, Callable[[tuple[Any, ...]], Event]]] = {
@@ -86,6 +87,11 @@ class Registry:
             writer = self._writers.get(aggregate)
             return writer.state if writer and writer.tail.version else None
         return self._states.get(aggregate, (None, GENESIS))[0]
+
+    def of(self, kind: Kind[S], identity: str) -> S | None:
+        """The state of the aggregate of that kind and id; None if it never was."""
+        state: S | None = self.get(AggregateId(kind.name, identity))
+        return state
 
     def all(self, kind: str) -> Iterator[Any]:
         """The states of all aggregates of a kind that are not gone, oldest first."""

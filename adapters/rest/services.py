@@ -17,7 +17,8 @@ from handlers.hosts import Hosts
 from handlers.image_tickets import ImageTickets
 from handlers.liveness import LifeSigns
 from handlers.metadata import Passwords
-from handlers.ports import Clock, Identity, Ids, Queries
+from handlers.neighbours import Identity, Images, Networks
+from handlers.ports import Clock, Ids, Queries
 from handlers.registry import Registry
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
@@ -43,6 +44,8 @@ class Services:
     registry: Registry
     """Of the API cell."""
     identity: Identity
+    images: Images
+    networks: Networks
     servers: Servers
     details: ServerDetails
     hosts: Hosts

@@ -6,6 +6,7 @@ from domain.errors import Refused
 
 MAX_METADATA = 128
 MAX_TAGS = 50
+MAX_INTERFACES = 16
 MAX_FILES = 5
 MAX_FILE_BYTES = 10240
 """Of the content of one file for the guest."""

@@ -25,6 +25,8 @@ from handlers.image_tickets import ImageTickets
 from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns, keep_beating
 from handlers.metadata import Passwords
+from handlers.neighbours.images import EmbeddedImages
+from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.registry import Registry
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
@@ -73,6 +75,8 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         settings=rest_settings(settings),
         registry=registry,
         identity=identity.directory,
+        images=EmbeddedImages(registry),
+        networks=EmbeddedNetworks(registry),
         servers=Servers(plane.cells, registry, stamp, limits, Admission(life)),
         details=ServerDetails(plane.cells),
         hosts=Hosts(host_registry),

@@ -11,22 +11,16 @@ from msgspec import UNSET, UnsetType
 from adapters.rest.compute.create_body import File, NetworkRef, NewServerBody
 from adapters.rest.compute.rebuild_body import RebuildArguments
 from adapters.rest.errors import not_implemented
-from adapters.rest.image.access import may_use
-from adapters.rest.image.bodies import MAX_PROPERTIES_BYTES, property_bytes
-from adapters.rest.network import access as network_access
-from adapters.rest.network.access import visible_networks
 from adapters.rest.operation import Call
 from adapters.rest.validation import address, identifier
-from domain import image as images
 from domain import image_properties
 from domain import keypair as keypairs
-from domain import network as domain_network
 from domain.errors import Invalid, Refused
 from domain.guest import ImageSource
-from domain.network import Network
 from domain.server import limits
 from domain.server.parts import NetworkRequest
 from handlers import guest_secrets
+from handlers.neighbours import BootImage
 from handlers.server_requests import Key
 
 MAX_COUNT = 1000
@@ -36,94 +30,70 @@ PASSWORD_LENGTH = 12
 _ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
 
 
-def image(call: Call, reference: str | UnsetType, host: str | None = None) -> tuple[ImageSource, int]:
-    """The image to start from, on that host if it is known already, and the memory in MiB that it wants."""
+async def image(call: Call, reference: str | UnsetType, host: str | None = None) -> BootImage:
+    """The image to start from, on that host if it is known already."""
     if reference is UNSET or not reference:
         raise Invalid("Invalid imageRef provided.")
     image_id = reference.rstrip("/").rpartition("/")[2]
     identifier("imageRef", image_id)
-    found: images.Image | None = call.services.registry.get(images.aggregate(image_id))
-    if found is None or found.status == "deleted" or not may_use(call.context, found):
-        raise Invalid("Can not find requested image")
-    if found.status != "active":
-        raise Invalid(f"Image {image_id} is not active.")
-    if property_bytes(found.properties) > MAX_PROPERTIES_BYTES:
-        raise Invalid(f"Image {image_id} has properties of more than {MAX_PROPERTIES_BYTES} bytes.")
-    image_properties.check(found.properties)
-    _check_architecture(call, found, host)
-    assert found.hash_value
-    assert found.disk_format
-    source = ImageSource(
-        id=found.id,
-        disk_format=found.disk_format,
-        checksum=found.hash_value,
-        checksum_algorithm=found.hash_algorithm or "sha512",
-        size=found.size or 0,
-        min_disk_gb=_min_disk_gb(found),
-        properties=found.properties,
-    )
-    return source, found.min_ram_mb
+    found = await call.services.images.bootable(call.context, image_id)
+    properties = found.source.properties
+    if image_properties.size(properties) > image_properties.MAX_BYTES:
+        raise Invalid(f"Image {image_id} has properties of more than {image_properties.MAX_BYTES} bytes.")
+    image_properties.check(properties)
+    _check_architecture(call, found.source, host)
+    return found
 
 
-def _check_architecture(call: Call, found: images.Image, host: str | None) -> None:
+def _check_architecture(call: Call, found: ImageSource, host: str | None) -> None:
     where = call.services.fleet.named(host) if host else None
     wanted = image_properties.architecture(found.properties)
     if where and not image_properties.runs_on(wanted, where.description.architecture):
         raise Invalid(f"Image {found.id} is made for {wanted}, and does not run on the server's host.")
 
 
-def _min_disk_gb(found: images.Image) -> int:
-    """What the image wants, and at least what the disk inside it measures."""
-    inside = found.virtual_size or 0
-    return max(found.min_disk_gb, (inside + (1 << 30) - 1) >> 30)
-
-
-def networks(call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType) -> tuple[NetworkRequest, ...]:
+async def networks(
+    call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType
+) -> tuple[NetworkRequest, ...]:
     """The interfaces wanted."""
     if isinstance(asked, str):
-        return (NetworkRequest(network_id=_automatic(call).id),) if asked == "auto" else ()
+        return (await _automatic(call),) if asked == "auto" else ()
     if isinstance(asked, UnsetType) or not asked:
-        return _the_only_one(call)
-    if len(asked) > domain_network.MAX_INTERFACES:
-        raise Invalid(f"A server can have {domain_network.MAX_INTERFACES} network interfaces at the most.")
-    found = tuple(_interface(call, each) for each in asked)
+        return await _the_only_one(call)
+    if len(asked) > limits.MAX_INTERFACES:
+        raise Invalid(f"A server can have {limits.MAX_INTERFACES} network interfaces at the most.")
+    found = tuple([await _interface(call, each) for each in asked])
     fixed = [(each.network_id, each.fixed_ip) for each in found if each.fixed_ip]
     if len(set(fixed)) < len(fixed):
         raise Invalid("The same fixed IP address is requested for several interfaces.")
     return found
 
 
-def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
+async def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
     if asked.port not in (UNSET, None):
         raise not_implemented("Booting with an existing port")
     if asked.uuid is UNSET:
         raise Invalid("Bad networks format: a network's uuid is missing.")
     identifier("uuid", asked.uuid)
-    try:
-        found = network_access.find(call, asked.uuid)
-    except Refused as refusal:
-        raise Invalid(refusal.message) from None
-    if asked.fixed_ip is UNSET:
-        return NetworkRequest(network_id=found.id)
-    domain_network.check_fixed_ip(found, asked.fixed_ip)
-    return NetworkRequest(network_id=found.id, fixed_ip=asked.fixed_ip)
+    fixed_ip = None if asked.fixed_ip is UNSET else asked.fixed_ip
+    return await call.services.networks.interface(call.context, asked.uuid, fixed_ip)
 
 
-def _automatic(call: Call) -> Network:
-    """The project's own network, or else a shared one."""
-    known = visible_networks(call, everybodys=False)
-    own = [each for each in known if each.project_id == call.context.project_id]
-    for candidate in (*own, *known):
-        return candidate
-    raise Invalid(f"Unable to automatically allocate a network for project {call.context.project_id}: there is none.")
+async def _automatic(call: Call) -> NetworkRequest:
+    """On the project's own network, or else on a shared one."""
+    usable = await call.services.networks.usable(call.context)
+    if not usable:
+        project_id = call.context.project_id
+        raise Invalid(f"Unable to automatically allocate a network for project {project_id}: there is none.")
+    return NetworkRequest(network_id=usable[0].id)
 
 
-def _the_only_one(call: Call) -> tuple[NetworkRequest, ...]:
-    """The network of a request that names none: clear only if there is just one."""
-    known = visible_networks(call, everybodys=False)
-    if len(known) > 1:
+async def _the_only_one(call: Call) -> tuple[NetworkRequest, ...]:
+    """On the network of a request that names none: clear only if there is just one."""
+    usable = await call.services.networks.usable(call.context)
+    if len(usable) > 1:
         raise Refused("network.ambiguous", "Multiple possible networks found, use a Network ID to be more specific.")
-    return tuple(NetworkRequest(network_id=each.id) for each in known)
+    return tuple(NetworkRequest(network_id=each.id) for each in usable)
 
 
 def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, str | None]:
@@ -161,7 +131,7 @@ def key(call: Call, name: str | None, owner: str | None = None) -> Key:
         return Key(None, None)
     user_id = owner or call.context.user_id
     assert user_id
-    known: keypairs.Keypairs | None = call.services.registry.get(keypairs.aggregate(user_id))
+    known = call.services.registry.of(keypairs.KIND, user_id)
     if known is None or name not in known.by_name:
         raise Invalid("Invalid key_name provided.")
     return Key(name, known.by_name[name].public_key)

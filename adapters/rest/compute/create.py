@@ -39,7 +39,7 @@ async def create(call: Call) -> Reply:
     min_count, max_count = _counts(asked)
     password = choices.password(asked.adminPass)
     zone, host = choices.zone_and_host(call, asked)
-    image, min_ram_mb = choices.image(call, _image_ref(asked))
+    image, min_ram_mb = await choices.image(call, _image_ref(asked))
     config_drive = _config_drive(asked, image)
     key = choices.key(call, None if asked.key_name is UNSET else asked.key_name)
     new = NewServer(
@@ -47,7 +47,7 @@ async def create(call: Call) -> Reply:
         flavor=_flavor(call, str(asked.flavorRef)),
         image=image,
         min_ram_mb=min_ram_mb,
-        networks=choices.networks(call, asked.networks),
+        networks=await choices.networks(call, asked.networks),
         key_name=key.name,
         public_key=key.public_key,
         metadata=asked.metadata if asked.metadata is not UNSET else {},

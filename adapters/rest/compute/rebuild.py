@@ -25,7 +25,7 @@ async def rebuild(call: Call) -> Reply:
     choices.refuse_unsupported(asked)
     if asked.preserve_ephemeral is not UNSET and boolean("preserve_ephemeral", asked.preserve_ephemeral):
         raise not_implemented("Preserving ephemeral disks")
-    wanted = _wanted(call, asked, before)
+    wanted = await _resolved(call, asked, before)
     accepted, secrets = await call.services.servers.rebuild(call.context, call.params["server_id"], wanted)
     await call.settle(accepted)
     server = await find(call)
@@ -39,8 +39,8 @@ async def rebuild(call: Call) -> Reply:
     return Reply({"server": document}, headers={"Location": location})
 
 
-def _wanted(call: Call, asked: RebuildArguments, server: Server) -> Rebuild:
-    image, min_ram_mb = choices.image(call, asked.imageRef, server.host)
+async def _resolved(call: Call, asked: RebuildArguments, server: Server) -> Rebuild:
+    image, min_ram_mb = await choices.image(call, asked.imageRef, server.host)
     user_data = asked.user_data
     if isinstance(user_data, str):
         choices.check_base64("user_data", user_data)

@@ -43,7 +43,7 @@ async def rescue(call: Call) -> dict[str, str]:
     server = await find(call)
     image = None
     if asked.rescue_image_ref is not UNSET:
-        image, min_ram_mb = choices.image(call, asked.rescue_image_ref, server.host)
+        image, min_ram_mb = await choices.image(call, asked.rescue_image_ref, server.host)
         check_image(server.flavor, image, min_ram_mb)
     password = choices.password(asked.adminPass)
     accepted = await call.services.servers.rescue(call.context, server.id, image, password)

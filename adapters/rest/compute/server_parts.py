@@ -6,7 +6,6 @@ from uuid import UUID, uuid5
 from adapters.rest.compute.server_access import find
 from adapters.rest.compute.server_view import plain_addresses
 from adapters.rest.operation import Access, Call, Operations
-from domain import network as networks
 from domain.errors import Refused
 
 operations = Operations()
@@ -41,11 +40,8 @@ async def interfaces(call: Call) -> Any:
             "net_id": nic.network_id,
             "mac_addr": nic.mac_address,
             "port_state": "ACTIVE",
-            "fixed_ips": [{"subnet_id": None, "ip_address": nic.ip_address}],
+            "fixed_ips": [{"subnet_id": await call.services.networks.subnet_of(nic), "ip_address": nic.ip_address}],
         }
-        network = call.services.registry.get(networks.aggregate(nic.network_id))
-        if network is not None:
-            document["fixed_ips"][0]["subnet_id"] = network.subnet_id
         if call.minor >= 70:
             document["tag"] = None
         documents.append(document)

@@ -4,16 +4,7 @@ from adapters.rest.operation import Call
 from domain.image import Image
 from domain.kind import of_project
 from handlers.context import Context
-
-EVERYBODYS = ("public", "community")
-"""The visibilities of what every project may use."""
-
-
-def may_use(context: Context, image: Image) -> bool:
-    """Whether the caller may see it and boot from it."""
-    if context.is_admin or image.owner == context.project_id:
-        return True
-    return image.visibility in EVERYBODYS
+from handlers.neighbours.images import EVERYBODYS
 
 
 def usable_images(call: Call) -> list[Image]:

@@ -10,15 +10,13 @@ from adapters.rest.image.document import CONTAINERS, FORMATS, RESERVED, SETTABLE
 from adapters.rest.limits import receive_body
 from adapters.rest.operation import Call
 from adapters.rest.validation import UNREADABLE, Text255, explain
+from domain import image_properties
 from domain.errors import Invalid, Refused
 from domain.text import can_be_a_name
 
 MAX_PROPERTIES = 128
 MAX_PROPERTY = 65535
 """Characters."""
-MAX_PROPERTIES_BYTES = 1 << 16
-"""Of all properties of an image, names and values: they go into each of its servers, and from there into every row,
-command and listing."""
 MAX_TAGS = 128
 Size = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -94,11 +92,8 @@ def check_properties(properties: dict[str, Any]) -> dict[str, str]:
             raise Invalid(f"{value!r} is not of type 'string': property {name}")
         if not can_be_a_name(name) or not name or len(value) > MAX_PROPERTY:
             raise Invalid(f"Property {name[:64]!r} is too long, or its name has control characters.")
-    if property_bytes(properties) > MAX_PROPERTIES_BYTES:
-        raise Refused("image.properties", f"The properties have more than {MAX_PROPERTIES_BYTES} bytes.", status=413)
+    if image_properties.size(properties) > image_properties.MAX_BYTES:
+        raise Refused(
+            "image.properties", f"The properties have more than {image_properties.MAX_BYTES} bytes.", status=413
+        )
     return properties
-
-
-def property_bytes(properties: dict[str, str]) -> int:
-    """The size of all properties."""
-    return sum(len(part.encode()) for item in properties.items() for part in item)

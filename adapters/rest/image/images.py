@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from adapters.rest.errors import not_implemented
 from adapters.rest.image import stock
-from adapters.rest.image.access import may_use, usable_images
+from adapters.rest.image.access import usable_images
 from adapters.rest.image.bodies import read_new_image
 from adapters.rest.image.document import check_visibility, document, find, find_own
 from adapters.rest.image.files import ImageFile
@@ -18,6 +18,7 @@ from adapters.rest.validation import identifier
 from domain import image as images
 from domain.errors import Invalid
 from domain.image import Image, ImageCreated
+from handlers.neighbours.images import may_use
 
 operations = Operations()
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from adapters.rest.image import stock
-from adapters.rest.image.bodies import MAX_PROPERTIES_BYTES, MAX_TAGS
+from adapters.rest.image.bodies import MAX_TAGS
 from adapters.rest.limits import LARGE, LARGE_AT_ONCE, LARGE_PER_SECOND
 from adapters.rest.network.networks import POOL, SUBNET_PREFIX
 from adapters.rest.services import StockLimits
 from domain import image as images
 from domain.image import ImageCreated, ImageUploaded
+from domain.image_properties import MAX_BYTES
 from tests.adapters.rest.test_images import BYTES, IMAGES, PATCH, announce, qcow2
 from tests.adapters.rest.world import BLUE, new_server, world
 from tests.aio import asynchronous
@@ -74,7 +75,7 @@ async def test_the_reserve_of_the_disk_is_not_for_images(tmp_path: Path, monkeyp
 async def test_properties_and_tags_have_an_end(tmp_path: Path):
     async with world(tmp_path) as here:
         amy = await here.client("amy")
-        half = {"a": "x" * (MAX_PROPERTIES_BYTES // 2)}
+        half = {"a": "x" * (MAX_BYTES // 2)}
         assert (await amy.post(IMAGES, {"name": "x"} | half | {"b": half["a"]})).status == 413
         image_id = await announce(amy, **half)
         patch = [{"op": "add", "path": "/b", "value": half["a"]}]
@@ -94,7 +95,7 @@ async def test_an_image_from_before_there_were_limits_starts_no_server(tmp_path:
         image_id = "77777777-0000-4000-8000-000000000000"
         created = ImageCreated(
             image_id=image_id, name="old", owner=BLUE, disk_format="raw", container_format="bare",
-            properties={"a": "x" * (MAX_PROPERTIES_BYTES + 1)},
+            properties={"a": "x" * (MAX_BYTES + 1)},
         )  # fmt: skip
         await here._found(images.aggregate(image_id), created)
         uploaded = ImageUploaded(size=1, virtual_size=1, checksum="c", hash_value="d")

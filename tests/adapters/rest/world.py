@@ -42,6 +42,8 @@ from handlers.ledger_feed import LedgerFeed
 from handlers.liveness import LifeSigns
 from handlers.messages import question_decoder
 from handlers.metadata import Passwords
+from handlers.neighbours.images import EmbeddedImages
+from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.registry import Registry
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
@@ -128,6 +130,8 @@ class World:
             ),
             registry=self.registry,
             identity=Directory(identity_settings()),
+            images=EmbeddedImages(self.registry),
+            networks=EmbeddedNetworks(self.registry),
             servers=Servers(cells, self.registry, self.stamp, limits),
             details=ServerDetails(cells),
             hosts=Hosts(self.host_registry),

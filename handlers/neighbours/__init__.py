@@ -1,0 +1,63 @@
+"""The neighbours: what is asked of the services beside this one.
+
+Their embedded defaults are the modules of this package; who asks knows none of them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from domain.guest import ImageSource, Nic
+from domain.server.parts import NetworkRequest
+from handlers.context import Context
+
+
+class Identity(Protocol):
+    """Whose things there can be."""
+
+    async def project_exists(self, project_id: str) -> bool:
+        """Whether there is a project of exactly this id. Raises Unavailable."""
+        ...
+
+
+class BootImage(NamedTuple):
+    """What a guest can start from."""
+
+    source: ImageSource
+    min_ram_mb: int
+    """What it wants of a flavor."""
+
+
+class Images(Protocol):
+    """Where images come from."""
+
+    async def bootable(self, context: Context, image_id: str) -> BootImage:
+        """An image that the caller may use, and that has its bytes. Raises Invalid if there is none of that id, and
+        Unavailable."""
+        ...
+
+
+class UsableNetwork(NamedTuple):
+    """A network on which the caller's servers may be."""
+
+    id: str
+    project_id: str
+
+
+class Networks(Protocol):
+    """Where addresses come from."""
+
+    async def usable(self, context: Context) -> Sequence[UsableNetwork]:
+        """The networks of the caller's project, then those shared with it. Raises Unavailable."""
+        ...
+
+    async def interface(self, context: Context, network_id: str, fixed_ip: str | None) -> NetworkRequest:
+        """An interface on a network, with an address of the caller's choice if one is given.
+
+        Raises Invalid for a network that is not there or not for the caller, and for an address that none can have
+        there; Refused (400) for one that is taken; Unavailable.
+        """
+        ...
+
+    async def subnet_of(self, nic: Nic) -> str | None:
+        """The id of the subnet that an interface's address is of; None if its network is gone. Raises Unavailable."""
+        ...
