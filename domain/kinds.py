@@ -5,7 +5,7 @@ from typing import Any
 from domain import console, flavor, host, image, keypair, ledger, network, quota, recovery, skip, token
 from domain.kind import Kind
 from domain.record import Event
-from domain.server import state as server
+from domain.server import fold as server
 
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind

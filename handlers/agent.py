@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from domain.errors import HostFailed, LightcurveError, Unavailable
-from domain.guest import GuestState, PowerState
+from domain.guest import GuestSpec, GuestState, PowerState
 from handlers.context import Stamp, current_request
 from handlers.liveness import keep_beating
 from handlers.messages import (
@@ -57,6 +57,54 @@ REMEMBERED = 100_000
 
 T = TypeVar("T")
 Done = tuple[int, Report]
+
+
+def _spec(command: HostCommand) -> GuestSpec:
+    if command.spec is None:
+        raise HostFailed("The host was not told what the server shall be.", f"{command.kind} without a spec")
+    return command.spec
+
+
+def _build(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.build(_spec(command))
+
+
+def _start(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.start(_spec(command))
+
+
+def _reboot_soft(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.reboot(_spec(command), hard=False, timeout=command.timeout)
+
+
+def _reboot_hard(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.reboot(_spec(command), hard=True, timeout=command.timeout)
+
+
+CARRY_OUT: dict[str, Callable[[Hypervisor, HostCommand], Awaitable[GuestState | None]]] = {
+    "build": _build,
+    "stop": lambda host, command: host.stop(command.server_id, command.timeout),
+    "start": _start,
+    "reboot_soft": _reboot_soft,
+    "reboot_hard": _reboot_hard,
+    "pause": lambda host, command: host.pause(command.server_id),
+    "unpause": _start,
+    "suspend": lambda host, command: host.suspend(command.server_id),
+    "resume": _start,
+    "rebuild": _build,
+    # The spec says from what the guest starts. Into a rescue its own system is shut down in an orderly way first, for
+    # its disk is what shall be saved; the rescue system has nothing to lose.
+    "rescue": _reboot_soft,
+    "unrescue": _reboot_hard,
+    "destroy": lambda host, command: host.destroy(command.server_id),
+}
+"""What each command comes to."""
+
+
+async def _carry_out(hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
+    if command.kind not in CARRY_OUT:
+        raise HostFailed(f"This host cannot {command.kind} a server.")
+    return await CARRY_OUT[command.kind](hypervisor, command)
 
 
 class Agent:
@@ -236,37 +284,12 @@ class Agent:
     async def _try_to_execute(self, command: HostCommand) -> GuestState | None:
         """Whatever goes wrong with one command, the others go on. Raises HostFailed, Unavailable."""
         try:
-            return await self._execute(self._hypervisors[command.host], command)
+            return await _carry_out(self._hypervisors[command.host], command)
         except LightcurveError:
             raise
         except Exception as error:
             log.exception("%s of server %s", command.kind, command.server_id)
             raise HostFailed("The host failed unexpectedly.", f"{type(error).__name__}: {error}") from error
-
-    async def _execute(self, hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
-        server_id = command.server_id
-        match command.kind:
-            case "stop":
-                return await hypervisor.stop(server_id, command.timeout)
-            case "pause":
-                return await hypervisor.pause(server_id)
-            case "suspend":
-                return await hypervisor.suspend(server_id)
-            case "destroy":
-                await hypervisor.destroy(server_id)
-                return None
-        if command.spec is None:
-            raise HostFailed("The host was not told what the server shall be.", f"{command.kind} without a spec")
-        match command.kind:
-            case "build" | "rebuild":
-                return await hypervisor.build(command.spec)
-            case "start" | "unpause" | "resume":
-                return await hypervisor.start(command.spec)
-            case "reboot_soft" | "rescue":
-                return await hypervisor.reboot(command.spec, hard=False, timeout=command.timeout)
-            case "reboot_hard" | "unrescue":
-                return await hypervisor.reboot(command.spec, hard=True, timeout=command.timeout)
-        raise HostFailed(f"This host cannot {command.kind} a server.")
 
     async def _watch(self, host: str) -> None:
         """Report guests that change by themselves, for as long as the hypervisor can be reached at all."""

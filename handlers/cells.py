@@ -1,7 +1,8 @@
 """The cells whose servers this process speaks of."""
 
 from domain.record import Recorded
-from domain.server.state import KIND, Server, aggregate
+from domain.server.fold import KIND
+from domain.server.state import Server, aggregate
 from handlers.accepted import Accepted, accepted
 from handlers.context import Stamp
 from handlers.ports import CommandBus, EventStore, Vault

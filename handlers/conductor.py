@@ -14,11 +14,11 @@ from domain.errors import Invalid, LightcurveError, NoCapacity, OutOfOrder, Refu
 from domain.guest import GuestSpec
 from domain.record import Recorded
 from domain.scheduling import NO_VALID_HOST
-from domain.server import decide
-from domain.server.events import ServerPlaced
+from domain.server import creation, deletion, reported
+from domain.server.creation import ServerPlaced
 from domain.server.parts import Fault
 from domain.server.state import Server
-from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, guest_spec, next_step
+from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, destroy, guest_spec, next_step
 from handlers.attention import Attention
 from handlers.context import Context, Stamp, current_request
 from handlers.holdings import Holdings
@@ -37,8 +37,6 @@ The host knows what it has done."""
 RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 30.0
 """How long after a failed attempt the next one is made, at first and at the most."""
-WITHOUT_SPEC = ("stop", "pause", "suspend", "destroy")
-"""Commands for which a host need not know what the guest shall be."""
 
 
 class Conductor:
@@ -193,12 +191,12 @@ class Conductor:
             availability_zone=host.availability_zone,
             nics=nics,
         )
-        await self._states.execute(context, server.id, lambda state: decide.placed(state, placed))
+        await self._states.execute(context, server.id, lambda state: creation.placed(state, placed))
 
     async def _expire(self, context: Context, server_id: str) -> None:
         now = self._stamp.clock.now()
         # Only the action that was found late: another one would be ended under the wrong request.
-        await self._states.execute(context, server_id, lambda state: decide.expired(state, now, context.request_id))
+        await self._states.execute(context, server_id, lambda state: reported.expired(state, now, context.request_id))
 
     async def give_up(self, context: Context, server: Server, fault: Fault, removed: dict[str, int]) -> None:
         """End a creation that has no host: nothing stays held but the quota, which counts until deletion.
@@ -207,7 +205,7 @@ class Conductor:
         that it failed is it certain that what is held is for nothing.
         """
         _, recorded = await self._states.execute(
-            context, server.id, lambda state: decide.given_up(state, fault, removed)
+            context, server.id, lambda state: creation.given_up(state, fault, removed)
         )
         if recorded:
             await asyncio.gather(
@@ -219,9 +217,11 @@ class Conductor:
         """Release everything that a server being deleted holds, and record that it is gone. A host that does not
         answer finds the command in its queue when it comes back."""
         if without_host and server.host:
-            await self._command(server, Command(server.host, "destroy"))
+            await self._command(server, destroy(server.host))
         await self._holdings.release_all(context, server)
-        await self._states.execute(context, server.id, lambda state: decide.deleted(state, without_host=without_host))
+        await self._states.execute(
+            context, server.id, lambda state: deletion.deleted(state, without_host=without_host)
+        )
 
     async def _command(self, server: Server, step: Command) -> float:
         """Send it, unless it was sent lately; returns the seconds until its outcome should be there."""
@@ -234,7 +234,7 @@ class Conductor:
         if sent == name and (wait := at + RESEND_SECONDS * 2.0 ** (times - 1) - now) > 0:
             return max(0.0, min(wait, left))
         times = times + 1 if sent == name else 1
-        spec = guest_spec(server) if step.kind not in WITHOUT_SPEC else None
+        spec = guest_spec(server) if step.with_spec else None
         command = HostCommand(
             host=step.host,
             kind=step.kind,

@@ -13,7 +13,7 @@ from domain import console
 from domain.console import ConsoleClosed, ConsoleGrant, ConsoleOpened
 from domain.errors import LightcurveError, Refused, Unavailable
 from domain.record import Recorded
-from domain.server.state import KIND as SERVER
+from domain.server.fold import KIND as SERVER
 from domain.server.state import Server
 from domain.server.state import aggregate as server_aggregate
 from handlers.consoles import Consoles

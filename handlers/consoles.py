@@ -11,7 +11,7 @@ from domain.console import ConsoleClosed, ConsoleGrant, ConsoleOpened
 from domain.errors import Invalid, LightcurveError, Refused, Unavailable
 from domain.host import Host
 from domain.record import Event
-from domain.server.state import KIND as SERVER
+from domain.server.fold import KIND as SERVER
 from domain.server.state import Server
 from domain.server.state import aggregate as server_aggregate
 from handlers.context import Context, Stamp, current_request

@@ -18,8 +18,9 @@ from domain.ledger import Claimed, LedgerChanged
 from domain.network import Network, PortCreated, PortsChanged
 from domain.quota import Quota, QuotaChanged, Reserved
 from domain.record import Recorded
-from domain.server import decide
-from domain.server.events import ServerDeleted, ServerFailed
+from domain.server import creation
+from domain.server.creation import ServerFailed
+from domain.server.deletion import ServerDeleted
 from domain.server.state import DELETED, Server
 from handlers.context import Stamp
 from handlers.holdings import Holdings
@@ -206,7 +207,7 @@ class Leftovers:
 
     async def _verify(self, server_id: str, holder: _Holder) -> None:
         context = self._stamp.own_context()
-        server, _ = await self._states.execute(context, server_id, lambda state: decide.abandon(state, server_id))
+        server, _ = await self._states.execute(context, server_id, lambda state: creation.abandon(state, server_id))
         if server is None:
             raise not_found("Instance", server_id)
         if server.vm_state == DELETED:

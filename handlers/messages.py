@@ -27,7 +27,7 @@ Details = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_DETAILS)]
 
 
 class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Do ``kind`` with a server: one of those in ``domain.server.steps.COMMAND_OF_TASK``."""
+    """Do ``kind`` with a server: what one of ``domain.server.reported.TASKS`` says, or destroy."""
 
     host: str
     kind: str

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
-from domain.server import decide
+from domain.server.password import clear_password, set_password
 from domain.server.state import DELETED, Server, aggregate
 from handlers.accepted import Accepted
 from handlers.cells import Cells
@@ -71,13 +71,13 @@ class Passwords:
         cell = await self._cells.of(server_id)
         sealed = await cell.vault.seal(server_id, password.encode())
         await cell.servers.execute(
-            context, aggregate(server_id), lambda server: decide.set_password(server, server_id, sealed)
+            context, aggregate(server_id), lambda server: set_password(server, server_id, sealed)
         )
 
     async def clear(self, context: Context, server_id: str) -> Accepted:
         """Forget it, if there is one."""
         cell = await self._cells.of(server_id)
         _, recorded = await cell.servers.execute(
-            context, aggregate(server_id), lambda server: decide.clear_password(server, server_id)
+            context, aggregate(server_id), lambda server: clear_password(server, server_id)
         )
         return cell.accepted(server_id, recorded)

@@ -13,7 +13,7 @@ from domain import network, quota
 from domain.errors import OutOfOrder
 from domain.kind import EVERY, Kind, advance
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
-from domain.server.state import KIND as SERVER
+from domain.server.fold import KIND as SERVER
 from handlers.accepted import Accepted, accepted
 from handlers.context import Context, Stamp
 from handlers.disorder import Disorder

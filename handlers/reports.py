@@ -1,12 +1,11 @@
 """What hosts report, turned into events. A host cannot write the log: it can only ask us to."""
 
-from collections.abc import Callable
 from functools import partial
 
 from domain.errors import Invalid, Refused, Unavailable
 from domain.guest import GuestState, PowerState
 from domain.record import Event
-from domain.server import decide
+from domain.server import deletion, observation, reported
 from domain.server.parts import Fault
 from domain.server.state import DELETED, DELETING, Server
 from handlers.allowances import Allowances
@@ -32,25 +31,6 @@ from handlers.server_states import ServerStates
 CHANGES_AT_ONCE, CHANGES_PER_SECOND = 2_000, 1.0
 """How often a host may change what the log says without having been told to: all of its guests at once when it loses
 its power, and then again and again. What it may not is left for its next observation."""
-
-DONE: dict[str, Callable[[Server | None, int, int], Event | None]] = {
-    "stop": decide.stopped,
-    "start": decide.started,
-    "reboot_soft": decide.rebooted,
-    "reboot_hard": decide.rebooted,
-    "pause": decide.paused,
-    "unpause": decide.unpaused,
-    "resume": decide.resumed,
-    "rescue": decide.rescued,
-    "unrescue": decide.unrescued,
-}
-"""What a command that was carried out comes to."""
-DONE_WITH_POWER: dict[str, Callable[[Server | None, int, int, PowerState], Event | None]] = {
-    "build": decide.built,
-    "rebuild": decide.rebuilt,
-    "suspend": decide.suspended,
-}
-"""The same, where the guest's power afterwards matters."""
 
 
 class Reports:
@@ -113,7 +93,7 @@ class Reports:
 
     async def _outcome(self, host: str, report: Outcome) -> Answer:
         server = await self._acting(report)
-        if report.kind == "destroy":
+        if report.kind == deletion.COMMAND:
             if _belongs(server, host, report.epoch) and server and server.task_state == DELETING:
                 await self._conductor.finish_delete(self._context(server, report), server, without_host=False)
             return Answer()
@@ -127,11 +107,7 @@ class Reports:
     def _decide(self, server: Server | None, host: str, report: Outcome) -> Event | None:
         if not _belongs(server, host, report.epoch):
             return None
-        if report.kind in DONE:
-            return DONE[report.kind](server, report.epoch, report.version)
-        if report.kind in DONE_WITH_POWER:
-            return DONE_WITH_POWER[report.kind](server, report.epoch, report.version, report.power_state)
-        return None
+        return reported.done(server, report.kind, report.version, _guest(report))
 
     async def _failure(self, host: str, report: Failure) -> Answer:
         fault = Fault(code=500, message=report.message, details=report.details)
@@ -140,7 +116,7 @@ class Reports:
             self._context(server, report),
             report.server_id,
             lambda state: (
-                decide.failed(state, report.epoch, report.version, fault)
+                reported.failed(state, report.epoch, report.version, fault)
                 if _belongs(state, host, report.epoch)
                 else None
             ),
@@ -206,7 +182,7 @@ class Reports:
 def _observed(guest: GuestState, version: int | None, server: Server | None) -> Event | None:
     if server is None or (version is not None and version < server.last_action):
         return None
-    return decide.power_observed(server, guest.epoch, guest.power_state)
+    return observation.power_observed(server, guest.epoch, guest.power_state)
 
 
 def _belongs(server: Server | None, host: str, epoch: int) -> bool:

@@ -7,7 +7,8 @@ from domain.errors import OutOfOrder
 from domain.guest import GuestState
 from domain.kind import advance
 from domain.record import GENESIS, Event, Recorded, Tail
-from domain.server.state import KIND, Server, aggregate, weigh
+from domain.server.fold import KIND
+from domain.server.state import Server, aggregate, weigh
 from handlers.context import Context, Stamp
 from handlers.disorder import Disorder
 from handlers.ports import EventStore

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from msgspec import UNSET
@@ -11,9 +10,12 @@ from msgspec import UNSET
 from domain import quota
 from domain.guest import ImageSource
 from domain.record import Event
-from domain.server import decide, details, hostname
-from domain.server.events import ServerRebuildRequested, ServerRequested
-from domain.server.state import Server, aggregate
+from domain.server import creation, deletion, details, hostname
+from domain.server.action import Action
+from domain.server.actions import rebuild, rescue
+from domain.server.actions.rebuild import ServerRebuildRequested
+from domain.server.creation import ServerRequested
+from domain.server.state import Server, aggregate, existing
 from handlers import guest_secrets
 from handlers.accepted import Accepted
 from handlers.admission import Admission
@@ -25,20 +27,10 @@ from handlers.repository import NEVER_WAS
 from handlers.server_requests import Key, NewServer, Rebuild, check_image
 
 CREATE_DEADLINE = timedelta(minutes=10)
-STOP_DEADLINE = timedelta(minutes=3)
-START_DEADLINE = timedelta(minutes=3)
-REBOOT_DEADLINE = timedelta(minutes=4)
-PAUSE_DEADLINE = timedelta(minutes=1)
-SUSPEND_DEADLINE = timedelta(minutes=10)
-REBUILD_DEADLINE = timedelta(minutes=10)
-RESCUE_DEADLINE = timedelta(minutes=10)
-UNRESCUE_DEADLINE = timedelta(minutes=4)
-DELETE_DEADLINE = timedelta(minutes=2)
-"""How long each action may take before it ends as failed (deletion: before it is completed without the host)."""
+"""How long a creation may take before it ends as failed."""
 
-
-Decision = Callable[[Server | None, str, datetime], Event | None]
-"""Of the server, its id, and until when the action has time."""
+Request = Callable[[Server, datetime], Event | None]
+"""What begins an action on a server that is there, which then has time until then."""
 
 
 class Servers:
@@ -140,37 +132,13 @@ class Servers:
             launch_index=index,
         )
         _, recorded = await cell.servers.execute(
-            context, aggregate(server_id), lambda server: decide.request(server, event), known=NEVER_WAS
+            context, aggregate(server_id), lambda server: creation.request(server, event), known=NEVER_WAS
         )
         return cell.accepted(server_id, recorded)
 
-    async def stop(self, context: Context, server_id: str) -> Accepted:
-        """Power off."""
-        return await self._command(context, server_id, STOP_DEADLINE, decide.stop)
-
-    async def start(self, context: Context, server_id: str) -> Accepted:
-        """Power on."""
-        return await self._command(context, server_id, START_DEADLINE, decide.start)
-
-    async def reboot(self, context: Context, server_id: str, *, hard: bool) -> Accepted:
-        """Reboot, soft or hard."""
-        return await self._command(context, server_id, REBOOT_DEADLINE, partial(decide.reboot, hard=hard))
-
-    async def pause(self, context: Context, server_id: str) -> Accepted:
-        """Have it stand still, in memory."""
-        return await self._command(context, server_id, PAUSE_DEADLINE, decide.pause)
-
-    async def unpause(self, context: Context, server_id: str) -> Accepted:
-        """Have it go on."""
-        return await self._command(context, server_id, PAUSE_DEADLINE, decide.unpause)
-
-    async def suspend(self, context: Context, server_id: str) -> Accepted:
-        """Put its memory on disk."""
-        return await self._command(context, server_id, SUSPEND_DEADLINE, decide.suspend)
-
-    async def resume(self, context: Context, server_id: str) -> Accepted:
-        """Have it go on with that memory."""
-        return await self._command(context, server_id, SUSPEND_DEADLINE, decide.resume)
+    async def act(self, context: Context, server_id: str, action: Action, request: Request | None = None) -> Accepted:
+        """Begin an action; ``request`` is for one that needs more than time. Raises Refused (404, 409)."""
+        return await self._command(context, server_id, action.time, request or action.request)
 
     async def rebuild(self, context: Context, server_id: str, wanted: Rebuild) -> tuple[Accepted, Secrets]:
         """Give the server a fresh disk; returns what its guest will be told, too.
@@ -179,13 +147,13 @@ class Servers:
         """
         cell = await self._cells.of(server_id)
         held, tail = await cell.servers.load(aggregate(server_id))
-        deadline = self._stamp.clock.now() + REBUILD_DEADLINE
+        deadline = self._stamp.clock.now() + rebuild.REBUILD.time
         sealed: str | None = None
 
         def decide_on(present: Server | None) -> Event:
-            server = decide.existing(_unlocked(context, present), server_id)
+            server = existing(_unlocked(context, present), server_id)
             check_image(server.flavor, wanted.image, wanted.min_ram_mb)
-            return decide.rebuild(server, server_id, _rebuild_requested(server, wanted, sealed, deadline))
+            return rebuild.request(server, _rebuild_requested(server, wanted, sealed, deadline))
 
         # Refused before anything is sealed: a key that the log does not know of would never be destroyed.
         decide_on(held)
@@ -199,30 +167,26 @@ class Servers:
         """Start the server from another image, or from a fresh copy of its own if that is None."""
         sealed: str | None = None
 
-        def decide_on(server: Server | None, server_id: str, until: datetime) -> Event:
-            return decide.rescue(server, server_id, until, image, sealed)
+        def request(server: Server, deadline: datetime) -> Event:
+            return rescue.request(server, deadline, image, sealed)
 
         cell = await self._cells.of(server_id)
         held, _ = await cell.servers.load(aggregate(server_id))
         # As with a rebuild. The password is told on a config drive only.
-        decide_on(_unlocked(context, held), server_id, self._stamp.clock.now())
+        request(existing(_unlocked(context, held), server_id), self._stamp.clock.now())
         if held and held.config_drive:
             sealed = await guest_secrets.seal(cell.vault, server_id, Secrets(admin_pass=admin_pass))
-        return await self._command(context, server_id, RESCUE_DEADLINE, decide_on)
-
-    async def unrescue(self, context: Context, server_id: str) -> Accepted:
-        """Start a rescued server from its own disk again."""
-        return await self._command(context, server_id, UNRESCUE_DEADLINE, decide.unrescue)
+        return await self.act(context, server_id, rescue.RESCUE, request)
 
     async def delete(self, context: Context, server_id: str) -> Accepted:
         """Delete."""
-        return await self._command(context, server_id, DELETE_DEADLINE, decide.delete)
+        return await self._command(context, server_id, deletion.TIME, deletion.request)
 
-    async def _command(self, context: Context, server_id: str, allowed: timedelta, decision: Decision) -> Accepted:
-        deadline = self._stamp.clock.now() + allowed
+    async def _command(self, context: Context, server_id: str, time: timedelta, request: Request) -> Accepted:
+        deadline = self._stamp.clock.now() + time
 
         def decide_visible(server: Server | None) -> Event | None:
-            return decision(_unlocked(context, server), server_id, deadline)
+            return request(existing(_unlocked(context, server), server_id), deadline)
 
         cell = await self._cells.of(server_id)
         _, recorded = await cell.servers.execute(context, aggregate(server_id), decide_visible)

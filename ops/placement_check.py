@@ -13,8 +13,8 @@ from domain.errors import OutOfOrder, Refused
 from domain.kind import advance, fold
 from domain.ledger import Claimed, Ledger, imbalances
 from domain.record import GENESIS, Tail
-from domain.server import state as server_state
-from domain.server.state import DELETED, Server
+from domain.server import fold as server_fold
+from domain.server.state import DELETED, Server, aggregate
 from handlers.ports import EventStore
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
@@ -74,7 +74,7 @@ async def _read_through(store: EventStore, server_ids: set[str]) -> dict[str, Se
 
 
 async def _read(store: EventStore, server_ids: set[str], known: dict[str, tuple[Server | None, Tail]]) -> None:
-    async with aclosing(store.follow(0, server_state.KIND.name)) as batches:  # type: ignore[type-var]
+    async with aclosing(store.follow(0, server_fold.KIND.name)) as batches:  # type: ignore[type-var]
         async for batch in batches:
             if not batch:
                 break
@@ -84,14 +84,14 @@ async def _read(store: EventStore, server_ids: set[str], known: dict[str, tuple[
                 state, tail = known.get(server_id, (None, GENESIS))
                 with suppress(Exception):  # looked up alone it is told what is wrong
                     if recorded.follows(tail):
-                        known[server_id] = advance(server_state.KIND, state, recorded), recorded.tail
+                        known[server_id] = advance(server_fold.KIND, state, recorded), recorded.tail
                         continue
                 server_ids.discard(server_id)
                 known.pop(server_id, None)
 
 
 async def _server(store: EventStore, server_id: str, known: Server | None) -> Server | None:
-    return known or fold(server_state.KIND, await store.load(server_state.aggregate(server_id)))
+    return known or fold(server_fold.KIND, await store.load(aggregate(server_id)))
 
 
 def _misclaimed(claim: Claimed, server: Server | None) -> Iterator[str]:

@@ -9,46 +9,28 @@ from datetime import datetime
 import msgspec
 
 from domain.record import Recorded
-from domain.server import events as e
+from domain.server import creation, deletion
+from domain.server.action import ServerActionFailed
+from domain.server.actions.all import ACTIONS
+from domain.server.creation import ServerBuildFailed, ServerBuilt, ServerFailed, ServerPlaced, ServerRequested
+from domain.server.deletion import ServerDeleted, ServerDeleteRequested
+from domain.server.details import ServerLocked, ServerUnlocked
 from domain.server.instance_action import ActionEvent, InstanceAction
 from projections.table import Key, Rows, Table
 
 SCHEDULE, BUILD = "conductor_schedule_and_build_instances", "compute__do_build_and_run_instance"
 
 STARTS: dict[type, tuple[str, str]] = {
-    e.ServerRequested: ("create", SCHEDULE),
-    e.ServerStopRequested: ("stop", "compute_stop_instance"),
-    e.ServerStartRequested: ("start", "compute_start_instance"),
-    e.ServerRebootRequested: ("reboot", "compute_reboot_instance"),
-    e.ServerPauseRequested: ("pause", "compute_pause_instance"),
-    e.ServerUnpauseRequested: ("unpause", "compute_unpause_instance"),
-    e.ServerSuspendRequested: ("suspend", "compute_suspend_instance"),
-    e.ServerResumeRequested: ("resume", "compute_resume_instance"),
-    e.ServerRebuildRequested: ("rebuild", "compute_rebuild_instance"),
-    e.ServerRescueRequested: ("rescue", "compute_rescue_instance"),
-    e.ServerUnrescueRequested: ("unrescue", "compute_unrescue_instance"),
-    e.ServerDeleteRequested: ("delete", "compute_terminate_instance"),
+    ServerRequested: (creation.NAME, SCHEDULE),
+    **{action.requested: (action.name, action.step) for action in ACTIONS},
+    ServerDeleteRequested: (deletion.NAME, deletion.STEP),
 }
 """The events that begin an action: its name, and its first step."""
 
-AT_ONCE: dict[type, str] = {e.ServerLocked: "lock", e.ServerUnlocked: "unlock"}
+AT_ONCE: dict[type, str] = {ServerLocked: "lock", ServerUnlocked: "unlock"}
 """Actions that are over when they are accepted, and have no steps."""
 
-SUCCESSES = (
-    e.ServerBuilt,
-    e.ServerStopped,
-    e.ServerStarted,
-    e.ServerRebooted,
-    e.ServerPaused,
-    e.ServerUnpaused,
-    e.ServerSuspended,
-    e.ServerResumed,
-    e.ServerRebuilt,
-    e.ServerRescued,
-    e.ServerUnrescued,
-    e.ServerDeleted,
-)
-FAILURES = (e.ServerFailed, e.ServerActionFailed)
+SUCCESSES: tuple[type, ...] = (ServerBuilt, *(action.done for action in ACTIONS), ServerDeleted)
 SUPERSEDED = "Superseded by a later action."
 
 TABLE = Table(
@@ -109,12 +91,12 @@ class InstanceActions:
         if action is None:
             return
         match event:
-            case e.ServerPlaced():
+            case ServerPlaced():
                 action = _next_step(_end_step(action, meta.time, "Success"), BUILD, meta.time, event.host)
-            case e.ServerBuildFailed():
+            case ServerBuildFailed():
                 action = _end_step(action, meta.time, "Error", event.fault.message, event.fault.details)
                 action = _next_step(action, SCHEDULE, meta.time)
-            case e.ServerFailed() | e.ServerActionFailed():
+            case ServerFailed() | ServerActionFailed():
                 action = _end(action, meta.time, "Error", event.fault.message, event.fault.details)
             case _ if isinstance(event, SUCCESSES):
                 action = _end(action, meta.time, "Success")

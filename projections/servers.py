@@ -7,7 +7,8 @@ import msgspec
 
 from domain.kind import advance
 from domain.record import Recorded
-from domain.server.state import ACTIVE, DELETED, KIND, VERSION, Server
+from domain.server.fold import KIND, VERSION
+from domain.server.state import ACTIVE, DELETED, Server
 from projections.table import Key, Rows, Table
 
 

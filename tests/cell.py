@@ -13,8 +13,9 @@ from domain import host
 from domain.guest import HostDescription, Nic
 from domain.kinds import EVENTS
 from domain.record import Event
-from domain.server import events as e
-from domain.server.state import KIND, Server, aggregate
+from domain.server.creation import ServerPlaced, ServerRequested
+from domain.server.fold import KIND
+from domain.server.state import Server, aggregate
 from handlers import cells
 from handlers.context import Stamp
 from handlers.ports import Clock
@@ -68,15 +69,13 @@ class Cell:
         """An active server; returns its id."""
         server_id = str(uuid.uuid4())
         sealed = await self.vault.seal(server_id, secrets) if secrets else None
-        requested = e.ServerRequested(
+        requested = ServerRequested(
             **{field: getattr(REQUESTED, field) for field in ("name", "project_id", "user_id", "flavor")} | more,
             server_id=server_id,
             deadline=LATER,
             secrets=sealed,
         )
-        placed = e.ServerPlaced(
-            host=PLACED.host, host_id=PLACED.host_id, epoch=1, availability_zone="nova", nics=nics
-        )
+        placed = ServerPlaced(host=PLACED.host, host_id=PLACED.host_id, epoch=1, availability_zone="nova", nics=nics)
         await self.enrol()
         await self.tell(server_id, requested, placed, BUILT)
         return server_id

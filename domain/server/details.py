@@ -1,16 +1,59 @@
 """What may be changed of a server without touching its guest: names, metadata, tags, and the lock.
 
-The rules are Nova's (its compute API); refusals speak Nova's words. As in ``decide``, None is nothing left to do.
+The rules are Nova's (its compute API); refusals speak Nova's words. None is nothing left to do.
 """
 
 from domain.errors import Refused
-from domain.server import events as e
-from domain.server.decide import existing
+from domain.record import Event, Metadata
+from domain.server.action import Change, Fields
 from domain.server.limits import MAX_TAGS, check_metadata
-from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server
+from domain.server.parts import Lock
+from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server, existing
 
 MAY_CHANGE = (ACTIVE, PAUSED, SUSPENDED, STOPPED)
 """The vm_states in which metadata and tags can be changed."""
+
+
+class ServerRenamed(Event, tag="server.renamed", frozen=True, kw_only=True):
+    """The display name is now another."""
+
+    name: str
+
+
+class ServerDescribed(Event, tag="server.described", frozen=True, kw_only=True):
+    """The description is now another, or there is none."""
+
+    description: str | None
+
+
+class ServerHostnameChanged(Event, tag="server.hostname_changed", frozen=True, kw_only=True):
+    """The guest is told another host name from now on."""
+
+    hostname: str
+
+
+class ServerMetadataChanged(Event, tag="server.metadata_changed", frozen=True, kw_only=True):
+    """The metadata is now this, all of it."""
+
+    metadata: dict[str, str]
+
+
+class ServerTagsChanged(Event, tag="server.tags_changed", frozen=True, kw_only=True):
+    """The tags are now these, all of them."""
+
+    tags: tuple[str, ...]
+
+
+class ServerLocked(Event, tag="server.locked", frozen=True, kw_only=True):
+    """Nobody but an administrator may change the guest."""
+
+    by_owner: bool
+    """Whether it was locked from its own project, which then may unlock it."""
+    reason: str | None = None
+
+
+class ServerUnlocked(Event, tag="server.unlocked", frozen=True, kw_only=True):
+    """The lock is off."""
 
 
 def check_lock(server: Server | None, *, is_admin: bool) -> None:
@@ -19,32 +62,28 @@ def check_lock(server: Server | None, *, is_admin: bool) -> None:
         raise Refused("server.locked", f"Instance {server.id} is locked")
 
 
-def lock(
-    server: Server | None, server_id: str, *, project_id: str | None, reason: str | None
-) -> e.ServerLocked | None:
+def lock(server: Server | None, server_id: str, *, project_id: str | None, reason: str | None) -> ServerLocked | None:
     """Lock it against its own project's doings; ``project_id`` is the caller's. An owner locks only once."""
     server = existing(server, server_id)
     by_owner = server.project_id == project_id
     if server.lock and by_owner:
         return None
-    return e.ServerLocked(by_owner=by_owner, reason=reason)
+    return ServerLocked(by_owner=by_owner, reason=reason)
 
 
-def unlock(
-    server: Server | None, server_id: str, *, project_id: str | None, is_admin: bool
-) -> e.ServerUnlocked | None:
+def unlock(server: Server | None, server_id: str, *, project_id: str | None, is_admin: bool) -> ServerUnlocked | None:
     """End the lock; one that an administrator set, only an administrator may. Raises Refused (403)."""
     server = existing(server, server_id)
     by_owner = server.project_id == project_id
     if server.lock and server.lock.by_owner != by_owner and not is_admin:
         rule = "os_compute_api:os-lock-server:unlock:unlock_override"
         raise Refused("forbidden", f"Policy doesn't allow {rule} to be performed.", status=403)
-    return e.ServerUnlocked() if server.lock else None
+    return ServerUnlocked() if server.lock else None
 
 
 def set_metadata(
     server: Server | None, server_id: str, given: dict[str, str], *, replace: bool
-) -> e.ServerMetadataChanged | None:
+) -> ServerMetadataChanged | None:
     """Add items, or have no others than these. Raises Refused: 403 for too many, 409 in a state that forbids it."""
     server = existing(server, server_id)
     _check_state(server, "update metadata")
@@ -53,7 +92,7 @@ def set_metadata(
     return _metadata(server, metadata)
 
 
-def remove_metadata(server: Server | None, server_id: str, key: str) -> e.ServerMetadataChanged | None:
+def remove_metadata(server: Server | None, server_id: str, key: str) -> ServerMetadataChanged | None:
     """Remove an item. Raises Refused (404) if there is none."""
     server = existing(server, server_id)
     _check_state(server, "delete metadata")
@@ -62,18 +101,18 @@ def remove_metadata(server: Server | None, server_id: str, key: str) -> e.Server
     return _metadata(server, {name: value for name, value in server.metadata.items() if name != key})
 
 
-def _metadata(server: Server, metadata: dict[str, str]) -> e.ServerMetadataChanged | None:
-    return None if metadata == server.metadata else e.ServerMetadataChanged(metadata=metadata)
+def _metadata(server: Server, metadata: dict[str, str]) -> ServerMetadataChanged | None:
+    return None if metadata == server.metadata else ServerMetadataChanged(metadata=metadata)
 
 
-def set_tags(server: Server | None, server_id: str, tags: tuple[str, ...]) -> e.ServerTagsChanged | None:
+def set_tags(server: Server | None, server_id: str, tags: tuple[str, ...]) -> ServerTagsChanged | None:
     """Have these tags and no others."""
     server = existing(server, server_id)
     _check_state(server, "update tags")
     return _tags(server, tuple(dict.fromkeys(tags)))
 
 
-def add_tag(server: Server | None, server_id: str, tag: str) -> e.ServerTagsChanged | None:
+def add_tag(server: Server | None, server_id: str, tag: str) -> ServerTagsChanged | None:
     """Have this tag, too. Raises Refused (400) if there are as many as there can be."""
     server = existing(server, server_id)
     _check_state(server, "update tags")
@@ -82,7 +121,7 @@ def add_tag(server: Server | None, server_id: str, tag: str) -> e.ServerTagsChan
     return _tags(server, tuple(dict.fromkeys((*server.tags, tag))))
 
 
-def remove_tag(server: Server | None, server_id: str, tag: str) -> e.ServerTagsChanged | None:
+def remove_tag(server: Server | None, server_id: str, tag: str) -> ServerTagsChanged | None:
     """Have this tag no more. Raises Refused (404) if it has not."""
     server = existing(server, server_id)
     _check_state(server, "delete tags")
@@ -91,25 +130,25 @@ def remove_tag(server: Server | None, server_id: str, tag: str) -> e.ServerTagsC
     return _tags(server, tuple(name for name in server.tags if name != tag))
 
 
-def _tags(server: Server, tags: tuple[str, ...]) -> e.ServerTagsChanged | None:
-    return None if tags == server.tags else e.ServerTagsChanged(tags=tags)
+def _tags(server: Server, tags: tuple[str, ...]) -> ServerTagsChanged | None:
+    return None if tags == server.tags else ServerTagsChanged(tags=tags)
 
 
-def rename(server: Server | None, server_id: str, name: str) -> e.ServerRenamed | None:
+def rename(server: Server | None, server_id: str, name: str) -> ServerRenamed | None:
     """Change the display name."""
-    return None if existing(server, server_id).name == name else e.ServerRenamed(name=name)
+    return None if existing(server, server_id).name == name else ServerRenamed(name=name)
 
 
-def describe(server: Server | None, server_id: str, description: str | None) -> e.ServerDescribed | None:
+def describe(server: Server | None, server_id: str, description: str | None) -> ServerDescribed | None:
     """Change the description."""
     unchanged = existing(server, server_id).description == description
-    return None if unchanged else e.ServerDescribed(description=description)
+    return None if unchanged else ServerDescribed(description=description)
 
 
-def set_hostname(server: Server | None, server_id: str, hostname: str) -> e.ServerHostnameChanged | None:
+def set_hostname(server: Server | None, server_id: str, hostname: str) -> ServerHostnameChanged | None:
     """Change the host name that the metadata service tells; the guest learns of it when it asks."""
     unchanged = existing(server, server_id).hostname == hostname
-    return None if unchanged else e.ServerHostnameChanged(hostname=hostname)
+    return None if unchanged else ServerHostnameChanged(hostname=hostname)
 
 
 def _check_state(server: Server, doing: str) -> None:
@@ -119,3 +158,23 @@ def _check_state(server: Server, doing: str) -> None:
     if server.task_state is not None:
         cannot = f"Cannot '{doing}' instance {server.id} while it is in"
         raise Refused("server.state", f"{cannot} task_state {server.task_state}")
+
+
+def _detail(name: str) -> Change:
+    """For events that say what one field is now."""
+    return lambda _server, event, _meta: {name: getattr(event, name)}
+
+
+def _locked(_server: Server, event: ServerLocked, _meta: Metadata) -> Fields:
+    return {"lock": Lock(by_owner=event.by_owner, reason=event.reason)}
+
+
+CHANGES: dict[type[Event], Change] = {
+    ServerRenamed: _detail("name"),
+    ServerDescribed: _detail("description"),
+    ServerHostnameChanged: _detail("hostname"),
+    ServerMetadataChanged: _detail("metadata"),
+    ServerTagsChanged: _detail("tags"),
+    ServerLocked: _locked,
+    ServerUnlocked: lambda _server, _event, _meta: {"lock": None},
+}

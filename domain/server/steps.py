@@ -7,7 +7,9 @@ import msgspec
 from domain import flavor_specs, image_properties
 from domain.guest import GuestSpec
 from domain.scheduling import Wanted
-from domain.server.decide import MAX_ATTEMPTS
+from domain.server import deletion
+from domain.server.creation import MAX_ATTEMPTS
+from domain.server.reported import TASKS
 from domain.server.state import DELETED, STOPPED, Server
 
 
@@ -24,10 +26,12 @@ class GiveUp(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """Tell the host to do ``kind``: one of those in COMMAND_OF_TASK."""
+    """Tell the host to do ``kind``: what the server's task says, or to destroy the guest."""
 
     host: str
     kind: str
+    with_spec: bool = True
+    """Whether it has to be told what the guest shall be."""
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -42,22 +46,6 @@ class FinishDelete(msgspec.Struct, frozen=True):
 
 Step = Place | GiveUp | Command | Expire | FinishDelete
 
-COMMAND_OF_TASK = {
-    "spawning": "build",
-    "powering-off": "stop",
-    "powering-on": "start",
-    "rebooting": "reboot_soft",
-    "rebooting_hard": "reboot_hard",
-    "pausing": "pause",
-    "unpausing": "unpause",
-    "suspending": "suspend",
-    "resuming": "resume",
-    "rebuilding": "rebuild",
-    "rescuing": "rescue",
-    "unrescuing": "unrescue",
-    "deleting": "destroy",
-}
-
 
 def next_step(server: Server, now: datetime) -> Step | None:
     """The one thing to do next; None if nothing is under way."""
@@ -65,10 +53,10 @@ def next_step(server: Server, now: datetime) -> Step | None:
     if action is None or server.vm_state == DELETED:
         return None
     late = now >= action.deadline
-    if action.name == "delete":
+    if action.name == deletion.NAME:
         if server.host is None or late:
             return FinishDelete(without_host=server.host is not None)
-        return Command(server.host, "destroy")
+        return destroy(server.host)
     if server.is_creating and server.host is None:
         if late:
             return GiveUp("The creation did not finish in time.")
@@ -80,7 +68,13 @@ def next_step(server: Server, now: datetime) -> Step | None:
         return Expire()
     assert server.host is not None
     assert server.task_state is not None
-    return Command(server.host, COMMAND_OF_TASK[server.task_state])
+    task = TASKS[server.task_state]
+    return Command(server.host, task.command, task.with_spec)
+
+
+def destroy(host: str) -> Command:
+    """Tell a host that a guest must not be there."""
+    return Command(host, deletion.COMMAND, with_spec=False)
 
 
 def wanted(server: Server) -> Wanted:

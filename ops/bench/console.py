@@ -28,8 +28,9 @@ from domain.guest import HostDescription, PowerState
 from domain.host import Host, HostEnrolled
 from domain.kinds import EVENTS
 from domain.record import Event
-from domain.server.events import ServerBuilt, ServerPlaced, ServerRequested
-from domain.server.state import KIND, Server, aggregate
+from domain.server.creation import ServerBuilt, ServerPlaced, ServerRequested
+from domain.server.fold import KIND
+from domain.server.state import Server, aggregate
 from handlers.console_sessions import Doorkeeper
 from handlers.consoles import Consoles
 from handlers.context import Context, Stamp

@@ -19,7 +19,7 @@ from domain.ledger import Claimed
 from domain.network import Network, NetworkCreated, PortCreated
 from domain.quota import Reserved
 from domain.record import GENESIS, Event
-from domain.server.events import ServerBuilt, ServerPlaced, ServerRequested
+from domain.server.creation import ServerBuilt, ServerPlaced, ServerRequested
 from domain.server.parts import NetworkRequest
 from domain.server.state import aggregate
 from handlers.context import Context

@@ -23,8 +23,9 @@ from adapters.metadata import signing
 from domain.flavor import Flavor
 from domain.guest import Nic, PowerState
 from domain.record import Event
-from domain.server.events import ServerBuilt, ServerPlaced, ServerRequested
-from domain.server.state import KIND, Server, aggregate
+from domain.server.creation import ServerBuilt, ServerPlaced, ServerRequested
+from domain.server.fold import KIND
+from domain.server.state import Server, aggregate
 from handlers.repository import Repository
 from ops.bench.http import Client
 from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port

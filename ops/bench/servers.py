@@ -17,7 +17,8 @@ from adapters.mapper import EventMapper
 from adapters.nats.store import NatsEventStore
 from domain.kinds import EVENTS
 from domain.record import Event
-from domain.server.events import ServerBuilt, ServerDeleted, ServerFailed
+from domain.server.creation import ServerBuilt, ServerFailed
+from domain.server.deletion import ServerDeleted
 from ops.bench.filling import NETWORK, make_network
 from ops.bench.http import Client, log_in
 from ops.bench.stack import cpu_seconds, stack

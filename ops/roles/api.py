@@ -13,7 +13,7 @@ from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
 from domain.kind import Kind
 from domain.quota import Limits
-from domain.server.state import KIND as SERVER
+from domain.server.fold import KIND as SERVER
 from handlers.accepted import Accepted
 from handlers.admission import Admission
 from handlers.console_logs import ConsoleLogs

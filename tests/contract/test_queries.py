@@ -13,8 +13,9 @@ from adapters.memory.queries import MemoryQueries, MemoryReadServers
 from domain.errors import Invalid
 from domain.guest import PowerState
 from domain.record import Recorded
+from domain.server.fold import KIND
 from domain.server.listing import SORT_KEYS, ServerFilter
-from domain.server.state import DELETED, KIND, Server
+from domain.server.state import DELETED, Server
 from handlers.leftovers import ReadServers
 from handlers.ports import Queries
 from ops.roles.conductor import OfCell

@@ -5,9 +5,25 @@ from datetime import UTC, datetime, timedelta
 from domain.flavor import Flavor
 from domain.guest import ImageSource, PowerState
 from domain.record import Event, Metadata
-from domain.server import events as e
 from domain.server import parts
-from domain.server.state import Server, evolve
+from domain.server.action import ServerActionFailed
+from domain.server.actions.pause import ServerPaused, ServerPauseRequested, ServerUnpauseRequested
+from domain.server.actions.power import ServerStartRequested, ServerStopped, ServerStopRequested
+from domain.server.actions.reboot import ServerRebootRequested
+from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
+from domain.server.actions.rescue import ServerRescued, ServerRescueRequested, ServerUnrescueRequested
+from domain.server.actions.suspend import ServerResumeRequested, ServerSuspended, ServerSuspendRequested
+from domain.server.creation import (
+    ServerAbandoned,
+    ServerBuildFailed,
+    ServerBuilt,
+    ServerFailed,
+    ServerPlaced,
+    ServerRequested,
+)
+from domain.server.deletion import ServerDeleted, ServerDeleteRequested
+from domain.server.fold import evolve
+from domain.server.state import Server
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
@@ -15,19 +31,19 @@ SERVER_ID = "11111111-1111-4111-8111-111111111111"
 FLAVOR = Flavor(id="1", name="m1.tiny", vcpus=1, ram_mb=512, disk_gb=1)
 FAULT = parts.Fault(code=500, message="The disk is full.", details="node1: /var")
 
-REQUESTED = e.ServerRequested(
+REQUESTED = ServerRequested(
     server_id=SERVER_ID, name="web", project_id="p", user_id="u", flavor=FLAVOR, deadline=LATER
 )
-PLACED = e.ServerPlaced(host="node1", host_id="h1", epoch=1, availability_zone="nova")
-BUILT = e.ServerBuilt(epoch=1, power_state=PowerState.RUNNING)
-BUILD_FAILED = e.ServerBuildFailed(epoch=1, fault=FAULT)
-FAILED = e.ServerFailed(fault=FAULT)
-STOP = e.ServerStopRequested(deadline=LATER)
-STOPPED = e.ServerStopped(epoch=1)
-START = e.ServerStartRequested(deadline=LATER)
-SOFT_REBOOT = e.ServerRebootRequested(deadline=LATER, hard=False)
+PLACED = ServerPlaced(host="node1", host_id="h1", epoch=1, availability_zone="nova")
+BUILT = ServerBuilt(epoch=1, power_state=PowerState.RUNNING)
+BUILD_FAILED = ServerBuildFailed(epoch=1, fault=FAULT)
+FAILED = ServerFailed(fault=FAULT)
+STOP = ServerStopRequested(deadline=LATER)
+STOPPED = ServerStopped(epoch=1)
+START = ServerStartRequested(deadline=LATER)
+SOFT_REBOOT = ServerRebootRequested(deadline=LATER, hard=False)
 IMAGE = ImageSource(id="22222222-2222-4222-8222-222222222222", disk_format="qcow2", checksum="00")
-REBUILD = e.ServerRebuildRequested(
+REBUILD = ServerRebuildRequested(
     deadline=LATER,
     image=IMAGE,
     name="web2",
@@ -38,22 +54,22 @@ REBUILD = e.ServerRebuildRequested(
     hostname=None,
     secrets="sealed",
 )
-REBUILT = e.ServerRebuilt(epoch=1, power_state=PowerState.RUNNING)
-PAUSE = e.ServerPauseRequested(deadline=LATER)
-PAUSED = e.ServerPaused(epoch=1)
-UNPAUSE = e.ServerUnpauseRequested(deadline=LATER)
-SUSPEND = e.ServerSuspendRequested(deadline=LATER)
-SUSPENDED = e.ServerSuspended(epoch=1, power_state=PowerState.SHUTDOWN)
-RESUME = e.ServerResumeRequested(deadline=LATER)
-RESCUE = e.ServerRescueRequested(deadline=LATER, image=IMAGE, secrets="sealed")
-RESCUED = e.ServerRescued(epoch=1)
-UNRESCUE = e.ServerUnrescueRequested(deadline=LATER)
-DELETE = e.ServerDeleteRequested(deadline=LATER)
-DELETED = e.ServerDeleted()
+REBUILT = ServerRebuilt(epoch=1, power_state=PowerState.RUNNING)
+PAUSE = ServerPauseRequested(deadline=LATER)
+PAUSED = ServerPaused(epoch=1)
+UNPAUSE = ServerUnpauseRequested(deadline=LATER)
+SUSPEND = ServerSuspendRequested(deadline=LATER)
+SUSPENDED = ServerSuspended(epoch=1, power_state=PowerState.SHUTDOWN)
+RESUME = ServerResumeRequested(deadline=LATER)
+RESCUE = ServerRescueRequested(deadline=LATER, image=IMAGE, secrets="sealed")
+RESCUED = ServerRescued(epoch=1)
+UNRESCUE = ServerUnrescueRequested(deadline=LATER)
+DELETE = ServerDeleteRequested(deadline=LATER)
+DELETED = ServerDeleted()
 
 GIVEN: dict[str, list[Event]] = {
     "nothing": [],
-    "abandoned": [e.ServerAbandoned(server_id=SERVER_ID)],
+    "abandoned": [ServerAbandoned(server_id=SERVER_ID)],
     "requested": [REQUESTED],
     "spawning": [REQUESTED, PLACED],
     "build failed": [REQUESTED, PLACED, BUILD_FAILED],
@@ -64,7 +80,7 @@ GIVEN: dict[str, list[Event]] = {
     "stopped": [REQUESTED, PLACED, BUILT, STOP, STOPPED],
     "starting": [REQUESTED, PLACED, BUILT, STOP, STOPPED, START],
     "rebooting": [REQUESTED, PLACED, BUILT, SOFT_REBOOT],
-    "reboot failed": [REQUESTED, PLACED, BUILT, SOFT_REBOOT, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "reboot failed": [REQUESTED, PLACED, BUILT, SOFT_REBOOT, ServerActionFailed(fault=FAULT, to_error=True)],
     "pausing": [REQUESTED, PLACED, BUILT, PAUSE],
     "paused": [REQUESTED, PLACED, BUILT, PAUSE, PAUSED],
     "unpausing": [REQUESTED, PLACED, BUILT, PAUSE, PAUSED, UNPAUSE],
@@ -73,10 +89,10 @@ GIVEN: dict[str, list[Event]] = {
     "resuming": [REQUESTED, PLACED, BUILT, SUSPEND, SUSPENDED, RESUME],
     "rebuilding": [REQUESTED, PLACED, BUILT, REBUILD],
     "rebuilding stopped": [REQUESTED, PLACED, BUILT, STOP, STOPPED, REBUILD],
-    "rebuild failed": [REQUESTED, PLACED, BUILT, REBUILD, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "rebuild failed": [REQUESTED, PLACED, BUILT, REBUILD, ServerActionFailed(fault=FAULT, to_error=True)],
     "rescuing": [REQUESTED, PLACED, BUILT, RESCUE],
     "rescued": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED],
-    "rescue failed": [REQUESTED, PLACED, BUILT, RESCUE, e.ServerActionFailed(fault=FAULT, to_error=True)],
+    "rescue failed": [REQUESTED, PLACED, BUILT, RESCUE, ServerActionFailed(fault=FAULT, to_error=True)],
     "unrescuing": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED, UNRESCUE],
     "deleting": [REQUESTED, PLACED, BUILT, DELETE],
     "deleting unplaced": [REQUESTED, DELETE],

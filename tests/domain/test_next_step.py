@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from domain.guest import ImageSource
-from domain.server.decide import MAX_ATTEMPTS
+from domain.server.creation import MAX_ATTEMPTS
 from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, Step, next_step
 from tests.domain.servers import GIVEN, LATER, NOW, given
 
@@ -21,15 +21,15 @@ STEPS: dict[str, tuple[object, object]] = {
     "failed": (None, None),
     "failed on host": (None, None),
     "active": (None, None),
-    "stopping": (Command("node1", "stop"), Expire()),
+    "stopping": (Command("node1", "stop", with_spec=False), Expire()),
     "stopped": (None, None),
     "starting": (Command("node1", "start"), Expire()),
     "rebooting": (Command("node1", "reboot_soft"), Expire()),
     "reboot failed": (None, None),
-    "pausing": (Command("node1", "pause"), Expire()),
+    "pausing": (Command("node1", "pause", with_spec=False), Expire()),
     "paused": (None, None),
     "unpausing": (Command("node1", "unpause"), Expire()),
-    "suspending": (Command("node1", "suspend"), Expire()),
+    "suspending": (Command("node1", "suspend", with_spec=False), Expire()),
     "suspended": (None, None),
     "resuming": (Command("node1", "resume"), Expire()),
     "rebuilding": (Command("node1", "rebuild"), Expire()),
@@ -39,7 +39,7 @@ STEPS: dict[str, tuple[object, object]] = {
     "rescued": (None, None),
     "rescue failed": (None, None),
     "unrescuing": (Command("node1", "unrescue"), Expire()),
-    "deleting": (Command("node1", "destroy"), FinishDelete(without_host=True)),
+    "deleting": (Command("node1", "destroy", with_spec=False), FinishDelete(without_host=True)),
     "deleting unplaced": (FinishDelete(without_host=False), FinishDelete(without_host=False)),
     "deleted": (None, None),
 }

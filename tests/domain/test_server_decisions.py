@@ -7,47 +7,92 @@ import msgspec
 import pytest
 
 from domain.errors import Refused
-from domain.guest import PowerState
+from domain.guest import GuestState, PowerState
 from domain.record import Event
-from domain.server import decide
-from domain.server import events as e
-from domain.server.state import Server, evolve
+from domain.server import creation, deletion, observation, reported
+from domain.server.action import ServerActionFailed
+from domain.server.actions import reboot, rebuild, rescue
+from domain.server.actions.all import ACTIONS
+from domain.server.actions.pause import (
+    PAUSE,
+    UNPAUSE,
+    ServerPaused,
+    ServerPauseRequested,
+    ServerUnpaused,
+    ServerUnpauseRequested,
+)
+from domain.server.actions.power import (
+    START,
+    STOP,
+    ServerStarted,
+    ServerStartRequested,
+    ServerStopped,
+    ServerStopRequested,
+)
+from domain.server.actions.reboot import ServerRebooted, ServerRebootRequested
+from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
+from domain.server.actions.rescue import (
+    UNRESCUE,
+    ServerRescued,
+    ServerRescueRequested,
+    ServerUnrescued,
+    ServerUnrescueRequested,
+)
+from domain.server.actions.suspend import (
+    RESUME,
+    SUSPEND,
+    ServerResumed,
+    ServerResumeRequested,
+    ServerSuspended,
+    ServerSuspendRequested,
+)
+from domain.server.creation import ServerAbandoned, ServerBuildFailed, ServerBuilt, ServerFailed, ServerPlaced
+from domain.server.deletion import ServerDeleted, ServerDeleteRequested
+from domain.server.fold import evolve
+from domain.server.observation import ServerPowerChanged
+from domain.server.password import ServerPasswordCleared, ServerPasswordSet
+from domain.server.state import Server, existing
 from domain.server.steps import guest_spec
 from tests.domain.servers import FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given, meta
 
 Ask = Callable[[Server | None], Event | None]
 
+PLAIN = (STOP, START, PAUSE, UNPAUSE, SUSPEND, RESUME, UNRESCUE)
+
+
+def _done(server: Server | None, command: str, epoch: int, version: int) -> Event | None:
+    guest = GuestState(server_id=SERVER_ID, epoch=epoch, power_state=PowerState.RUNNING)
+    return reported.done(server, command, version, guest)
+
+
 ASKED: dict[str, Ask] = {
-    "stop": lambda server: decide.stop(server, SERVER_ID, LATER),
-    "start": lambda server: decide.start(server, SERVER_ID, LATER),
-    "reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=False),
-    "hard reboot": lambda server: decide.reboot(server, SERVER_ID, LATER, hard=True),
-    "pause": lambda server: decide.pause(server, SERVER_ID, LATER),
-    "unpause": lambda server: decide.unpause(server, SERVER_ID, LATER),
-    "suspend": lambda server: decide.suspend(server, SERVER_ID, LATER),
-    "resume": lambda server: decide.resume(server, SERVER_ID, LATER),
-    "rebuild": lambda server: decide.rebuild(server, SERVER_ID, REBUILD),
-    "rescue": lambda server: decide.rescue(server, SERVER_ID, LATER, IMAGE, None),
-    "unrescue": lambda server: decide.unrescue(server, SERVER_ID, LATER),
-    "delete": lambda server: decide.delete(server, SERVER_ID, LATER),
-    "built": lambda server: decide.built(server, 1, 1, PowerState.RUNNING),
-    "stopped": lambda server: decide.stopped(server, 1, 4),
-    "started": lambda server: decide.started(server, 1, 6),
-    "rebooted": lambda server: decide.rebooted(server, 1, 4),
-    "is paused": lambda server: decide.paused(server, 1, 4),
-    "is unpaused": lambda server: decide.unpaused(server, 1, 6),
-    "is suspended": lambda server: decide.suspended(server, 1, 4, PowerState.SHUTDOWN),
-    "is resumed": lambda server: decide.resumed(server, 1, 6),
-    "rebuilt": lambda server: decide.rebuilt(server, 1, 4, PowerState.RUNNING),
-    "rescued": lambda server: decide.rescued(server, 1, 4),
-    "unrescued": lambda server: decide.unrescued(server, 1, 6),
-    "observed off": lambda server: decide.power_observed(server, 1, PowerState.SHUTDOWN),
-    "late": lambda server: decide.expired(
+    **{
+        action.name: lambda server, action=action: action.request(existing(server, SERVER_ID), LATER)
+        for action in PLAIN
+    },
+    "reboot": lambda server: reboot.request(existing(server, SERVER_ID), LATER, hard=False),
+    "hard reboot": lambda server: reboot.request(existing(server, SERVER_ID), LATER, hard=True),
+    "rebuild": lambda server: rebuild.request(existing(server, SERVER_ID), REBUILD),
+    "rescue": lambda server: rescue.request(existing(server, SERVER_ID), LATER, IMAGE, None),
+    "delete": lambda server: deletion.request(existing(server, SERVER_ID), LATER),
+    "built": lambda server: _done(server, "build", 1, 1),
+    "stopped": lambda server: _done(server, "stop", 1, 4),
+    "started": lambda server: _done(server, "start", 1, 6),
+    "rebooted": lambda server: _done(server, "reboot_soft", 1, 4),
+    "is paused": lambda server: _done(server, "pause", 1, 4),
+    "is unpaused": lambda server: _done(server, "unpause", 1, 6),
+    "is suspended": lambda server: _done(server, "suspend", 1, 4),
+    "is resumed": lambda server: _done(server, "resume", 1, 6),
+    "rebuilt": lambda server: _done(server, "rebuild", 1, 4),
+    "rescued": lambda server: _done(server, "rescue", 1, 4),
+    "unrescued": lambda server: _done(server, "unrescue", 1, 6),
+    "observed off": lambda server: observation.power_observed(server, 1, PowerState.SHUTDOWN),
+    "late": lambda server: reported.expired(
         server, LATER, server.action.request_id if server and server.action else ""
     ),
-    "give up": lambda server: decide.given_up(server, FAULT, {}),
-    "abandon": lambda server: decide.abandon(server, SERVER_ID),
-    "gone": lambda server: decide.deleted(server, without_host=False),
+    "give up": lambda server: creation.given_up(server, FAULT, {}),
+    "abandon": lambda server: creation.abandon(server, SERVER_ID),
+    "gone": lambda server: deletion.deleted(server, without_host=False),
 }
 
 BY_USERS = (
@@ -58,110 +103,114 @@ NOTHING = None
 NOT_FOUND, CONFLICT = 404, 409
 
 IN_ERROR: dict[str, object] = {
-    "stop": e.ServerStopRequested,
-    "hard reboot": e.ServerRebootRequested,
-    "rebuild": e.ServerRebuildRequested,
-    "rescue": e.ServerRescueRequested,
-    "delete": e.ServerDeleteRequested,
-    "observed off": e.ServerPowerChanged,
+    "stop": ServerStopRequested,
+    "hard reboot": ServerRebootRequested,
+    "rebuild": ServerRebuildRequested,
+    "rescue": ServerRescueRequested,
+    "delete": ServerDeleteRequested,
+    "observed off": ServerPowerChanged,
 }
 
 # For each state, what each question leads to: an event, a refusal's status, or nothing. Questions left out lead to
 # a conflict if a user asks them, and to nothing if they are reports.
 THEN: dict[str, dict[str, object]] = {
-    "nothing": dict.fromkeys(BY_USERS, NOT_FOUND) | {"abandon": e.ServerAbandoned},
+    "nothing": dict.fromkeys(BY_USERS, NOT_FOUND) | {"abandon": ServerAbandoned},
     "abandoned": dict.fromkeys(BY_USERS, NOT_FOUND),
-    "requested": {"delete": e.ServerDeleteRequested, "late": e.ServerFailed, "give up": e.ServerFailed},
-    "spawning": {"delete": e.ServerDeleteRequested, "built": e.ServerBuilt, "late": e.ServerFailed},
-    "build failed": {"delete": e.ServerDeleteRequested, "late": e.ServerFailed, "give up": e.ServerFailed},
-    "failed": {"delete": e.ServerDeleteRequested},
-    "failed on host": {"delete": e.ServerDeleteRequested},
+    "requested": {"delete": ServerDeleteRequested, "late": ServerFailed, "give up": ServerFailed},
+    "spawning": {"delete": ServerDeleteRequested, "built": ServerBuilt, "late": ServerFailed},
+    "build failed": {"delete": ServerDeleteRequested, "late": ServerFailed, "give up": ServerFailed},
+    "failed": {"delete": ServerDeleteRequested},
+    "failed on host": {"delete": ServerDeleteRequested},
     "active": {
-        "stop": e.ServerStopRequested,
-        "reboot": e.ServerRebootRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "pause": e.ServerPauseRequested,
-        "suspend": e.ServerSuspendRequested,
-        "rebuild": e.ServerRebuildRequested,
-        "rescue": e.ServerRescueRequested,
-        "delete": e.ServerDeleteRequested,
-        "observed off": e.ServerPowerChanged,
+        "stop": ServerStopRequested,
+        "reboot": ServerRebootRequested,
+        "hard reboot": ServerRebootRequested,
+        "pause": ServerPauseRequested,
+        "suspend": ServerSuspendRequested,
+        "rebuild": ServerRebuildRequested,
+        "rescue": ServerRescueRequested,
+        "delete": ServerDeleteRequested,
+        "observed off": ServerPowerChanged,
     },
     "stopping": {
-        "delete": e.ServerDeleteRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "stopped": e.ServerStopped,
-        "late": e.ServerActionFailed,
+        "delete": ServerDeleteRequested,
+        "hard reboot": ServerRebootRequested,
+        "stopped": ServerStopped,
+        "late": ServerActionFailed,
     },
     "stopped": {
-        "start": e.ServerStartRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "rebuild": e.ServerRebuildRequested,
-        "rescue": e.ServerRescueRequested,
-        "delete": e.ServerDeleteRequested,
+        "start": ServerStartRequested,
+        "hard reboot": ServerRebootRequested,
+        "rebuild": ServerRebuildRequested,
+        "rescue": ServerRescueRequested,
+        "delete": ServerDeleteRequested,
     },
-    "starting": {"delete": e.ServerDeleteRequested, "started": e.ServerStarted, "late": e.ServerActionFailed},
+    "starting": {"delete": ServerDeleteRequested, "started": ServerStarted, "late": ServerActionFailed},
     "rebooting": {
-        "rebooted": e.ServerRebooted,
-        "hard reboot": e.ServerRebootRequested,
-        "delete": e.ServerDeleteRequested,
-        "late": e.ServerActionFailed,
+        "rebooted": ServerRebooted,
+        "hard reboot": ServerRebootRequested,
+        "delete": ServerDeleteRequested,
+        "late": ServerActionFailed,
     },
     "reboot failed": IN_ERROR,
     "pausing": {
-        "delete": e.ServerDeleteRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "is paused": e.ServerPaused,
-        "late": e.ServerActionFailed,
+        "delete": ServerDeleteRequested,
+        "hard reboot": ServerRebootRequested,
+        "is paused": ServerPaused,
+        "late": ServerActionFailed,
     },
     "paused": {
-        "unpause": e.ServerUnpauseRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "delete": e.ServerDeleteRequested,
-        "observed off": e.ServerPowerChanged,
+        "unpause": ServerUnpauseRequested,
+        "hard reboot": ServerRebootRequested,
+        "delete": ServerDeleteRequested,
+        "observed off": ServerPowerChanged,
     },
     "unpausing": {
-        "delete": e.ServerDeleteRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "is unpaused": e.ServerUnpaused,
-        "late": e.ServerActionFailed,
+        "delete": ServerDeleteRequested,
+        "hard reboot": ServerRebootRequested,
+        "is unpaused": ServerUnpaused,
+        "late": ServerActionFailed,
     },
     "suspending": {
-        "hard reboot": e.ServerRebootRequested,
-        "delete": e.ServerDeleteRequested,
-        "is suspended": e.ServerSuspended,
-        "late": e.ServerActionFailed,
+        "hard reboot": ServerRebootRequested,
+        "delete": ServerDeleteRequested,
+        "is suspended": ServerSuspended,
+        "late": ServerActionFailed,
     },
     "suspended": {
-        "resume": e.ServerResumeRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "delete": e.ServerDeleteRequested,
+        "resume": ServerResumeRequested,
+        "hard reboot": ServerRebootRequested,
+        "delete": ServerDeleteRequested,
     },
     "resuming": {
-        "delete": e.ServerDeleteRequested,
-        "hard reboot": e.ServerRebootRequested,
-        "is resumed": e.ServerResumed,
-        "late": e.ServerActionFailed,
+        "delete": ServerDeleteRequested,
+        "hard reboot": ServerRebootRequested,
+        "is resumed": ServerResumed,
+        "late": ServerActionFailed,
     },
-    "rebuilding": {"delete": e.ServerDeleteRequested, "rebuilt": e.ServerRebuilt, "late": e.ServerActionFailed},
-    "rebuilding stopped": {"delete": e.ServerDeleteRequested, "late": e.ServerActionFailed},
+    "rebuilding": {"delete": ServerDeleteRequested, "rebuilt": ServerRebuilt, "late": ServerActionFailed},
+    "rebuilding stopped": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
     "rebuild failed": IN_ERROR,
-    "rescuing": {"delete": e.ServerDeleteRequested, "rescued": e.ServerRescued, "late": e.ServerActionFailed},
+    "rescuing": {"delete": ServerDeleteRequested, "rescued": ServerRescued, "late": ServerActionFailed},
     "rescued": {
-        "unrescue": e.ServerUnrescueRequested,
-        "delete": e.ServerDeleteRequested,
-        "observed off": e.ServerPowerChanged,
+        "unrescue": ServerUnrescueRequested,
+        "delete": ServerDeleteRequested,
+        "observed off": ServerPowerChanged,
     },
     "rescue failed": IN_ERROR,
-    "unrescuing": {"delete": e.ServerDeleteRequested, "unrescued": e.ServerUnrescued, "late": e.ServerActionFailed},
-    "deleting": {"delete": NOTHING, "gone": e.ServerDeleted},
-    "deleting unplaced": {"delete": NOTHING, "gone": e.ServerDeleted},
+    "unrescuing": {"delete": ServerDeleteRequested, "unrescued": ServerUnrescued, "late": ServerActionFailed},
+    "deleting": {"delete": NOTHING, "gone": ServerDeleted},
+    "deleting unplaced": {"delete": NOTHING, "gone": ServerDeleted},
     "deleted": dict.fromkeys(BY_USERS, NOT_FOUND),
 }
 
 
 def test_the_table_is_complete() -> None:
     assert THEN.keys() == GIVEN.keys()
+    assert {action.name for action in ACTIONS} <= set(BY_USERS)
+    assert {task.state for task in reported.TASKS.values()} <= {
+        server.task_state for state in GIVEN if (server := given(state))
+    } | {"rebooting_hard"}
 
 
 @pytest.mark.parametrize("state", GIVEN)
@@ -180,17 +229,17 @@ def test_decision(state: str, asked: str) -> None:
 @pytest.mark.parametrize(
     ("state", "report"),
     [
-        ("spawning", lambda server: decide.built(server, 2, 1, PowerState.RUNNING)),
-        ("spawning", lambda server: decide.failed(server, 2, 1, FAULT)),
-        ("stopping", lambda server: decide.stopped(server, 2, 4)),
-        ("stopping", lambda server: decide.stopped(server, 1, 2)),
-        ("starting", lambda server: decide.started(server, 1, 4)),
-        ("spawning", lambda server: decide.built(server, 1, 2, PowerState.RUNNING)),
-        ("stopping", lambda server: decide.failed(server, 1, 3, FAULT)),
-        ("rebooting", lambda server: decide.rebooted(server, 1, 3)),
-        ("active", lambda server: decide.power_observed(server, 2, PowerState.SHUTDOWN)),
-        ("active", lambda server: decide.power_observed(server, 1, PowerState.RUNNING)),
-        ("stopping", lambda server: decide.power_observed(server, 1, PowerState.SHUTDOWN)),
+        ("spawning", lambda server: _done(server, "build", 2, 1)),
+        ("spawning", lambda server: reported.failed(server, 2, 1, FAULT)),
+        ("stopping", lambda server: _done(server, "stop", 2, 4)),
+        ("stopping", lambda server: _done(server, "stop", 1, 2)),
+        ("starting", lambda server: _done(server, "start", 1, 4)),
+        ("spawning", lambda server: _done(server, "build", 1, 2)),
+        ("stopping", lambda server: reported.failed(server, 1, 3, FAULT)),
+        ("rebooting", lambda server: _done(server, "reboot_soft", 1, 3)),
+        ("active", lambda server: observation.power_observed(server, 2, PowerState.SHUTDOWN)),
+        ("active", lambda server: observation.power_observed(server, 1, PowerState.RUNNING)),
+        ("stopping", lambda server: observation.power_observed(server, 1, PowerState.SHUTDOWN)),
     ],
 )
 def test_reports_of_another_epoch_or_action_or_without_news_count_for_nothing(state: str, report: Ask) -> None:
@@ -198,35 +247,35 @@ def test_reports_of_another_epoch_or_action_or_without_news_count_for_nothing(st
 
 
 def test_a_failed_build_lets_another_host_try() -> None:
-    assert isinstance(decide.failed(given("spawning"), 1, 1, FAULT), e.ServerBuildFailed)
+    assert isinstance(reported.failed(given("spawning"), 1, 1, FAULT), ServerBuildFailed)
     server = given("build failed")
     assert server
     assert (server.host, server.failed_hosts, server.epoch) == (None, ("node1",), 1)
 
 
 def test_a_host_is_recorded_only_while_one_is_looked_for_and_in_the_next_epoch() -> None:
-    placed = e.ServerPlaced(host="node2", host_id="h2", epoch=2, availability_zone="nova")
-    assert decide.placed(given("build failed"), placed) is placed
-    assert decide.placed(given("requested"), placed) is None
-    assert decide.placed(given("deleting unplaced"), placed) is None
-    assert decide.placed(given("spawning"), placed) is None
+    placed = ServerPlaced(host="node2", host_id="h2", epoch=2, availability_zone="nova")
+    assert creation.placed(given("build failed"), placed) is placed
+    assert creation.placed(given("requested"), placed) is None
+    assert creation.placed(given("deleting unplaced"), placed) is None
+    assert creation.placed(given("spawning"), placed) is None
 
 
 def test_an_abandoned_id_can_never_be_requested() -> None:
     with pytest.raises(Refused):
-        decide.request(given("abandoned"), GIVEN["requested"][0])  # type: ignore[arg-type]
+        creation.request(given("abandoned"), GIVEN["requested"][0])  # type: ignore[arg-type]
 
 
 def test_an_action_is_not_late_before_its_deadline() -> None:
-    assert decide.expired(given("stopping"), LATER - timedelta(microseconds=1), "req-4") is None
+    assert reported.expired(given("stopping"), LATER - timedelta(microseconds=1), "req-4") is None
 
 
 def test_only_the_action_that_was_found_late_is_ended() -> None:
-    assert decide.expired(given("stopping"), LATER, "req-1") is None
+    assert reported.expired(given("stopping"), LATER, "req-1") is None
 
 
 def test_a_delete_names_the_action_that_it_supersedes() -> None:
-    event = decide.delete(given("rebooting"), SERVER_ID, LATER)
+    event = deletion.request(existing(given("rebooting"), SERVER_ID), LATER)
     assert event
     assert event.supersedes == "req-4"
 
@@ -267,19 +316,19 @@ def test_the_states_are_novas(state: str, expected: tuple[str, str | None, Power
 
 
 def test_a_guest_that_powers_itself_off_and_on() -> None:
-    off = evolve(given("active"), e.ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
+    off = evolve(given("active"), ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
     assert (off.vm_state, off.power_state) == ("stopped", PowerState.SHUTDOWN)
-    on = evolve(off, e.ServerPowerChanged(epoch=1, power_state=PowerState.RUNNING), meta(10))
+    on = evolve(off, ServerPowerChanged(epoch=1, power_state=PowerState.RUNNING), meta(10))
     assert (on.vm_state, on.power_state, on.updated_at) == ("active", PowerState.RUNNING, NOW)
 
 
 def test_a_rebuilt_server_is_what_the_request_says_and_launched_anew() -> None:
-    posted = evolve(given("active"), e.ServerPasswordSet(password="old"), meta(9))
+    posted = evolve(given("active"), ServerPasswordSet(password="old"), meta(9))
     server = evolve(posted, REBUILD, meta(10))
     assert (server.name, server.metadata, server.image, server.key_name) == ("web2", {"new": "yes"}, IMAGE, "k")
     assert (server.generation, server.sealed_password, server.secrets) == (1, None, "sealed")
     later = msgspec.structs.replace(meta(11), time=LATER)
-    done = evolve(server, e.ServerRebuilt(epoch=1, power_state=PowerState.RUNNING), later)
+    done = evolve(server, ServerRebuilt(epoch=1, power_state=PowerState.RUNNING), later)
     assert (done.vm_state, done.task_state, done.launched_at) == ("active", None, LATER)
 
 
@@ -287,7 +336,7 @@ def test_a_stopped_server_is_rebuilt_stopped() -> None:
     server = given("rebuilding stopped")
     assert server
     assert not guest_spec(server).powered_on
-    done = evolve(server, e.ServerRebuilt(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
+    done = evolve(server, ServerRebuilt(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
     assert (done.vm_state, done.power_state) == ("stopped", PowerState.SHUTDOWN)
 
 
@@ -298,16 +347,16 @@ def test_a_rescued_server_starts_from_the_rescue_image_until_it_is_unrescued() -
 
 def test_without_an_image_named_a_rescue_starts_from_the_servers_own() -> None:
     with pytest.raises(Refused) as refusal:
-        decide.rescue(given("active"), SERVER_ID, LATER, None, None)
+        rescue.request(existing(given("active"), SERVER_ID), LATER, None, None)
     assert refusal.value.status == 400
     server = given("active")
     assert server
     own = msgspec.structs.replace(server, image=IMAGE)
-    assert decide.rescue(own, SERVER_ID, LATER, None, None).image == IMAGE
+    assert rescue.request(own, LATER, None, None).image == IMAGE
 
 
 def test_a_rescue_system_that_powers_off_is_still_a_rescue() -> None:
-    off = evolve(given("rescued"), e.ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
+    off = evolve(given("rescued"), ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), meta(9))
     assert (off.vm_state, off.power_state) == ("rescued", PowerState.SHUTDOWN)
 
 
@@ -316,8 +365,8 @@ def test_what_changed_the_guest_and_failed_leaves_its_state_in_doubt(state: str)
     server = given(state)
     assert server
     assert server.action
-    failed = decide.failed(server, 1, server.action.version, FAULT)
-    assert failed == e.ServerActionFailed(fault=FAULT, to_error=True)
+    failed = reported.failed(server, 1, server.action.version, FAULT)
+    assert failed == ServerActionFailed(fault=FAULT, to_error=True)
 
 
 @pytest.mark.parametrize("state", ["pausing", "unpausing", "suspending", "resuming", "stopping", "starting"])
@@ -325,12 +374,12 @@ def test_what_only_changed_its_power_and_failed_leaves_it_as_it_was(state: str) 
     server = given(state)
     assert server
     assert server.action
-    failed = decide.failed(server, 1, server.action.version, FAULT)
-    assert failed == e.ServerActionFailed(fault=FAULT, to_error=False)
+    failed = reported.failed(server, 1, server.action.version, FAULT)
+    assert failed == ServerActionFailed(fault=FAULT, to_error=False)
 
 
 def test_the_key_of_whatever_was_sealed_is_known_to_exist() -> None:
     keys = {state for state in GIVEN if (server := given(state)) and server.has_key}
     assert keys == {state for state in GIVEN if "rebuil" in state or "rescu" in state}
-    posted = evolve(given("active"), e.ServerPasswordSet(password="sealed"), meta(9))
-    assert evolve(posted, e.ServerPasswordCleared(), meta(10)).has_key
+    posted = evolve(given("active"), ServerPasswordSet(password="sealed"), meta(9))
+    assert evolve(posted, ServerPasswordCleared(), meta(10)).has_key

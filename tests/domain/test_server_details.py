@@ -8,8 +8,9 @@ import pytest
 from domain.errors import Refused
 from domain.record import Event
 from domain.server import details, limits
-from domain.server import events as e
-from domain.server.state import Server, evolve
+from domain.server.deletion import ServerDeleted
+from domain.server.fold import evolve
+from domain.server.state import Server
 from tests.domain.servers import SERVER_ID, given, meta
 
 OWNER, ADMIN = "p", "the-administrators"
@@ -161,4 +162,4 @@ def test_an_administrators_lock_goes_over_an_owners_and_not_the_other_way_round(
 
 def test_a_deleted_server_is_not_locked() -> None:
     deleting = msgspec.structs.replace(given("deleting"), lock=locked_by(OWNER).lock)
-    assert after(deleting, e.ServerDeleted()).lock is None
+    assert after(deleting, ServerDeleted()).lock is None

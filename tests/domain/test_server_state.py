@@ -36,4 +36,4 @@ def test_an_action_without_a_host_is_no_creation() -> None:
     away = msgspec.structs.replace(server, host=None)
     assert not away.is_creating
     assert next_step(away, LATER) == Expire()
-    assert next_step(server, NOW) == Command("node1", "stop")
+    assert next_step(server, NOW) == Command("node1", "stop", with_spec=False)

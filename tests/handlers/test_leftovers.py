@@ -17,9 +17,11 @@ from domain.errors import Unavailable
 from domain.kinds import EVENTS
 from domain.ledger import Claimed, Inventory, LedgerChanged, ProviderCreated
 from domain.quota import Limits
-from domain.server import events as e
+from domain.record import Event
+from domain.server.deletion import ServerDeleteRequested
+from domain.server.fold import KIND
 from domain.server.parts import NetworkRequest
-from domain.server.state import KIND, aggregate
+from domain.server.state import aggregate
 from handlers.context import Context, Stamp
 from handlers.holdings import Holdings
 from handlers.ledger_feed import LedgerFeed
@@ -85,7 +87,7 @@ class World:
             ),
         )
 
-    async def request(self, server_id: str, *more: e.Event, networks: tuple[NetworkRequest, ...] = ()) -> None:
+    async def request(self, server_id: str, *more: Event, networks: tuple[NetworkRequest, ...] = ()) -> None:
         repository = Repository(KIND, self.store, self.stamp)
         for event in (msgspec.structs.replace(REQUESTED, server_id=server_id, networks=networks), *more):
             await repository.execute(CONTEXT, aggregate(server_id), lambda _, each=event: each)
@@ -153,7 +155,7 @@ def test_who_was_there_at_the_start_is_looked_at_too() -> None:
 def test_who_is_gone_gives_it_back() -> None:
     async def story(world: World) -> list["asyncio.Task[None]"]:
         tasks = await world.start()
-        await world.request(server(1), e.ServerDeleteRequested(deadline=REQUESTED.deadline), DELETED)
+        await world.request(server(1), ServerDeleteRequested(deadline=REQUESTED.deadline), DELETED)
         await world.claim(server(1))
         await world.reserve(server(1))
         await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
@@ -182,7 +184,7 @@ def test_an_end_that_comes_without_a_state_is_looked_up(*, noted: bool) -> None:
         if not noted:
             world.leftovers._noted.clear()
         wanted = (NetworkRequest(network_id=NETWORK),)
-        await world.request(server(1), e.ServerDeleteRequested(deadline=REQUESTED.deadline), DELETED, networks=wanted)
+        await world.request(server(1), ServerDeleteRequested(deadline=REQUESTED.deadline), DELETED, networks=wanted)
         world.leftovers.take((await world.store.load(aggregate(server(1))))[-1], None)
         await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
         assert not world.registry.get(where).ports
@@ -217,7 +219,7 @@ def test_one_that_the_log_says_is_gone_needs_no_read_model() -> None:
     async def story(world: World) -> list["asyncio.Task[None]"]:
         tasks = await world.start()
         await world.reserve(server(1))
-        await world.request(server(1), e.ServerDeleteRequested(deadline=REQUESTED.deadline), DELETED)
+        await world.request(server(1), ServerDeleteRequested(deadline=REQUESTED.deadline), DELETED)
         history = await world.store.load(aggregate(server(1)))
         world.leftovers.take(history[-1], await world.states.get(server(1)))
         world.lives = {server(1)}  # an old answer

@@ -16,8 +16,9 @@ from domain.errors import Refused
 from domain.kinds import EVENTS
 from domain.record import GENESIS, AggregateId, Recorded, Tail
 from domain.server import details
-from domain.server import events as e
-from domain.server.state import KIND, VERSION, Server, aggregate
+from domain.server.details import ServerRenamed, ServerTagsChanged
+from domain.server.fold import KIND, VERSION
+from domain.server.state import Server, aggregate
 from handlers.context import Context, Stamp
 from handlers.ports import Snapshot
 from handlers.remembered import Remembered
@@ -67,7 +68,7 @@ class Cell:
 
 
 def named(number: int) -> Any:
-    return lambda server: e.ServerRenamed(name=f"name {number}") if server else REQUESTED
+    return lambda server: ServerRenamed(name=f"name {number}") if server else REQUESTED
 
 
 async def lived(cell: Cell, changes: int) -> Repository[Server]:
@@ -161,12 +162,12 @@ async def test_a_refusal_is_decided_on_what_the_log_has() -> None:
     cell = Cell()
     mine, theirs = await lived(cell, 1), cell.repository(cell.another_store())
     known = await mine.load(SERVER)
-    await theirs.execute(CONTEXT, SERVER, lambda _: e.ServerTagsChanged(tags=("blue",)))
+    await theirs.execute(CONTEXT, SERVER, lambda _: ServerTagsChanged(tags=("blue",)))
 
     def remove(server: Server | None) -> Any:
         if server is None or "blue" not in server.tags:
             raise Refused("tag.not_found", "no such tag", status=404)
-        return e.ServerTagsChanged(tags=())
+        return ServerTagsChanged(tags=())
 
     state, recorded = await mine.execute(CONTEXT, SERVER, remove, known)
     assert recorded

@@ -13,7 +13,7 @@ from adapters.system import SystemClock, SystemIds
 from domain.guest import GuestState, PowerState
 from domain.kinds import EVENTS
 from domain.record import GENESIS, Event, Recorded
-from domain.server import events as e
+from domain.server.deletion import ServerDeleted
 from domain.server.state import ACTIVE, aggregate
 from handlers.context import Stamp
 from handlers.messages import Answer, Observation, answer_decoder, encode
@@ -33,9 +33,9 @@ GUEST = GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
         (ALIVE, "node1", False),
         (ALIVE, "node2", True),
         ((*ALIVE, DELETE), "node1", False),
-        ((*ALIVE, DELETE, e.ServerDeleted()), "node1", True),
+        ((*ALIVE, DELETE, ServerDeleted()), "node1", True),
         # Its host was silent then; it may have failed to remove the guest when it came back.
-        ((*ALIVE, DELETE, e.ServerDeleted(without_host=True)), "node1", True),
+        ((*ALIVE, DELETE, ServerDeleted(without_host=True)), "node1", True),
         ((), "node1", False),
     ],
 )

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from domain.errors import Invalid
-from domain.server import events as e
+from domain.server.creation import ServerRequested
+from domain.server.details import ServerRenamed
 from domain.server.state import aggregate
 from ops import parked_events
 from ops.embedded.nats import NatsProcess
@@ -24,9 +25,9 @@ MINE, BAD, OTHERS = server_id(1), server_id(2), server_id(3)
 TOO_LARGE = msgspec.structs.replace(PLACED, host=LONG)
 
 
-def _requested(server: str, **more: object) -> e.ServerRequested:
+def _requested(server: str, **more: object) -> ServerRequested:
     fields = {"name": "vm", "project_id": "p", "user_id": "u", "flavor": FLAVOR, "deadline": LATER}
-    return e.ServerRequested(server_id=server, **fields | more)  # type: ignore[arg-type]
+    return ServerRequested(server_id=server, **fields | more)  # type: ignore[arg-type]
 
 
 @asynchronous
@@ -54,7 +55,7 @@ async def test_parked_is_listed_retried_and_given_up(
     async with open_plane(settings, "test") as plane, projecting(settings) as queries:
         await tell(plane, plane.store, aggregate(MINE), _requested(MINE))
         _, poison, _ = await tell(
-            plane, plane.store, aggregate(BAD), _requested(BAD), TOO_LARGE, e.ServerRenamed(name="after")
+            plane, plane.store, aggregate(BAD), _requested(BAD), TOO_LARGE, ServerRenamed(name="after")
         )
         await tell(plane, plane.store, aggregate(OTHERS), _requested(OTHERS), PLACED, BUILT)
         await until_projected(plane, queries)

@@ -12,8 +12,12 @@ from domain.kind import fold
 from domain.ledger import Claimed, LedgerChanged
 from domain.quota import QuotaChanged, Reserved
 from domain.record import AggregateId, Event, Metadata, Recorded
-from domain.server import events as e
-from domain.server.state import KIND, Server, aggregate
+from domain.server.creation import ServerBuildFailed, ServerFailed, ServerRequested
+from domain.server.deletion import ServerDeleteRequested
+from domain.server.details import ServerLocked
+from domain.server.fold import KIND
+from domain.server.observation import ServerPowerChanged
+from domain.server.state import Server, aggregate
 from tests.domain.servers import BUILT, DELETED, FAULT, FLAVOR, IMAGE, LATER, NOW, PLACED, STOP, STOPPED
 
 CELL = "cell1"
@@ -110,7 +114,7 @@ def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str
     )
     reserved = Reserved(server_id=me, cell=CELL, cores=1, ram_mb=1, request_id=request)
     yield AggregateId("quota", "p"), QuotaChanged(changes=(reserved,)), request
-    requested = e.ServerRequested(
+    requested = ServerRequested(
         server_id=me,
         name=f"vm-{number % 7}",
         project_id=f"p{number % 3}",
@@ -132,12 +136,12 @@ def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str
     zone = ("nova", "east")[number % 2]
     yield own, msgspec.structs.replace(PLACED, nics=port, availability_zone=zone), request
     if random.random() < 0.2:
-        yield own, e.ServerBuildFailed(epoch=1, fault=FAULT), request
-        yield own, e.ServerFailed(fault=FAULT), request
+        yield own, ServerBuildFailed(epoch=1, fault=FAULT), request
+        yield own, ServerFailed(fault=FAULT), request
     else:
         yield own, BUILT, request
         if number % 5 == 0:
-            yield own, e.ServerLocked(by_owner=True), f"req-{number}-lock"
+            yield own, ServerLocked(by_owner=True), f"req-{number}-lock"
         if random.random() < 0.5:
             yield from _consoles(me, random)
         if random.random() < 0.5:
@@ -146,10 +150,10 @@ def _life(number: int, random: Random) -> Iterator[tuple[AggregateId, Event, str
             if random.random() < 0.5:
                 yield own, STOPPED, stop
             else:
-                yield own, e.ServerDeleteRequested(deadline=LATER, supersedes=stop), f"req-{number}-delete"
+                yield own, ServerDeleteRequested(deadline=LATER, supersedes=stop), f"req-{number}-delete"
                 yield own, DELETED, f"req-{number}-delete"
         elif random.random() < 0.5:
-            yield own, e.ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), "req-host"
+            yield own, ServerPowerChanged(epoch=1, power_state=PowerState.SHUTDOWN), "req-host"
 
 
 def _consoles(server: str, random: Random) -> Iterator[tuple[AggregateId, Event, str]]:

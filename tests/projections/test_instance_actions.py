@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from domain.record import Event
-from domain.server import events as e
+from domain.server.action import ServerActionFailed
+from domain.server.deletion import ServerDeleteRequested
 from domain.server.instance_action import InstanceAction
 from domain.server.state import aggregate
 from projections.instance_actions import TABLE, InstanceActions
@@ -65,7 +66,7 @@ def test_an_action_is_open_until_it_ends() -> None:
 
 
 def test_a_delete_ends_what_was_under_way() -> None:
-    delete = e.ServerDeleteRequested(deadline=LATER, supersedes="s")
+    delete = ServerDeleteRequested(deadline=LATER, supersedes="s")
     actions = _actions(("c", REQUESTED), ("c", PLACED), ("c", BUILT), ("s", STOP), ("d", delete), ("d", DELETED))
     assert (actions["s"].message, actions["s"].events[0].details) == ("Error", "Superseded by a later action.")
     assert (actions["d"].action, actions["d"].message) == ("delete", None)
@@ -73,7 +74,7 @@ def test_a_delete_ends_what_was_under_way() -> None:
 
 def test_a_failed_action() -> None:
     actions = _actions(
-        ("c", REQUESTED), ("c", PLACED), ("c", BUILT), ("s", STOP), ("s", e.ServerActionFailed(fault=FAULT))
+        ("c", REQUESTED), ("c", PLACED), ("c", BUILT), ("s", STOP), ("s", ServerActionFailed(fault=FAULT))
     )
     assert actions["s"].message == "Error"
     assert actions["s"].events[0].details == FAULT.message

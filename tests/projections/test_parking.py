@@ -14,7 +14,8 @@ from hypothesis import strategies as some
 from domain import host
 from domain.guest import HostDescription
 from domain.record import AggregateId, Event, Recorded, Unreadable
-from domain.server import events as e
+from domain.server.creation import ServerRequested
+from domain.server.details import ServerMetadataChanged
 from domain.server.state import aggregate
 from projections.builds import builds_in_force
 from projections.console_sessions import ConsoleSessions
@@ -37,7 +38,7 @@ MINE, BAD, OTHERS = server_id(1), server_id(2), server_id(3)
 
 def _requested(server: str, **more: object) -> Event:
     fields = {"name": "vm", "project_id": "p", "user_id": "u", "flavor": FLAVOR, "deadline": LATER}
-    return e.ServerRequested(server_id=server, **fields | more)  # type: ignore[arg-type]
+    return ServerRequested(server_id=server, **fields | more)  # type: ignore[arg-type]
 
 
 def _story(*bad: Event, at: AggregateId | None = None, request: str = "req-bad") -> list[Recorded]:
@@ -134,7 +135,7 @@ async def test_a_nul_is_kept_as_what_stands_for_it(database: str) -> None:
     events = _story(
         _requested(BAD, metadata={"k": "a\0b", "plain": "\\u0000"}),
         PLACED,
-        e.ServerMetadataChanged(metadata={"\0": "\0\0"}),
+        ServerMetadataChanged(metadata={"\0": "\0\0"}),
         BUILT,
     )
     async with _rows(database) as rows:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from domain.errors import Invalid, Unavailable
-from domain.server import events as e
+from domain.server.creation import ServerRequested
 from domain.server.listing import ServerFilter
 from domain.server.state import aggregate
 from ops.embedded.postgres import EmbeddedPostgres
@@ -135,7 +135,7 @@ async def test_a_question_may_cost_only_so_much(database: str) -> None:
 
 @asynchronous
 async def test_an_expression_that_takes_too_long_is_the_callers_fault(database: str) -> None:
-    long = e.ServerRequested(
+    long = ServerRequested(
         server_id=server_id(1), name="a" * 254 + "b", project_id="p", user_id="u", flavor=FLAVOR, deadline=LATER
     )
     log = Log()

@@ -8,17 +8,19 @@ from domain.guest import PowerState
 from domain.kinds import KINDS
 from domain.ledger import imbalances
 from domain.record import AggregateId, Recorded
-from domain.server import events as e
+from domain.server.action import ServerActionFailed
+from domain.server.actions.all import ACTIONS
+from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
+from domain.server.creation import ServerBuilt
+from domain.server.fold import evolve
 from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
 from projections import console_sessions, event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
 from tests.sim.world import API, CELL, NETWORK, PROJECT, World
 
 SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED)
-POWERED_ON = (
-    *(e.ServerBuilt, e.ServerStarted, e.ServerRebooted, e.ServerUnpaused, e.ServerResumed),
-    *(e.ServerRescued, e.ServerUnrescued),
-)
+DONE = (ServerBuilt, *(action.done for action in ACTIONS))
+"""After which a guest is as was asked for."""
 
 
 async def violations(world: World) -> list[str]:
@@ -105,9 +107,9 @@ def _intended_disk(world: World, history: list[Recorded], all_servers: list[Serv
     """A guest whose last rebuild succeeded has the disk of that."""
     certain: set[str] = set()
     for recorded in history:
-        if isinstance(recorded.event, e.ServerBuilt | e.ServerRebuilt):
+        if isinstance(recorded.event, ServerBuilt | ServerRebuilt):
             certain.add(recorded.aggregate.id)
-        elif isinstance(recorded.event, e.ServerRebuildRequested):
+        elif isinstance(recorded.event, ServerRebuildRequested):
             certain.discard(recorded.aggregate.id)
     for server in all_servers:
         if server.id in certain and server.vm_state in SETTLED and server.host:
@@ -119,18 +121,17 @@ def _intended_disk(world: World, history: list[Recorded], all_servers: list[Serv
 def _intended_power(world: World, history: list[Recorded], all_servers: list[Server]) -> Iterator[str]:
     """A guest that never changed by itself is as the last action that succeeded has left it."""
     intended: dict[str, PowerState] = {}
+    states: dict[str, Server] = {}
     for recorded in history:
-        if isinstance(recorded.event, POWERED_ON):
-            intended[recorded.aggregate.id] = PowerState.RUNNING
-        elif isinstance(recorded.event, e.ServerPaused):
-            intended[recorded.aggregate.id] = PowerState.PAUSED
-        elif isinstance(recorded.event, e.ServerRebuilt | e.ServerSuspended):
-            intended[recorded.aggregate.id] = recorded.event.power_state
-        elif isinstance(recorded.event, e.ServerStopped):
-            intended[recorded.aggregate.id] = PowerState.SHUTDOWN
-        elif isinstance(recorded.event, e.ServerActionFailed):
+        if recorded.aggregate.kind != "server":
+            continue
+        server_id = recorded.aggregate.id
+        states[server_id] = evolve(states.get(server_id), recorded.event, recorded.meta)
+        if isinstance(recorded.event, DONE):
+            intended[server_id] = states[server_id].power_state
+        elif isinstance(recorded.event, ServerActionFailed):
             # It may have been done all the same: nobody can say.
-            intended.pop(recorded.aggregate.id, None)
+            intended.pop(server_id, None)
     for server in all_servers:
         if server.vm_state not in SETTLED or server.id in world.changed_by_itself:
             continue

@@ -1,20 +1,18 @@
 """One simulation: a storm of requests, faults and kills, then calm; at rest everything must be in order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from domain.errors import LightcurveError
 from domain.guest import PowerState
+from domain.server.actions.all import ACTIONS
 from domain.server.parts import NetworkRequest
-from domain.server.state import PAUSED, RESCUED, SUSPENDED
-from handlers.context import Context
 from handlers.guest_secrets import Secrets
-from handlers.server_requests import NewServer, Rebuild
-from handlers.servers import Accepted, Servers
+from handlers.server_requests import NewServer
 from projections.servers import TABLE
+from tests.sim.arguments import ask
 from tests.sim.checks import violations
 from tests.sim.virtual_time import run
-from tests.sim.world import FLAVOR, IMAGE, NETWORK, World
+from tests.sim.world import FLAVOR, NETWORK, World
 
 STORM_ACTIONS = 25
 REST_SECONDS = 2400.0
@@ -41,20 +39,12 @@ async def _act(world: World) -> None:
         return
     row = random.choice(rows)
     server_id = row.id
-    if row.vm_state == RESCUED and random.random() < 0.5:
-        await servers.unrescue(world.context(), server_id)
-    elif choice < (0.6 if world.focus > 3 else 0.15):
+    if choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
-    elif choice < 0.70:
-        await random.choice((servers.stop, servers.stop, servers.pause, servers.suspend))(world.context(), server_id)
-    elif choice < 0.82:
-        await _start(servers, row.vm_state)(world.context(), server_id)
-    elif choice < 0.88:
-        await servers.reboot(world.context(), server_id, hard=random.random() < 0.5)
-    elif choice < 0.92:
-        await servers.rebuild(world.context(), server_id, Rebuild(image=IMAGE, admin_pass="new"))
     elif choice < 0.96:
-        await servers.rescue(world.context(), server_id, IMAGE, "rescue")
+        fitting = [action for action in ACTIONS if row.vm_state in action.allowed]
+        action = random.choice(fitting if fitting and random.random() < 0.85 else ACTIONS)
+        await ask(servers, world.context(), server_id, action, random)
     else:
         for hypervisor in world.hypervisors.values():
             if server_id in hypervisor._guests:
@@ -62,10 +52,6 @@ async def _act(world: World) -> None:
                 if guest.power_state is not PowerState.NOSTATE:
                     world.changed_by_itself.add(server_id)
                     hypervisor.happen(server_id, random.choice((PowerState.SHUTDOWN, PowerState.RUNNING)))
-
-
-def _start(servers: Servers, vm_state: str) -> Callable[[Context, str], Awaitable[Accepted]]:
-    return {PAUSED: servers.unpause, SUSPENDED: servers.resume}.get(vm_state, servers.start)
 
 
 async def _request(world: World) -> None:

@@ -3,8 +3,6 @@
 https://docs.openstack.org/api-ref/compute/#rescue-server-rescue-action
 """
 
-from typing import Any
-
 from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute import choices
@@ -30,12 +28,6 @@ class RescueBody(Body):
     rescue: RescueArguments | None
 
 
-class UnrescueBody(Body):
-    """``{"unrescue": null}``."""
-
-    unrescue: Any
-
-
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:os-rescue", action="rescue", body=RescueBody)
 async def rescue(call: Call) -> dict[str, str]:
     """Begin a rescue. The answer holds the password that the rescue system is told on its config drive."""
@@ -49,11 +41,3 @@ async def rescue(call: Call) -> dict[str, str]:
     accepted = await call.services.servers.rescue(call.context, server.id, image, password)
     await call.settle(accepted)
     return {"adminPass": password}
-
-
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-unrescue", action="unrescue", body=UnrescueBody,
-            status=202)  # fmt: skip
-async def unrescue(call: Call) -> None:
-    """End a rescue."""
-    accepted = await call.services.servers.unrescue(call.context, call.params["server_id"])
-    await call.settle(accepted)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,6 +14,12 @@ from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body, Integer, Versions
 from adapters.rest.words import words
 from domain.errors import Invalid, Refused
+from domain.server.action import Action
+from domain.server.actions import reboot as rebooting
+from domain.server.actions.pause import PAUSE, UNPAUSE
+from domain.server.actions.power import START, STOP
+from domain.server.actions.rescue import UNRESCUE
+from domain.server.actions.suspend import RESUME, SUSPEND
 from handlers.accepted import Accepted
 
 operations = Operations()
@@ -25,16 +32,31 @@ async def _command(call: Call, command: Callable[..., Awaitable[Accepted]], **mo
     await call.settle(accepted)
 
 
-class StartBody(Body):
-    """``{"os-start": null}``."""
+def whatever(action: str) -> type[msgspec.Struct]:
+    """The body of an action that takes nothing; as in Nova, what it is given anyway is not looked at."""
+    return msgspec.defstruct("Body", [("argument", Any, msgspec.field(name=action))], bases=(Body,))
 
-    nothing: Any = msgspec.field(name="os-start")
+
+SIMPLE = (
+    (START, "os-start", "servers:start"),
+    (STOP, "os-stop", "servers:stop"),
+    (PAUSE, "pause", "os-pause-server:pause"),
+    (UNPAUSE, "unpause", "os-pause-server:unpause"),
+    (SUSPEND, "suspend", "os-suspend-server:suspend"),
+    (RESUME, "resume", "os-suspend-server:resume"),
+    (UNRESCUE, "unrescue", "os-unrescue"),
+)
+"""Actions without arguments: the key of the body, and the rule of Nova's policy."""
 
 
-class StopBody(Body):
-    """``{"os-stop": null}``."""
+def _declare(action: Action, key: str, rule: str) -> None:
+    @operations("POST", PATH, Access.MEMBER, f"os_compute_api:{rule}", action=key, body=whatever(key), status=202)
+    async def begin(call: Call) -> None:
+        await _command(call, call.services.servers.act, action=action)
 
-    nothing: Any = msgspec.field(name="os-stop")
+
+for _simple in SIMPLE:
+    _declare(*_simple)
 
 
 class RebootArguments(Body):
@@ -61,77 +83,14 @@ class ConsoleBody(Body):
     arguments: ConsoleArguments = msgspec.field(name="os-getConsoleOutput")
 
 
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:start", action="os-start", body=StartBody,
-            status=202)  # fmt: skip
-async def start(call: Call) -> None:
-    """Power on."""
-    await _command(call, call.services.servers.start)
-
-
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:stop", action="os-stop", body=StopBody,
-            status=202)  # fmt: skip
-async def stop(call: Call) -> None:
-    """Power off."""
-    await _command(call, call.services.servers.stop)
-
-
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:reboot", action="reboot", body=RebootBody,
             status=202)  # fmt: skip
 async def reboot(call: Call) -> None:
     """Reboot, soft or hard."""
-    await _command(call, call.services.servers.reboot, hard=call.body.reboot.type.upper() == "HARD")
-
-
-class PauseBody(Body):
-    """``{"pause": null}``."""
-
-    pause: Any
-
-
-class UnpauseBody(Body):
-    """``{"unpause": null}``."""
-
-    unpause: Any
-
-
-class SuspendBody(Body):
-    """``{"suspend": null}``."""
-
-    suspend: Any
-
-
-class ResumeBody(Body):
-    """``{"resume": null}``."""
-
-    resume: Any
-
-
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-pause-server:pause", action="pause", body=PauseBody,
-            status=202)  # fmt: skip
-async def pause(call: Call) -> None:
-    """Have it stand still, in memory."""
-    await _command(call, call.services.servers.pause)
-
-
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-pause-server:unpause", action="unpause",
-            body=UnpauseBody, status=202)  # fmt: skip
-async def unpause(call: Call) -> None:
-    """Have it go on."""
-    await _command(call, call.services.servers.unpause)
-
-
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-suspend-server:suspend", action="suspend",
-            body=SuspendBody, status=202)  # fmt: skip
-async def suspend(call: Call) -> None:
-    """Put its memory on disk."""
-    await _command(call, call.services.servers.suspend)
-
-
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-suspend-server:resume", action="resume",
-            body=ResumeBody, status=202)  # fmt: skip
-async def resume(call: Call) -> None:
-    """Have it go on with that memory."""
-    await _command(call, call.services.servers.resume)
+    hard = call.body.reboot.type.upper() == "HARD"
+    await _command(
+        call, call.services.servers.act, action=rebooting.REBOOT, request=partial(rebooting.request, hard=hard)
+    )
 
 
 class LockArguments(Body):
@@ -146,12 +105,6 @@ class LockBody(Body):
     lock: LockArguments | None
 
 
-class UnlockBody(Body):
-    """``{"unlock": null}``."""
-
-    unlock: Any
-
-
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:os-lock-server:lock", action="lock", body=LockBody,
             status=202)  # fmt: skip
 async def lock(call: Call) -> None:
@@ -161,7 +114,8 @@ async def lock(call: Call) -> None:
     await _command(call, call.services.details.lock, reason=reason)
 
 
-@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-lock-server:unlock", action="unlock", body=UnlockBody,
+@operations("POST", PATH, Access.MEMBER, "os_compute_api:os-lock-server:unlock", action="unlock",
+            body=whatever("unlock"),
             status=202)  # fmt: skip
 async def unlock(call: Call) -> None:
     """End the lock."""

@@ -18,7 +18,7 @@ from domain.console import (
     ConsoleRefused,
     ConsoleRevoked,
 )
-from domain.server.events import ServerPlaced
+from domain.server.creation import ServerPlaced
 from handlers.messages import ConsoleAddress
 from ops.listening import allow_many_files
 from tests.adapters.console.site import USER, Site, nobody_listens, site

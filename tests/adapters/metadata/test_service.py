@@ -18,7 +18,8 @@ from adapters.metadata.pages import Pages
 from adapters.metadata.service import MAX_PASSWORD, MetadataService
 from adapters.metadata.vendor_data import Target, VendorData
 from domain.errors import Invalid
-from domain.server.events import ServerPlaced, ServerRenamed
+from domain.server.creation import ServerPlaced
+from domain.server.details import ServerRenamed
 from handlers.metadata import Passwords, ServerFacts
 from tests.adapters.rest.client import Answer, Client
 from tests.aio import asynchronous

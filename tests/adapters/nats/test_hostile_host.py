@@ -17,6 +17,7 @@ from adapters.metadata.vendor_data import VendorData
 from adapters.nats.connection import Connection, NoAnswer
 from domain.errors import LightcurveError, Unavailable
 from domain.guest import GuestState, PowerState
+from domain.server.actions.power import STOP
 from handlers.consoles import Consoles
 from handlers.messages import ConsoleAddress, Enrolment, Failure, Observation, Outcome, encode
 from handlers.metadata import Passwords, ServerFacts
@@ -229,7 +230,7 @@ async def _flood(cloud: Cloud, evil: Connection) -> None:
     try:
         for host in GOOD:
             server_id = await cloud.create(host)
-            await cloud.servers.stop(context(), server_id)
+            await cloud.servers.act(context(), server_id, STOP)
             await until(lambda server_id=server_id: cloud.state(server_id) == ("stopped", None))
             await cloud.servers.delete(context(), server_id)
             await until(lambda server_id=server_id: cloud.state(server_id)[0] == "deleted")

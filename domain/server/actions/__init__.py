@@ -1,0 +1,1 @@
+"""What can be done to a server: each action in a room of its own."""

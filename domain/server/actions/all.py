@@ -1,0 +1,22 @@
+"""All actions, a line each."""
+
+from domain.server.action import Action
+from domain.server.actions.pause import PAUSE, UNPAUSE
+from domain.server.actions.power import START, STOP
+from domain.server.actions.reboot import REBOOT
+from domain.server.actions.rebuild import REBUILD
+from domain.server.actions.rescue import RESCUE, UNRESCUE
+from domain.server.actions.suspend import RESUME, SUSPEND
+
+ACTIONS: tuple[Action, ...] = (
+    STOP,
+    START,
+    REBOOT,
+    PAUSE,
+    UNPAUSE,
+    SUSPEND,
+    RESUME,
+    REBUILD,
+    RESCUE,
+    UNRESCUE,
+)

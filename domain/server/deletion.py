@@ -1,0 +1,60 @@
+"""Deletion: allowed in any state, over any action, and it cannot fail."""
+
+from datetime import datetime, timedelta
+
+from domain.guest import PowerState
+from domain.record import Event, Metadata
+from domain.server.action import IDLE, ActionRequested, Change, Fields, begun, superseded
+from domain.server.state import DELETED, DELETING, Server
+
+NAME, STEP = "delete", "compute_terminate_instance"
+"""Of the action, and of its work, in Nova's instance actions."""
+COMMAND = "destroy"
+"""What the host is told; it cannot fail at it, only be late."""
+TIME = timedelta(minutes=2)
+"""After which it is completed without the host."""
+
+
+class ServerDeleteRequested(ActionRequested, tag="server.delete_requested", frozen=True, kw_only=True):
+    """Deletion was accepted. It cannot fail: past the deadline it is completed without the host."""
+
+    supersedes: str | None = None
+    """The request id of the action under way that ends by this."""
+
+
+class ServerDeleted(Event, tag="server.deleted", frozen=True, kw_only=True):
+    """Guest, claim, addresses, quota and secrets are gone. ``without_host``: the host did not answer, and
+    removes the guest when it comes back."""
+
+    without_host: bool = False
+
+
+def request(server: Server, deadline: datetime) -> ServerDeleteRequested | None:
+    """Delete in any state; None if that is under way already."""
+    if server.task_state == DELETING:
+        return None
+    return ServerDeleteRequested(deadline=deadline, supersedes=superseded(server))
+
+
+def deleted(server: Server | None, *, without_host: bool) -> ServerDeleted | None:
+    """Everything of the server is gone."""
+    return ServerDeleted(without_host=without_host) if server and server.task_state == DELETING else None
+
+
+def _deleted(_server: Server, _event: ServerDeleted, meta: Metadata) -> Fields:
+    return IDLE | {
+        "vm_state": DELETED,
+        "power_state": PowerState.NOSTATE,
+        "terminated_at": meta.time,
+        "nics": (),
+        "secrets": None,
+        "sealed_password": None,
+        "rescue": None,
+        "lock": None,
+    }
+
+
+CHANGES: dict[type[Event], Change] = {
+    ServerDeleteRequested: begun(NAME, DELETING),
+    ServerDeleted: _deleted,
+}

@@ -1,0 +1,44 @@
+"""How each event changes a server."""
+
+import msgspec
+
+from domain.kind import Kind, Snapshots, unfoldable
+from domain.record import Event, Metadata
+from domain.server import action, creation, deletion, details, observation, password
+from domain.server.action import Change, ServerActionFailed
+from domain.server.actions.all import ACTIONS
+from domain.server.creation import ServerAbandoned, ServerRequested
+from domain.server.state import Server, weigh
+
+CHANGES: dict[type[Event], Change] = (
+    creation.CHANGES
+    | {event: change for each in ACTIONS for event, change in ((each.requested, each.began), (each.done, each.ended))}
+    | {ServerActionFailed: action.failed}
+    | observation.CHANGES
+    | details.CHANGES
+    | password.CHANGES
+    | deletion.CHANGES
+)
+"""For every event after the first, the fields that it changes."""
+
+EVENTS: tuple[type[Event], ...] = (ServerRequested, ServerAbandoned, *CHANGES)
+
+VERSION = 3
+"""Of what ``evolve`` makes of events: raised when it changes, so that what was kept of it is made anew."""
+
+
+def evolve(state: Server | None, event: Event, meta: Metadata) -> Server:
+    """Fold one event."""
+    if isinstance(event, ServerRequested):
+        return creation.requested(event, meta)
+    if isinstance(event, ServerAbandoned):
+        return creation.abandoned(event, meta)
+    change = CHANGES.get(type(event))
+    if change is None:
+        raise unfoldable(event)
+    assert state is not None
+    fields = change(state, event, meta)
+    return msgspec.structs.replace(state, updated_at=meta.time, version=state.version + 1, **fields)
+
+
+KIND = Kind("server", EVENTS, evolve, snapshots=Snapshots(Server, VERSION, weigh))

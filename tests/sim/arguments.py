@@ -1,0 +1,32 @@
+"""With which arguments the storm asks for actions that take any."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+
+from domain.server.action import Action
+from domain.server.actions import reboot
+from handlers.context import Context
+from handlers.server_requests import Rebuild
+from handlers.servers import Servers
+from tests.sim.world import IMAGE
+
+Ask = Callable[[Servers, Context, str, Random], Awaitable[object]]
+
+ARGUMENTS: dict[str, Ask] = {
+    "reboot": lambda servers, context, server_id, random: servers.act(
+        context, server_id, reboot.REBOOT, partial(reboot.request, hard=random.random() < 0.5)
+    ),
+    "rebuild": lambda servers, context, server_id, _: servers.rebuild(
+        context, server_id, Rebuild(image=IMAGE, admin_pass="new")
+    ),
+    "rescue": lambda servers, context, server_id, _: servers.rescue(context, server_id, IMAGE, "rescue"),
+}
+
+
+async def ask(servers: Servers, context: Context, server_id: str, action: Action, random: Random) -> None:
+    """Ask for an action on a server."""
+    if action.name in ARGUMENTS:
+        await ARGUMENTS[action.name](servers, context, server_id, random)
+    else:
+        await servers.act(context, server_id, action)
