@@ -50,6 +50,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     region: str = "RegionOne"
     ticket_key_file: Path | None = None
     """What conductors sign the tickets with by which hosts fetch images; the API believes them."""
+    policy_file: Path | None = None
+    """Rules that go before the default ones: a flat policy.yaml. ``ops/docs/policy.yaml`` lists them all."""
 
 
 class PlacementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

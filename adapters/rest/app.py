@@ -1,8 +1,11 @@
 """All faces on one port, each under its prefix."""
 
+import logging
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.rest import compute, errors, image, network
+from adapters.rest.compute import inner_rules
 from adapters.rest.face import Face
 from adapters.rest.identity import auth, browsing
 from adapters.rest.identity.directory import Directory
@@ -12,6 +15,8 @@ from adapters.rest.request_id import RequestIds
 from adapters.rest.request_log import RequestLog
 from adapters.rest.services import Services
 from adapters.rest.turns import Turns
+
+log = logging.getLogger(__name__)
 
 
 class Faces:
@@ -65,7 +70,7 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
     def face(operations: list[Operation], error_page: errors.ErrorPage, **more: bool) -> Face:
         return Face(operations, services=services, tokens=tokens, turns=turns, error_page=error_page, **more)
 
-    return Faces(
+    faces = Faces(
         {
             "/identity": face(identity_operations, errors.in_json(errors.keystone)),
             "/compute/v2.1": face(compute.operations(), errors.in_json(errors.nova), versioned=True),
@@ -75,6 +80,10 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
         },
         elsewhere=face([], errors.in_json(errors.keystone), complete=True),
     )
+    known = [operation.rule for _, operation in faces.operations()] + [rule.name for rule in inner_rules.ALL]
+    for name in services.policy.unknown(known):
+        log.warning("the policy file has a rule that nobody asks for: %s", name)
+    return faces
 
 
 def create_app(services: Services, directory: Directory | None = None) -> ASGIApp:

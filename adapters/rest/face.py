@@ -17,7 +17,8 @@ from adapters.rest.gate import check_document, check_names, check_path, read_que
 from adapters.rest.identity.caller import Caller
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.limits import MAX_ANONYMOUS_BODY, MAX_BODY, receive_body
-from adapters.rest.operation import Access, Call, Operation, Reply, allowed
+from adapters.rest.operation import Access, Call, Operation, Reply
+from adapters.rest.policy import Policy, forbidden
 from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
 from adapters.rest.request_log import READS, told
 from adapters.rest.routing import Match, Router
@@ -143,7 +144,7 @@ class Face:
             query=read_query(scope["query_string"]) if scope["query_string"] else NO_QUERY,
             caller=caller,
         )
-        _check_access(operation, caller)
+        _check_access(self._services.policy, operation, caller)
         check_names(operation.method, operation.path, call.params)
         _check_project(call, request.url_project)
         _check_query(operation, call)
@@ -248,12 +249,12 @@ def _context(scope: Scope, caller: Caller | None) -> Context:
     )
 
 
-def _check_access(operation: Operation, caller: Caller | None) -> None:
+def _check_access(policy: Policy, operation: Operation, caller: Caller | None) -> None:
     if caller is None:
         if operation.access is not Access.PUBLIC:
             raise unauthorized()
-    elif not allowed(operation.access, caller.roles):
-        raise Refused("forbidden", f"Policy doesn't allow {operation.rule} to be performed.", status=403)
+    elif not policy.allows(caller, operation.rule, operation.access.value):
+        raise forbidden(operation.rule)
 
 
 def _check_project(call: Call, named: str | None) -> None:

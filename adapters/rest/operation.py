@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from adapters.rest.identity.caller import Caller
+from adapters.rest.policy import forbidden
 from adapters.rest.services import Services
 from adapters.rest.validation import BodyType
 from handlers.accepted import Accepted
@@ -18,15 +19,22 @@ from handlers.context import Context
 
 
 class Access(Enum):
-    """Who may call an operation. Admin implies member implies reader."""
+    """Who may call an operation: its default policy. Admin implies member implies reader."""
 
-    PUBLIC = "public"
-    """Anybody, without a token."""
-    TOKEN = "token"  # noqa: S105 - not a password
+    PUBLIC = "anybody, without a token"
+    TOKEN = "@"  # noqa: S105 - not a password
     """Anybody with a valid token, of whatever scope."""
-    READER = "reader"
-    MEMBER = "member"
-    ADMIN = "admin"
+    READER = "rule:project_reader_or_admin"
+    MEMBER = "rule:project_member_or_admin"
+    ADMIN = "rule:context_is_admin"
+
+
+class Rule(NamedTuple):
+    """A policy, and its default where the operator's file says nothing."""
+
+    name: str
+    default: Access
+    about: str = ""
 
 
 @dataclass(slots=True)
@@ -54,6 +62,11 @@ class Call:
     def is_admin(self) -> bool:
         """Whether the caller may act on everybody's things."""
         return self.context.is_admin
+
+    def require(self, rule: Rule, **target: str) -> None:
+        """Raise Refused (403) unless the caller may do what the rule is about; see Policy.allows."""
+        if not self.services.policy.allows(self.identified, rule.name, rule.default.value, **target):
+            raise forbidden(rule.name)
 
     async def settle(self, *accepted: Accepted) -> None:
         """Wait until the next request can see what has come of this one, wherever it is answered."""
@@ -144,18 +157,6 @@ class Operations:
             return handler
 
         return declare
-
-
-def allowed(access: Access, roles: tuple[str, ...]) -> bool:
-    """Whether these roles in the token's project suffice."""
-    match access:
-        case Access.READER:
-            return bool({"reader", "member", "admin"}.intersection(roles))
-        case Access.MEMBER:
-            return bool({"member", "admin"}.intersection(roles))
-        case Access.ADMIN:
-            return "admin" in roles
-    return True
 
 
 def empty(status: int, headers: dict[str, str] | None = None) -> Response:

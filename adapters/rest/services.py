@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from adapters.rest.limits import LargeBodies
+from adapters.rest.policy import Policy
 from adapters.rest.settings import RestSettings
 from domain.ledger import Ledger
 from domain.quota import Limits
@@ -62,6 +63,7 @@ class Services:
     """Where browsers reach the console proxies, without a slash at the end."""
     spice_direct_url: str = ""
     """Where viewers that speak SPICE themselves go with their token; empty: nowhere."""
+    policy: Policy
     passwords: Passwords
     revocations: Revocations
     tickets: ImageTickets

@@ -8,6 +8,8 @@ from typing import Any
 
 from adapters.rest.app import create_app
 from adapters.rest.limits import LargeBodies
+from adapters.rest.policy import Policy
+from adapters.rest.policy_checks import read_overrides
 from adapters.rest.services import Services, StockLimits
 from adapters.rest.settings import RestSettings
 from domain import flavor, host, image, keypair, network, quota
@@ -89,6 +91,7 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         consoles=consoles(plane),
         console_url=settings.console.public_url.rstrip("/"),
         spice_direct_url=settings.console.spice_direct_url,
+        policy=policy(settings),
         passwords=Passwords(plane.cells),
         revocations=revocations,
         tickets=image_tickets(settings, clock) or ImageTickets(secrets.token_bytes(32), clock),
@@ -115,6 +118,12 @@ async def _serve(plane: Plane, queries: Queries, name: str) -> None:
         ]
         await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
         await serve(create_app(services, identity.directory), settings.api.listen, settings.api.port, background)
+
+
+def policy(settings: Settings) -> Policy:
+    """The policy that the operator wants. Raises Invalid."""
+    file = settings.api.policy_file
+    return Policy(read_overrides(file) if file else {})
 
 
 def _stock_limits(quota: QuotaSettings) -> StockLimits:

@@ -7,7 +7,8 @@ from ipaddress import ip_address
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.placement.access import Authenticator, ByToken, believe
 from adapters.rest.placement.app import create_app
-from adapters.rest.placement.policy import Policy, read_overrides
+from adapters.rest.placement.policy import Policy
+from adapters.rest.policy_checks import read_overrides
 from domain.errors import Invalid
 from handlers.disorder import Disorder
 from handlers.ledger_feed import LedgerFeed

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from adapters.rest.compute import inner_rules
 from adapters.rest.compute.create_body import File, NetworkRef, NewServerBody
 from adapters.rest.compute.rebuild_body import RebuildArguments
 from adapters.rest.errors import not_implemented
@@ -103,12 +104,12 @@ def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, str | N
     if zone and ":" in zone:
         zone, _, host = zone.partition(":")
         host = host.partition(":")[0] or None
-        _only_admin(call, "forced_host")
+        call.require(inner_rules.FORCED_HOST)
         zone = None
     for named in (asked.host, asked.hypervisor_hostname):
         if named is UNSET:
             continue
-        _only_admin(call, "requested_destination")
+        call.require(inner_rules.REQUESTED_DESTINATION)
         if host not in (None, named):
             raise Invalid("host and hypervisor_hostname name different hosts, or the availability zone does.")
         host = named
@@ -117,12 +118,6 @@ def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, str | N
     if zone is not None and zone not in call.services.fleet.zones():
         raise Invalid("The requested availability zone is not available")
     return zone, host
-
-
-def _only_admin(call: Call, what: str) -> None:
-    if not call.is_admin:
-        rule = f"os_compute_api:servers:create:{what}"
-        raise Refused("forbidden", f"Policy doesn't allow {rule} to be performed.", status=403)
 
 
 def key(call: Call, name: str | None, owner: str | None = None) -> Key:

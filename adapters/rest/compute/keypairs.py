@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from adapters.rest.compute import links
+from adapters.rest.compute import inner_rules, links
 from adapters.rest.compute.ssh_keys import fingerprint, new_pair
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, Reply, empty
@@ -51,10 +51,7 @@ def _user(call: Call, named: str | None) -> str:
     assert own
     if named is None or named == own or call.minor < 10:
         return own
-    if not call.is_admin:
-        raise Refused(
-            "forbidden", "Policy doesn't allow os_compute_api:os-keypairs:index to be performed.", status=403
-        )
+    call.require(inner_rules.KEYS_OF_OTHERS, user_id=named)
     return named
 
 

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
+from adapters.rest.compute import inner_rules
 from adapters.rest.compute.keypairs import MAX_KEYPAIRS
-from adapters.rest.operation import Access, Call, Operations, empty
+from adapters.rest.operation import Access, Call, Operations, Rule, empty
 from adapters.rest.validation import Body, Flag, Versions, boolean, integer
 from domain import quota
-from domain.errors import Invalid, Refused
+from domain.errors import Invalid
 from domain.quota import UNLIMITED, Limits, LimitsSet, Quota
 from domain.server.limits import MAX_FILE_BYTES, MAX_FILE_PATH, MAX_FILES, MAX_METADATA
 
@@ -80,8 +81,7 @@ def _limits(call: Call, limits: Limits) -> dict[str, int]:
 
 async def _readable(call: Call, rule: str) -> str:
     """The project in the path: the caller's own, or any for an administrator."""
-    if call.params["project_id"] != call.context.project_id and not call.is_admin:
-        raise Refused("forbidden", f"Policy doesn't allow {RULE}:{rule} to be performed.", status=403)
+    call.require(Rule(f"{RULE}:{rule}", Access.READER), project_id=call.params["project_id"])
     return await _existing(call)
 
 
@@ -180,10 +180,8 @@ async def delete(call: Call) -> Any:
 async def limits_of_caller(call: Call) -> Any:
     """The caller's limits and usage, or for an administrator another project's."""
     project_id = call.query.get("tenant_id") or call.context.project_id or ""
-    if project_id != call.context.project_id and not call.is_admin:
-        raise Refused(
-            "forbidden", "Policy doesn't allow os_compute_api:limits:other_project to be performed.", status=403
-        )
+    if project_id != call.context.project_id:
+        call.require(inner_rules.OTHER_PROJECT)
     usage = _usage(call, project_id)
     limits = usage.limits or call.services.default_limits
     absolute = {

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.datastructures import QueryParams
 
-from adapters.rest.compute import links
+from adapters.rest.compute import inner_rules, links
 from adapters.rest.compute.server_access import host_of
 from adapters.rest.compute.server_view import basic, detailed
 from adapters.rest.compute.status import NEVER_HERE, states_of
@@ -125,12 +125,8 @@ def _filter(call: Call) -> ServerFilter | None:
 def _project(call: Call) -> str | None:
     """Whose servers: an administrator may ask for all, or with ``all_tenants`` for those of one project."""
     asked_all = flag(call.query, "all_tenants")
-    if asked_all and not call.is_admin:
-        raise Refused(
-            "forbidden", "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.",
-            status=403,
-        )  # fmt: skip
     if asked_all:
+        call.require(inner_rules.ALL_PROJECTS)
         return call.query.get("project_id") or call.query.get("tenant_id")
     return call.context.project_id
 

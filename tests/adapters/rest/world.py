@@ -18,6 +18,7 @@ from adapters.rest.app import create_app
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
 from adapters.rest.limits import LargeBodies
+from adapters.rest.policy import Policy
 from adapters.rest.services import Services, StockLimits
 from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
 from adapters.simulated.hypervisor import SimulatedHypervisor
@@ -103,7 +104,11 @@ class Gate(NoFaults):
 
 class World:
     def __init__(
-        self, directory: Path, public_url: str = "http://cloud.test", stock_limits: StockLimits | None = None
+        self,
+        directory: Path,
+        public_url: str = "http://cloud.test",
+        stock_limits: StockLimits | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.clock = StandingClock()
         self.broker = broker = Broker(self.clock)
@@ -147,6 +152,7 @@ class World:
             revocations=Revocations(api_store, self.stamp),
             tickets=ImageTickets(b"t" * 32, self.clock),
             default_limits=limits,
+            policy=policy or Policy(),
             stock_limits=stock_limits or StockLimits(),
             large_bodies=LargeBodies(self.clock),
             stamp=self.stamp,

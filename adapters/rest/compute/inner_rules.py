@@ -1,0 +1,17 @@
+"""The rules of Compute that no operation is named after: they are about what is asked of an operation."""
+
+from adapters.rest.operation import Access, Rule
+
+ALL_PROJECTS = Rule(
+    "os_compute_api:servers:detail:get_all_tenants", Access.ADMIN, "List the servers of all projects."
+)
+FORCED_HOST = Rule("os_compute_api:servers:create:forced_host", Access.ADMIN, "Name the host of a new server.")
+REQUESTED_DESTINATION = Rule(
+    "os_compute_api:servers:create:requested_destination",
+    Access.ADMIN,
+    "Name the host of a new server, which the scheduler then checks.",
+)
+OTHER_PROJECT = Rule("os_compute_api:limits:other_project", Access.ADMIN, "See the limits of another project.")
+KEYS_OF_OTHERS = Rule("os_compute_api:os-keypairs:index", Access.ADMIN)
+"""Named after the operation; it is about the keys of another user."""
+ALL = (ALL_PROJECTS, FORCED_HOST, REQUESTED_DESTINATION, OTHER_PROJECT)
