@@ -35,6 +35,15 @@ class Snapshots(NamedTuple, Generic[S]):
     """About how many bytes a state takes in memory. Costs little."""
 
 
+class Batching(NamedTuple):
+    """How many decisions on an aggregate become one event."""
+
+    envelope: Callable[[tuple[Any, ...]], Event]
+    """The event that holds several changes."""
+    initial: Callable[[], Any] | None = None
+    """Its state before any event; None if it must be founded first."""
+
+
 class Kind(NamedTuple, Generic[S]):
     """A kind of aggregate. ``evolve`` is pure, total over ``events``, and raises for any other event: what it passed
     over in silence would be missing in every state after it."""
@@ -47,6 +56,8 @@ class Kind(NamedTuple, Generic[S]):
     holds many in memory finds by them what belongs to one without a look at all the others."""
     snapshots: Snapshots[S] | None = None
     """For kinds of which one can have a long history that is not held in memory anyway."""
+    batching: Batching | None = None
+    """For kinds of which many want to change the same one."""
 
 
 class Unfoldable(Bug):

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from domain.batch import Change, Journal, Undo, apply_all, journaled
 from domain.errors import Invalid, Refused, not_found
 from domain.guest import Nic
-from domain.kind import EVERY, Kind, of_project, unfoldable
+from domain.kind import EVERY, Batching, Kind, of_project, unfoldable
 from domain.record import AggregateId, Event, Metadata
 from domain.server.limits import MAX_INTERFACES
 
@@ -279,4 +279,10 @@ def lists(network: Network) -> tuple[str, ...]:
     return (EVERY, of_project(network.project_id), of_range(network.cidr), *shared)
 
 
-KIND = Kind("network", (NetworkCreated, NetworkDeleted, PortsChanged), evolve, lists)
+KIND = Kind(
+    "network",
+    (NetworkCreated, NetworkDeleted, PortsChanged),
+    evolve,
+    lists,
+    batching=Batching(lambda changes: PortsChanged(changes=changes)),
+)

@@ -11,7 +11,7 @@ import msgspec
 
 from domain.batch import Change, Journal, Undo, apply_all, journaled
 from domain.errors import Refused
-from domain.kind import Kind, unfoldable
+from domain.kind import Batching, Kind, unfoldable
 from domain.record import AggregateId, Event, Metadata
 
 UNLIMITED = -1
@@ -159,4 +159,4 @@ def evolve(state: Quota | None, event: Event, _meta: Metadata) -> Quota:
     return state
 
 
-KIND = Kind("quota", (QuotaChanged,), evolve)
+KIND = Kind("quota", (QuotaChanged,), evolve, batching=Batching(lambda changes: QuotaChanged(changes=changes), Quota))

@@ -15,6 +15,7 @@ from handlers.ledger_feed import LedgerFeed
 from handlers.leftovers import Leftovers, ReadServers
 from handlers.liveness import LifeSigns, keep_beating
 from handlers.lost_proxies import LostProxies, OpenConsoles
+from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.ports import CommandBus, EventStore, Liveness, Vault
 from handlers.refusals import Refusals
 from handlers.registry import Registry
@@ -51,9 +52,11 @@ class Conducting:
         self._life = LifeSigns(liveness, stamp.clock)
         states = ServerStates(store, stamp, self._disorder)
         hosts = Hosts(self._host_registry)
-        holdings = Holdings(store.cell, self._feed.writer, self._registry, vault)
+        networks = EmbeddedNetworks(self._registry)
+        holdings = Holdings(store.cell, self._feed.writer, self._registry, networks, vault)
         self._leftovers = Leftovers(states, holdings, stamp, read_servers)
         self._registry.listen(self._leftovers.take_holding)
+        networks.listen(store.cell, self._leftovers.take_address)
         self._conductor = Conductor(
             store, states, holdings, hosts, self._life.host_up, bus, stamp, read_servers, self._leftovers, tickets
         )

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from domain import network, quota
+from domain import quota
 from domain.errors import LightcurveError, OutOfOrder, Unavailable, not_found
 from domain.ledger import Claimed, LedgerChanged
-from domain.network import Network, PortCreated, PortsChanged
-from domain.quota import Quota, QuotaChanged, Reserved
+from domain.quota import QuotaChanged, Reserved
 from domain.record import Recorded
 from domain.server import creation
 from domain.server.creation import ServerFailed
@@ -24,6 +23,7 @@ from domain.server.deletion import ServerDeleted
 from domain.server.state import DELETED, Server
 from handlers.context import Stamp
 from handlers.holdings import Holdings
+from handlers.neighbours import PortHolder
 from handlers.server_states import ServerStates
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Leftovers:
     async def run(self) -> None:
         """Sweep until cancelled. What is held already must be known by now."""
         self._running = True
-        self._note_all()
+        await self._note_all()
         while True:
             await self._stamp.clock.sleep(SWEEP_SECONDS)
             await self.sweep()
@@ -99,7 +99,7 @@ class Leftovers:
                 holder.networks |= before.networks
 
     def take_holding(self, recorded: Recorded) -> None:
-        """An event of the ledger, of a quota or of a network: whoever took something is looked at in time."""
+        """An event of the ledger or of a quota: whoever took something is looked at in time."""
         if not self._running:
             return  # what is held at the start is found by a look at everything
         event, cell = recorded.event, self._holdings.cell
@@ -113,12 +113,13 @@ class Leftovers:
                 for reserved in event.changes:
                     if isinstance(reserved, Reserved) and reserved.cell == cell:
                         self._note(reserved.server_id, recorded.aggregate.id)
-            case PortsChanged():
-                for port in event.changes:
-                    if isinstance(port, PortCreated) and port.cell == cell:
-                        self._note(port.server_id, port.project_id).networks.add(recorded.aggregate.id)
 
-    def _note_all(self) -> None:
+    def take_address(self, holder: PortHolder) -> None:
+        """A server has got an address: it is looked at in time, too."""
+        if self._running:
+            self._note_address(holder)
+
+    async def _note_all(self) -> None:
         """Everything that is held now."""
         cell, registry = self._holdings.cell, self._holdings.registry
         for claim in self._holdings.ledger.state.claims.values():
@@ -128,10 +129,11 @@ class Leftovers:
             for server_id, reservation in held.reservations.items():
                 if reservation.cell == cell:
                     self._note(server_id, project_id)
-        for found in registry.all("network"):
-            for port in found.ports.values():
-                if port.cell == cell:
-                    self._note(port.server_id, port.project_id).networks.add(found.id)
+        for holder in await self._holdings.networks.holders(cell):
+            self._note_address(holder)
+
+    def _note_address(self, holder: PortHolder) -> None:
+        self._note(holder.server_id, holder.project_id).networks.add(holder.network_id)
 
     def _note(self, server_id: str, project_id: str) -> _Holder:
         holder = self._noted.get(server_id)
@@ -146,8 +148,9 @@ class Leftovers:
         due_from = asyncio.get_running_loop().time() - GRACE_SECONDS
         due = [server_id for server_id, holder in self._noted.items() if holder.since <= due_from]
         for server_id in due:
-            if not self._holds(server_id, self._noted[server_id]):
-                del self._noted[server_id]
+            holder = self._noted.get(server_id)
+            if holder and not await self._holds(server_id, holder):
+                self._noted.pop(server_id, None)
         holding = [(server_id, self._noted[server_id].ended) for server_id in due if server_id in self._noted]
         doubtful = [server_id for server_id, ended in holding if ended]
         others = iter([server_id for server_id, ended in holding if not ended])
@@ -190,20 +193,22 @@ class Leftovers:
             if self._noted.get(server_id) is holder:
                 del self._noted[server_id]
 
-    def _holds(self, server_id: str, holder: _Holder) -> bool:
-        """Whether it still holds anything, as far as can be told here: of one whose project is not known the log
-        tells more."""
+    async def _holds(self, server_id: str, holder: _Holder) -> bool:
+        """Whether it still holds anything, as far as can be told here and now: of one whose project is not known the
+        log tells more."""
         if not holder.project_id:
             return True
         registry = self._holdings.registry
         claim = self._holdings.ledger.state.claims.get(server_id)
         if claim is not None and claim.epoch:
             return True
-        held: Quota | None = registry.get(quota.aggregate(holder.project_id))
+        held = registry.of(quota.KIND, holder.project_id)
         if held is not None and server_id in held.reservations:
             return True
-        networks: list[Network | None] = [registry.get(network.aggregate(each)) for each in holder.networks]
-        return any(found.holds(server_id) for found in networks if found)
+        try:
+            return await self._holdings.networks.holds(server_id, holder.networks)
+        except Unavailable:
+            return True
 
     async def _verify(self, server_id: str, holder: _Holder) -> None:
         context = self._stamp.own_context()

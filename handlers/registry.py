@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from domain import network, quota
 from domain.errors import OutOfOrder
-from domain.kind import EVERY, Kind, advance
+from domain.kind import EVERY, Batching, Kind, advance
 from domain.record import GENESIS, AggregateId, Event, Recorded, Tail
 from domain.server.fold import KIND as SERVER
 from handlers.accepted import Accepted, accepted
@@ -23,12 +22,6 @@ from handlers.repository import Repository
 
 S = TypeVar("S")
 Listener = Callable[[Recorded], None]
-
-BATCHED: dict[str, tuple[Callable[[], Any] | None, Callable[[tuple[Any, ...]], Event]]] = {
-    "quota": (quota.Quota, lambda changes: quota.QuotaChanged(changes=changes)),
-    "network": (None, lambda changes: network.PortsChanged(changes=changes)),
-}
-"""Kinds written by group commit: their state before any event, and the event that holds several changes."""
 
 
 class Registry:
@@ -83,7 +76,7 @@ class Registry:
 
     def get(self, aggregate: AggregateId) -> Any | None:
         """The state of an aggregate; None if it never was."""
-        if aggregate.kind in BATCHED:
+        if self._batching(aggregate):
             writer = self._writers.get(aggregate)
             return writer.state if writer and writer.tail.version else None
         return self._states.get(aggregate, (None, GENESIS))[0]
@@ -109,8 +102,9 @@ class Registry:
         """The group writer of an aggregate of a batched kind."""
         writer = self._writers.get(aggregate)
         if writer is None:
-            initial, envelope = BATCHED[aggregate.kind]
             kind = self._kinds[aggregate.kind]
+            assert kind.batching
+            envelope, initial = kind.batching
             state = initial() if initial else None
             writer = GroupWriter(kind, aggregate, self._store, self._stamp, envelope, state, self._disorder)
             self._writers[aggregate] = writer
@@ -121,7 +115,7 @@ class Registry:
     ) -> tuple[Any, Accepted]:
         """Decide on one aggregate and append; returns its state after, and what has come of it."""
         repository = Repository(self._kinds[aggregate.kind], self._store, self._stamp)
-        if aggregate.kind in BATCHED:
+        if self._batching(aggregate):
             state, recorded = await repository.execute(context, aggregate, decide)
             if recorded:
                 self._relist(aggregate, await self.writer(aggregate).refresh())
@@ -139,9 +133,13 @@ class Registry:
         changes, position = await self.writer(aggregate).submit(context, decide)
         return changes, Accepted(self._store.cell, aggregate, position)
 
+    def _batching(self, aggregate: AggregateId) -> Batching | None:
+        kind = self._kinds.get(aggregate.kind)
+        return kind.batching if kind else None
+
     async def _take(self, recorded: Recorded) -> None:
         aggregate = recorded.aggregate
-        if aggregate.kind in BATCHED:
+        if self._batching(aggregate):
             writer = self.writer(aggregate)
             await writer.advance(recorded)
             if writer.tail.version:

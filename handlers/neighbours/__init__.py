@@ -3,11 +3,12 @@
 Their embedded defaults are the modules of this package; who asks knows none of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from domain.guest import ImageSource, Nic
 from domain.server.parts import NetworkRequest
+from domain.server.state import Server
 from handlers.context import Context
 
 
@@ -43,8 +44,16 @@ class UsableNetwork(NamedTuple):
     project_id: str
 
 
+class PortHolder(NamedTuple):
+    """A server that has an address."""
+
+    server_id: str
+    project_id: str
+    network_id: str
+
+
 class Networks(Protocol):
-    """Where addresses come from."""
+    """Where addresses come from. Taking one and giving it back may be done again: it changes nothing."""
 
     async def usable(self, context: Context) -> Sequence[UsableNetwork]:
         """The networks of the caller's project, then those shared with it. Raises Unavailable."""
@@ -60,4 +69,30 @@ class Networks(Protocol):
 
     async def subnet_of(self, nic: Nic) -> str | None:
         """The id of the subnet that an interface's address is of; None if its network is gone. Raises Unavailable."""
+        ...
+
+    async def allocate(self, context: Context, cell: str, server: Server, index: int) -> Nic:
+        """The interface that the server asked for at that place, with an address of its own. Raises Invalid and
+        Refused where there is none to be had, and Unavailable."""
+        ...
+
+    async def release(self, context: Context, server: Server) -> None:
+        """Give back the addresses of the interfaces that the server asked for. Raises Unavailable."""
+        ...
+
+    async def release_all(self, context: Context, server_id: str, network_ids: Iterable[str]) -> None:
+        """Give back every address on these networks of a server of which nothing tells what it asked for. Raises
+        Unavailable."""
+        ...
+
+    async def holds(self, server_id: str, network_ids: Iterable[str]) -> bool:
+        """Whether a server has an address on any of these networks. Raises Unavailable."""
+        ...
+
+    async def holders(self, cell: str) -> Sequence[PortHolder]:
+        """Who of a cell has an address now. Raises Unavailable."""
+        ...
+
+    def listen(self, cell: str, listener: Callable[[PortHolder], None]) -> None:
+        """Call ``listener`` with each server of a cell that has got an address."""
         ...

@@ -1,15 +1,20 @@
 """The networks of the embedded network service, as servers are on them."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from uuid import UUID, uuid5
 
 from domain import network as networks
 from domain.errors import Invalid
 from domain.guest import Nic
 from domain.kind import of_project
-from domain.network import SHARED, Network
+from domain.network import SHARED, Network, PortCreated, PortDeleted, PortsChanged
+from domain.record import Recorded
 from domain.server.parts import NetworkRequest
+from domain.server.state import Server
 from handlers.context import Context
-from handlers.neighbours import UsableNetwork
+from handlers.group_writer import GroupWriter
+from handlers.neighbours import PortHolder, UsableNetwork
 from handlers.registry import Registry
 
 
@@ -37,6 +42,78 @@ class EmbeddedNetworks:
         """See the port."""
         network = self._registry.of(networks.KIND, nic.network_id)
         return network.subnet_id if network else None
+
+    async def allocate(self, context: Context, cell: str, server: Server, index: int) -> Nic:
+        """See the port."""
+        request = server.networks[index]
+        writer: GroupWriter[Network] = self._registry.writer(networks.aggregate(request.network_id))
+        port_id = str(uuid5(UUID(server.id), f"port-{index}"))
+        await writer.submit(
+            context,
+            lambda state: networks.allocate(
+                state,
+                port_id=port_id,
+                server_id=server.id,
+                cell=cell,
+                project_id=server.project_id,
+                index=index,
+                ip_address=request.fixed_ip,
+                request_id=context.request_id,
+            ),
+        )
+        return writer.state.nic(writer.state.ports[port_id])
+
+    async def release(self, context: Context, server: Server) -> None:
+        """See the port."""
+        count = len(server.networks)
+        await asyncio.gather(
+            *(
+                self._submit(
+                    context, network_id, lambda state: networks.release(state, server.id, count, context.request_id)
+                )
+                for network_id in {request.network_id for request in server.networks}
+            )
+        )
+
+    async def release_all(self, context: Context, server_id: str, network_ids: Iterable[str]) -> None:
+        """See the port."""
+
+        def release(state: Network) -> tuple[PortDeleted, ...]:
+            count = max((port.index + 1 for port in state.ports_of(server_id)), default=0)
+            return networks.release(state, server_id, count, context.request_id)
+
+        await asyncio.gather(*(self._submit(context, network_id, release) for network_id in network_ids))
+
+    async def holds(self, server_id: str, network_ids: Iterable[str]) -> bool:
+        """See the port."""
+        known = (self._registry.of(networks.KIND, network_id) for network_id in network_ids)
+        return any(network.holds(server_id) for network in known if network)
+
+    async def holders(self, cell: str) -> Sequence[PortHolder]:
+        """See the port."""
+        known: Iterator[Network] = self._registry.all("network")
+        return [
+            PortHolder(port.server_id, port.project_id, network.id)
+            for network in known
+            for port in network.ports.values()
+            if port.cell == cell
+        ]
+
+    def listen(self, cell: str, listener: Callable[[PortHolder], None]) -> None:
+        """See the port."""
+
+        def take(recorded: Recorded) -> None:
+            if isinstance(recorded.event, PortsChanged):
+                for change in recorded.event.changes:
+                    if isinstance(change, PortCreated) and change.cell == cell:
+                        listener(PortHolder(change.server_id, change.project_id, recorded.aggregate.id))
+
+        self._registry.listen(take)
+
+    async def _submit(
+        self, context: Context, network_id: str, decide: Callable[[Network], tuple[PortDeleted, ...]]
+    ) -> None:
+        await self._registry.submit(context, networks.aggregate(network_id), decide)
 
 
 def own_and_shared(registry: Registry, context: Context) -> list[Network]:

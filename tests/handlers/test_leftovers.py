@@ -26,6 +26,7 @@ from handlers.context import Context, Stamp
 from handlers.holdings import Holdings
 from handlers.ledger_feed import LedgerFeed
 from handlers.leftovers import GRACE_SECONDS, SWEEP_SECONDS, Leftovers
+from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.registry import Registry
 from handlers.repository import Repository
 from handlers.server_states import ServerStates
@@ -48,7 +49,9 @@ class World:
         self.registry = Registry(api_store, self.stamp, [quota.KIND, network.KIND])
         self.feed = LedgerFeed(self.store, self.stamp)
         self.states = ServerStates(self.store, self.stamp)
-        self.holdings = Holdings("cell1", self.feed.writer, self.registry, MemoryVault(broker, "cell1"))
+        self.holdings = Holdings(
+            "cell1", self.feed.writer, self.registry, EmbeddedNetworks(self.registry), MemoryVault(broker, "cell1")
+        )
         self.leftovers = Leftovers(self.states, self.holdings, self.stamp, self)
         self.asked: list[str] = []
         self.lives: set[str] = set()
@@ -68,6 +71,7 @@ class World:
         tasks = [asyncio.create_task(self.feed.run(self.leftovers.take_holding))]
         tasks.append(asyncio.create_task(self.registry.run()))
         self.registry.listen(self.leftovers.take_holding)
+        self.holdings.networks.listen("cell1", self.leftovers.take_address)
         await asyncio.gather(self.feed.ready(), self.registry.ready())
         tasks.append(asyncio.create_task(self.leftovers.run()))
         await asyncio.sleep(0)

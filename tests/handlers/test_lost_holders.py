@@ -18,6 +18,7 @@ from handlers.context import Context
 from handlers.holdings import Holdings
 from handlers.ledger_feed import LedgerFeed
 from handlers.leftovers import Leftovers
+from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.registry import Registry
 from handlers.server_states import ServerStates
 from tests.aio import asynchronous
@@ -82,7 +83,7 @@ async def _held() -> AsyncIterator[Held]:
     feed = LedgerFeed(cell.store, cell.stamp)
     following = [asyncio.create_task(work) for work in (registry.run(), feed.run())]
     await asyncio.gather(registry.ready(), feed.ready())
-    holdings = Holdings("cell1", feed.writer, registry, cell.vault)
+    holdings = Holdings("cell1", feed.writer, registry, EmbeddedNetworks(registry), cell.vault)
     await _take_everything(holdings)
     held = Held(cell, holdings, Leftovers(ServerStates(cell.store, cell.stamp), holdings, cell.stamp, Nobody()))
     assert held.holds() == (True, True, True)
@@ -95,7 +96,7 @@ async def _held() -> AsyncIterator[Held]:
 async def test_of_a_server_that_never_was_everything_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "GRACE_SECONDS", 0.0)
     async with _held() as held:
-        held.leftovers._note_all()
+        await held.leftovers._note_all()
         await held.leftovers.sweep()
         assert held.holds() == (False, False, False)
         assert (await held.cell.store.load(aggregate(SERVER)))[-1].event.__struct_config__.tag == "server.abandoned"
@@ -105,7 +106,7 @@ async def test_of_a_server_that_never_was_everything_is_given_back(monkeypatch: 
 async def test_a_server_whose_history_is_out_of_order_keeps_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "GRACE_SECONDS", 0.0)
     async with _held() as held:
-        held.leftovers._note_all()
+        await held.leftovers._note_all()
         await held.cell.store.append(aggregate(SERVER), BUILT, held.cell.stamp(CONTEXT), GENESIS)
         for _ in range(2):
             await held.leftovers.sweep()
