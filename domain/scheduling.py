@@ -31,7 +31,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str = X86_64
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What a server needs of its host."""
 
     server_id: str
@@ -52,74 +52,74 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """And those that it does not."""
 
 
-Filter = Callable[[HostView, Wanted], bool]
+Filter = Callable[[HostView, Demand], bool]
 
 FILTERS: dict[str, Filter] = {
-    "requested_host": lambda host, wanted: wanted.host in (None, host.name),
-    "availability_zone": lambda host, wanted: wanted.availability_zone in (None, host.availability_zone),
-    "architecture": lambda host, wanted: runs_on(wanted.architecture, host.architecture),
+    "requested_host": lambda host, demand: demand.host in (None, host.name),
+    "availability_zone": lambda host, demand: demand.availability_zone in (None, host.availability_zone),
+    "architecture": lambda host, demand: runs_on(demand.architecture, host.architecture),
     "host_enabled": lambda host, _: host.enabled,
     "host_up": lambda host, _: host.up,
-    "not_tried_before": lambda host, wanted: host.name not in wanted.excluded_hosts,
+    "not_tried_before": lambda host, demand: host.name not in demand.excluded_hosts,
 }
 """Every rule beside capacity, by the name under which the explanation counts it."""
 
 
-def place(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> Claimed:
+def place(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand) -> Claimed:
     """The claim on the best host. ``hosts`` is by id.
 
     A claim of the same (server, epoch) that stands already is the answer: asking again changes nothing.
     Raises NoCapacity, with the number of hosts that each rule removed; Stale for an epoch that is over.
     """
-    standing = ledger.claims.get(wanted.server_id)
-    if standing and standing.epoch == wanted.epoch:
+    standing = ledger.claims.get(demand.server_id)
+    if standing and standing.epoch == demand.epoch:
         return standing
-    if standing and standing.epoch > wanted.epoch:
-        raise Stale(f"Server {wanted.server_id} was assigned anew meanwhile.")
-    request = Request(groups={"": _group(wanted)})
+    if standing and standing.epoch > demand.epoch:
+        raise Stale(f"Server {demand.server_id} was assigned anew meanwhile.")
+    request = Request(groups={"": _group(demand)})
     try:
         for host_id, candidate in candidates(ledger, request, lambda rows: _best_first(ledger, rows)):
             host = hosts.get(host_id)
             # What a server is placed on must be among what it takes from.
-            if host and host.id in candidate.allocations and _passes(host, wanted):
+            if host and host.id in candidate.allocations and _passes(host, demand):
                 others = {one: dict(amounts) for one, amounts in candidate.allocations.items() if one != host.id}
                 return Claimed(
-                    consumer_id=wanted.server_id,
-                    epoch=wanted.epoch,
-                    project_id=wanted.project_id,
-                    user_id=wanted.user_id,
+                    consumer_id=demand.server_id,
+                    epoch=demand.epoch,
+                    project_id=demand.project_id,
+                    user_id=demand.user_id,
                     allocations={host.id: dict(candidate.allocations[host.id]), **others},
                     generation=standing.generation + 1 if standing else 1,
-                    request_id=wanted.request_id,
+                    request_id=demand.request_id,
                 )
     except Refused as refusal:
         # A resource class that there is not: no host can have it.
         raise NoCapacity(f"{NO_VALID_HOST} {refusal.message}") from None
-    raise explain(ledger, hosts, wanted)
+    raise explain(ledger, hosts, demand)
 
 
-def _group(wanted: Wanted) -> Group:
-    required = tuple(frozenset((trait,)) for trait in sorted(wanted.required))
-    return Group(resources=wanted.resources, required=required, forbidden=wanted.forbidden)
+def _group(demand: Demand) -> Group:
+    required = tuple(frozenset((trait,)) for trait in sorted(demand.required))
+    return Group(resources=demand.resources, required=required, forbidden=demand.forbidden)
 
 
-def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> NoCapacity:
+def explain(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand) -> NoCapacity:
     """Why no host can take it: each rule in turn, how many of the remaining hosts it removed, and which of those that
     only lack room lacks least."""
     removed: dict[str, int] = {}
     remaining = list(hosts.values())
     for name, passes in FILTERS.items():
-        kept = [host for host in remaining if passes(host, wanted)]
+        kept = [host for host in remaining if passes(host, demand)]
         if len(kept) < len(remaining):
             removed[name] = len(remaining) - len(kept)
         remaining = kept
-    if wanted.required or wanted.forbidden:
-        kept = [host for host in remaining if _has_traits(ledger, host, wanted)]
+    if demand.required or demand.forbidden:
+        kept = [host for host in remaining if _has_traits(ledger, host, demand)]
         if len(kept) < len(remaining):
             removed["traits"] = len(remaining) - len(kept)
         remaining = kept
     suitable = remaining
-    for resource_class, amount in wanted.resources.items():
+    for resource_class, amount in demand.resources.items():
         fits = ledger.columns.fits(resource_class, amount)
         rows = ledger.columns.row_of
         kept = [host for host in remaining if host.id in rows and fits[rows[host.id]]]
@@ -127,19 +127,19 @@ def explain(ledger: Ledger, hosts: Mapping[str, HostView], wanted: Wanted) -> No
             removed[resource_class] = len(remaining) - len(kept)
         remaining = kept
     story = ", ".join(f"{name} removed {count}" for name, count in removed.items())
-    miss = nearest(ledger, (host.id for host in suitable if host.id in ledger.providers), wanted.resources)
+    miss = nearest(ledger, (host.id for host in suitable if host.id in ledger.providers), demand.resources)
     words = f" {miss}" if miss else ""
     return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.{words}", removed)
 
 
-def _has_traits(ledger: Ledger, host: HostView, wanted: Wanted) -> bool:
+def _has_traits(ledger: Ledger, host: HostView, demand: Demand) -> bool:
     provider = ledger.providers.get(host.id)
     traits = provider.traits if provider else frozenset[str]()
-    return wanted.required.issubset(traits) and wanted.forbidden.isdisjoint(traits)
+    return demand.required.issubset(traits) and demand.forbidden.isdisjoint(traits)
 
 
-def _passes(host: HostView, wanted: Wanted) -> bool:
-    return all(passes(host, wanted) for passes in FILTERS.values())
+def _passes(host: HostView, demand: Demand) -> bool:
+    return all(passes(host, demand) for passes in FILTERS.values())
 
 
 def _weights(ledger: Ledger, rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ from handlers.messages import (
     Observation,
     Outcome,
     Report,
-    Wanted,
+    StillWanted,
     answer_decoder,
     clean,
     command_decoder,
@@ -245,7 +245,7 @@ class Agent:
             self._newest.pop(oldest, None)
 
     async def _still_wanted(self, command: HostCommand) -> bool:
-        question = Wanted(
+        question = StillWanted(
             request_id=command.request_id,
             server_id=command.server_id,
             epoch=command.epoch,

@@ -172,7 +172,7 @@ class Conductor:
     async def _place(self, context: Context, server: Server, step: Place) -> None:
         try:
             claim, nics = await asyncio.gather(
-                self._holdings.claim(context, self._hosts.views(self._host_up), step.wanted),
+                self._holdings.claim(context, self._hosts.views(self._host_up), step.demand),
                 self._holdings.allocate_addresses(context, server),
             )
         except NoCapacity as error:
@@ -187,7 +187,7 @@ class Conductor:
         placed = ServerPlaced(
             host=host.name,
             host_id=host.id,
-            epoch=step.wanted.epoch,
+            epoch=step.demand.epoch,
             availability_zone=host.availability_zone,
             nics=nics,
         )

@@ -50,8 +50,7 @@ class Fleet:
 
     def named(self, name: str) -> Host | None:
         """The host of that name."""
-        host: Host | None = self._registry.get(domain_host.aggregate(name))
-        return host
+        return self._registry.of(domain_host.KIND, name)
 
     def by_id(self, identity: str) -> Host | None:
         """The host of that id, or whose compute service has it."""

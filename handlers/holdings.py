@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from domain import ledger, quota
 from domain.guest import Nic
 from domain.ledger import Claimed, Ledger
-from domain.scheduling import HostView, Wanted, place
+from domain.scheduling import Demand, HostView, place
 from domain.server.state import Server
 from handlers.context import Context
 from handlers.group_writer import GroupWriter
@@ -28,15 +28,15 @@ class Holdings:
         self.networks = networks
         self._vault = vault
 
-    async def claim(self, context: Context, hosts: Mapping[str, HostView], wanted: Wanted) -> Claimed:
+    async def claim(self, context: Context, hosts: Mapping[str, HostView], demand: Demand) -> Claimed:
         """Choose a host and take its resources, in one event. Raises NoCapacity."""
 
         def decide(state: Ledger) -> tuple[Claimed, ...]:
-            claim = place(state, hosts, wanted)
-            return () if state.claims.get(wanted.server_id) is claim else (claim,)
+            claim = place(state, hosts, demand)
+            return () if state.claims.get(demand.server_id) is claim else (claim,)
 
         changes, _ = await self.ledger.submit(context, decide)
-        claim = changes[0] if changes else self.ledger.state.claims[wanted.server_id]
+        claim = changes[0] if changes else self.ledger.state.claims[demand.server_id]
         assert isinstance(claim, Claimed)
         return claim
 

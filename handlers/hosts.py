@@ -69,7 +69,7 @@ class Hosts:
     def get(self, host_id: str) -> Host | None:
         """The host of that id, if it is known here."""
         name = self._names.get(host_id)
-        return self._registry.get(domain_host.aggregate(name)) if name else None
+        return self._registry.of(domain_host.KIND, name) if name else None
 
     def by_id(self, host_id: str) -> Host:
         """The host of that id. Raises Unavailable while this process has not heard of it."""

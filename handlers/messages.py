@@ -62,7 +62,7 @@ class Enrolment(Report, tag="enrolment", frozen=True, kw_only=True):
     description: HostDescription
 
 
-class Wanted(Report, tag="wanted", frozen=True, kw_only=True):
+class StillWanted(Report, tag="wanted", frozen=True, kw_only=True):
     """Is a command that was delivered before still wanted?"""
 
     server_id: Uuid
@@ -102,14 +102,14 @@ class Observation(Report, tag="observation", frozen=True, kw_only=True):
     server's last action tells nothing any more."""
 
 
-AnyReport = Enrolment | Wanted | Outcome | Failure | Observation
+AnyReport = Enrolment | StillWanted | Outcome | Failure | Observation
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the host learns from its report."""
 
     wanted: bool = True
-    """For Wanted: whether to carry it out."""
+    """For StillWanted: whether to carry it out."""
     remove: tuple[GuestState, ...] = ()
     """Guests that must not be on this host any more (deleted, or assigned to another since)."""
     refused: str | None = None

@@ -20,7 +20,7 @@ from handlers.messages import (
     Failure,
     Observation,
     Outcome,
-    Wanted,
+    StillWanted,
     encode,
     read_report,
 )
@@ -67,7 +67,7 @@ class Reports:
         match report:
             case Enrolment():
                 return await self._enrol(host, report)
-            case Wanted():
+            case StillWanted():
                 server = await self._fresh(report.server_id)
                 wanted = bool(
                     _belongs(server, host, report.epoch) and server and server.action

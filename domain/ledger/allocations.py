@@ -18,7 +18,7 @@ Inventories = Mapping[str, Mapping[str, Inventory]]
 """By provider, by resource class."""
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class NewAllocations(msgspec.Struct, frozen=True, kw_only=True):
     """The allocations that a consumer is to have in place of those it has; none at all ends it."""
 
     consumer_id: str
@@ -32,7 +32,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """None keeps what it has."""
 
 
-def replace(ledger: Ledger, wanted: Sequence[Wanted], words: str) -> tuple[LedgerChange, ...]:
+def replace(ledger: Ledger, wanted: Sequence[NewAllocations], words: str) -> tuple[LedgerChange, ...]:
     """Give all these consumers what they want, or none of them anything.
 
     ``words`` go before the reason in a refusal for a resource class that there is not.
@@ -44,7 +44,7 @@ def replace(ledger: Ledger, wanted: Sequence[Wanted], words: str) -> tuple[Ledge
     return decide(ledger, wanted, words)
 
 
-def check_generation(ledger: Ledger, wanted: Wanted) -> None:
+def check_generation(ledger: Ledger, wanted: NewAllocations) -> None:
     """Raise Refused if the consumer is not as its owner believes."""
     standing = ledger.claims.get(wanted.consumer_id)
     generation = standing.generation if standing else None
@@ -55,7 +55,7 @@ def check_generation(ledger: Ledger, wanted: Wanted) -> None:
         )
 
 
-def check_providers(ledger: Ledger, wanted: Wanted) -> None:
+def check_providers(ledger: Ledger, wanted: NewAllocations) -> None:
     """Raise Refused if a provider is not there."""
     for provider_id in wanted.allocations:
         if provider_id not in ledger.providers:
@@ -63,7 +63,7 @@ def check_providers(ledger: Ledger, wanted: Wanted) -> None:
 
 
 def decide(
-    ledger: Ledger, wanted: Sequence[Wanted], words: str, inventories: Inventories | None = None
+    ledger: Ledger, wanted: Sequence[NewAllocations], words: str, inventories: Inventories | None = None
 ) -> tuple[LedgerChange, ...]:
     """The changes, if there is room; ``inventories`` are those that hold instead of the ledger's."""
     for one in wanted:
@@ -89,7 +89,7 @@ def decide(
     return tuple(changes)
 
 
-def _claimed(wanted: Wanted, standing: Claimed | None, uncounted: tuple[str, ...]) -> Claimed:
+def _claimed(wanted: NewAllocations, standing: Claimed | None, uncounted: tuple[str, ...]) -> Claimed:
     return Claimed(
         consumer_id=wanted.consumer_id,
         epoch=standing.epoch if standing else 0,
@@ -102,7 +102,7 @@ def _claimed(wanted: Wanted, standing: Claimed | None, uncounted: tuple[str, ...
     )
 
 
-def freed(ledger: Ledger, wanted: Sequence[Wanted]) -> dict[tuple[str, str], int]:
+def freed(ledger: Ledger, wanted: Sequence[NewAllocations]) -> dict[tuple[str, str], int]:
     """What these consumers have now, by provider and class."""
     amounts: dict[tuple[str, str], int] = {}
     for one in wanted:
@@ -114,7 +114,7 @@ def freed(ledger: Ledger, wanted: Sequence[Wanted]) -> dict[tuple[str, str], int
     return amounts
 
 
-def _check_room(ledger: Ledger, wanted: Sequence[Wanted], inventories: Inventories) -> None:
+def _check_room(ledger: Ledger, wanted: Sequence[NewAllocations], inventories: Inventories) -> None:
     """Raise Refused if an amount has no room or an impossible size. A provider that is over its capacity already
     takes what makes that no worse."""
     _check_stocked(ledger, wanted, inventories)
@@ -138,7 +138,7 @@ def _check_room(ledger: Ledger, wanted: Sequence[Wanted], inventories: Inventori
                     raise _unable(resource_class, provider_id, "exceed the capacity")
 
 
-def _check_stocked(ledger: Ledger, wanted: Sequence[Wanted], inventories: Inventories) -> None:
+def _check_stocked(ledger: Ledger, wanted: Sequence[NewAllocations], inventories: Inventories) -> None:
     """Raise Refused if a provider has nothing of any class that the request touches, what it ends included."""
     classes = {name for one in wanted for amounts in _touched(ledger, one).values() for name in amounts}
     empty = [
@@ -150,7 +150,7 @@ def _check_stocked(ledger: Ledger, wanted: Sequence[Wanted], inventories: Invent
         raise _no_inventory(", ".join(in_order(classes)), ", ".join(empty))
 
 
-def _touched(ledger: Ledger, wanted: Wanted) -> dict[str, dict[str, int]]:
+def _touched(ledger: Ledger, wanted: NewAllocations) -> dict[str, dict[str, int]]:
     standing = ledger.claims.get(wanted.consumer_id)
     return wanted.allocations or (standing.allocations if standing else {})
 

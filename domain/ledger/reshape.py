@@ -4,7 +4,7 @@ from a host to a device below it."""
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from domain.ledger.allocations import Wanted, check_generation, check_providers, decide, freed
+from domain.ledger.allocations import NewAllocations, check_generation, check_providers, decide, freed
 from domain.ledger.changes import InventoriesSet, LedgerChange
 from domain.ledger.inventory import Inventory
 from domain.ledger.refusals import (
@@ -27,7 +27,9 @@ class Reshaped(NamedTuple):
     inventories: dict[str, Inventory]
 
 
-def reshape(ledger: Ledger, providers: Mapping[str, Reshaped], wanted: Sequence[Wanted]) -> tuple[LedgerChange, ...]:
+def reshape(
+    ledger: Ledger, providers: Mapping[str, Reshaped], wanted: Sequence[NewAllocations]
+) -> tuple[LedgerChange, ...]:
     """Old and new inventories together make room for the claims; then the new ones alone must bear them."""
     for provider_id, reshaped in providers.items():
         _check_provider(ledger, provider_id, reshaped)
@@ -74,7 +76,7 @@ def _check_provider(ledger: Ledger, provider_id: str, reshaped: Reshaped) -> Non
         )
 
 
-def _check_unclaimed(ledger: Ledger, providers: Mapping[str, Reshaped], wanted: Sequence[Wanted]) -> None:
+def _check_unclaimed(ledger: Ledger, providers: Mapping[str, Reshaped], wanted: Sequence[NewAllocations]) -> None:
     given_back = freed(ledger, wanted)
     for provider_id, reshaped in providers.items():
         provider = ledger.providers[provider_id]

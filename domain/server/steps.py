@@ -6,7 +6,7 @@ import msgspec
 
 from domain import flavor_specs, image_properties
 from domain.guest import GuestSpec
-from domain.scheduling import Wanted
+from domain.scheduling import Demand
 from domain.server import deletion
 from domain.server.creation import MAX_ATTEMPTS
 from domain.server.reported import TASKS
@@ -16,7 +16,7 @@ from domain.server.state import DELETED, STOPPED, Server
 class Place(msgspec.Struct, frozen=True):
     """Claim a host, allocate the addresses, record both."""
 
-    wanted: Wanted
+    demand: Demand
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def next_step(server: Server, now: datetime) -> Step | None:
         if len(server.failed_hosts) >= MAX_ATTEMPTS:
             cause = server.fault.message if server.fault else ""
             return GiveUp(f"Exceeded maximum number of retries. The last attempt: {cause}")
-        return Place(wanted(server))
+        return Place(demand(server))
     if late:
         return Expire()
     assert server.host is not None
@@ -77,13 +77,13 @@ def destroy(host: str) -> Command:
     return Command(host, deletion.COMMAND, with_spec=False)
 
 
-def wanted(server: Server) -> Wanted:
+def demand(server: Server) -> Demand:
     """What the server needs of a host, for its next assignment."""
     flavor = server.flavor
     disk_gb = flavor.disk_gb + flavor.ephemeral_gb + (flavor.swap_mb + 1023) // 1024
     specs = flavor_specs.scheduling(flavor.extra_specs)
     resources = {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.ram_mb, "DISK_GB": disk_gb} | specs.resources
-    return Wanted(
+    return Demand(
         server_id=server.id,
         epoch=server.epoch + 1,
         project_id=server.project_id,

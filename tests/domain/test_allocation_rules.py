@@ -21,7 +21,7 @@ from domain.ledger import (
     providers,
     vocabulary,
 )
-from domain.ledger.allocations import Wanted
+from domain.ledger.allocations import NewAllocations
 from domain.ledger.reshape import Reshaped, reshape
 
 Stock = dict[str, Inventory]
@@ -42,13 +42,13 @@ def _apply(ledger: Ledger, *changes: LedgerChange) -> None:
         ledger.apply(change)
 
 
-def _want(consumer: str, /, generation: int | None = None, **amounts: dict[str, int]) -> Wanted:
-    return Wanted(
+def _want(consumer: str, /, generation: int | None = None, **amounts: dict[str, int]) -> NewAllocations:
+    return NewAllocations(
         consumer_id=consumer, allocations=amounts, project_id="p", user_id="u", generation=generation, guarded=True
     )
 
 
-def _claim(ledger: Ledger, *wanted: Wanted) -> None:
+def _claim(ledger: Ledger, *wanted: NewAllocations) -> None:
     _apply(ledger, *allocations.replace(ledger, wanted, ""))
 
 

@@ -63,7 +63,7 @@ def test_another_attempt_is_another_epoch_on_another_host() -> None:
     assert server
     step = next_step(server, NOW)
     assert isinstance(step, Place)
-    assert (step.wanted.epoch, step.wanted.excluded_hosts) == (2, ("node1",))
+    assert (step.demand.epoch, step.demand.excluded_hosts) == (2, ("node1",))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_host_is_of_the_architecture_of_the_image(properties: dict[str, str]
     image = ImageSource(id="i", disk_format="raw", checksum="00", properties=properties)
     step = next_step(msgspec.structs.replace(server, image=image), NOW)
     assert isinstance(step, Place)
-    assert step.wanted.architecture == architecture
+    assert step.demand.architecture == architecture
 
 
 def test_attempts_end() -> None:
@@ -94,4 +94,4 @@ def test_nothing_is_claimed_of_what_the_flavor_has_none_of() -> None:
     diskless = msgspec.structs.replace(server.flavor, disk_gb=0)
     step = next_step(msgspec.structs.replace(server, flavor=diskless), NOW)
     assert isinstance(step, Place)
-    assert step.wanted.resources == {"VCPU": 1, "MEMORY_MB": 512}
+    assert step.demand.resources == {"VCPU": 1, "MEMORY_MB": 512}

@@ -10,7 +10,7 @@ from hypothesis.strategies import booleans, dictionaries, integers, lists, none,
 from domain import ledger_snapshot
 from domain.errors import Refused
 from domain.ledger import Inventory, Ledger, LedgerChange, allocations, imbalances, inventories, providers
-from domain.ledger.allocations import Wanted
+from domain.ledger.allocations import NewAllocations
 
 IDS = sampled_from(["p0", "p1", "p2", "p3"])
 CONSUMERS = sampled_from(["c0", "c1", "c2"])
@@ -147,7 +147,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             lambda: allocations.replace(
                 self.ledger,
                 [
-                    Wanted(consumer_id=consumer, allocations=claims, generation=generation, guarded=True)
+                    NewAllocations(consumer_id=consumer, allocations=claims, generation=generation, guarded=True)
                     for consumer, (claims, generation) in asked.items()
                 ],
                 "",

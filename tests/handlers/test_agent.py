@@ -19,7 +19,7 @@ from domain.guest import GuestState, PowerState
 from handlers import agent
 from handlers.agent import Agent
 from handlers.context import Stamp
-from handlers.messages import Answer, AnyReport, Failure, HostCommand, Outcome, Wanted, encode, read_report
+from handlers.messages import Answer, AnyReport, Failure, HostCommand, Outcome, StillWanted, encode, read_report
 from tests.aio import asynchronous
 from tests.real_libvirt import guest_spec
 from tests.waiting import until
@@ -48,14 +48,14 @@ class Cell:
     async def answer(self, _host: str, body: bytes) -> bytes:
         report = read_report(body)
         self.reports.append(report)
-        return encode(Answer(wanted=self.wanted or not isinstance(report, Wanted), remove=self.remove))
+        return encode(Answer(wanted=self.wanted or not isinstance(report, StillWanted), remove=self.remove))
 
     async def carried_out(self, command: HostCommand) -> bool:
         """Whether the command is carried out, and not asked about first."""
         await self.bus.send(HOST, str(uuid4()), encode(command))
 
         def settled() -> list[AnyReport]:
-            return [report for report in self.reports if isinstance(report, Wanted | Outcome)]
+            return [report for report in self.reports if isinstance(report, StillWanted | Outcome)]
 
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(self.agent.run()), group.create_task(self.bus.serve_reports(self.answer))]

@@ -40,7 +40,7 @@ from handlers.messages import (
     Observation,
     Outcome,
     Report,
-    Wanted,
+    StillWanted,
     answer_decoder,
     clean,
     encode,
@@ -70,7 +70,7 @@ DESCRIPTION = HostDescription(
 )
 REPORTS: tuple[Report, ...] = (
     Enrolment(request_id=REQUEST, host_id=str(uuid4()), description=DESCRIPTION),
-    Wanted(**OF_SERVER),
+    StillWanted(**OF_SERVER),
     Outcome(**OF_SERVER, kind="stop"),
     Outcome(**OF_SERVER, kind="destroy"),
     Failure(**OF_SERVER, kind="stop", message="It does not stop.", details="at all"),

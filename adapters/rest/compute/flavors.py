@@ -96,8 +96,7 @@ class UpdateBody(Body):
 
 def catalogue(call: Call) -> Flavors:
     """All flavors."""
-    known: Flavors | None = call.services.registry.get(flavors.CATALOGUE)
-    return known or Flavors()
+    return call.services.registry.of(flavors.KIND, flavors.CATALOGUE.id) or Flavors()
 
 
 def known_to(call: Call, flavor_id: str) -> Flavor | None:

@@ -56,8 +56,7 @@ def _user(call: Call, named: str | None) -> str:
 
 
 def _keys(call: Call, user_id: str) -> Keypairs:
-    known: Keypairs | None = call.services.registry.get(keypairs.aggregate(user_id))
-    return known or Keypairs()
+    return call.services.registry.of(keypairs.KIND, user_id) or Keypairs()
 
 
 async def _execute(call: Call, user_id: str, decide: Callable[[Keypairs | None], Event]) -> None:

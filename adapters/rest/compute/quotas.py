@@ -66,8 +66,7 @@ class UpdateBody(Body):
 
 
 def _usage(call: Call, project_id: str) -> Quota:
-    known: Quota | None = call.services.registry.get(quota.aggregate(project_id))
-    return known or Quota()
+    return call.services.registry.of(quota.KIND, project_id) or Quota()
 
 
 def _limits(call: Call, limits: Limits) -> dict[str, int]:
@@ -164,7 +163,7 @@ def _refuse_fixed(asked: QuotaSetUpdate) -> None:
 async def delete(call: Call) -> Any:
     """Go back to the defaults. As in Nova, also for a project that is gone, but never for what cannot be one."""
     project_id = call.params["project_id"]
-    if call.services.registry.get(quota.aggregate(project_id)) is None:
+    if call.services.registry.of(quota.KIND, project_id) is None:
         return empty(202)
 
     def decide(state: Quota) -> tuple[LimitsSet, ...]:

@@ -31,23 +31,23 @@ TYPES = {
 """The types of each protocol, and the microversion from which each exists."""
 
 
-class Wanted(Body):
+class NewConsole(Body):
     """Which console."""
 
     protocol: Literal["vnc", "spice", "rdp", "serial", "mks"]
     type: Literal["novnc", "xvpvnc", "spice-html5", "spice-direct", "rdp-html5", "serial", "webmks"]
 
 
-class WantedBody(Body):
+class NewConsoleBody(Body):
     """``{"remote_console": {"protocol": "vnc", "type": "novnc"}}``."""
 
-    remote_console: Wanted
+    remote_console: NewConsole
 
 
-@operations("POST", "/servers/{server_id}/remote-consoles", Access.MEMBER, RULE, first=6, body=WantedBody)
+@operations("POST", "/servers/{server_id}/remote-consoles", Access.MEMBER, RULE, first=6, body=NewConsoleBody)
 async def create(call: Call) -> Any:
     """A new console: its URL holds a token that is shown this once."""
-    wanted: Wanted = call.body.remote_console
+    wanted: NewConsole = call.body.remote_console
     first = TYPES[wanted.protocol].get(wanted.type)
     if first is None or call.minor < first:
         raise Invalid(

@@ -105,7 +105,7 @@ async def download_by_ticket(call: Call) -> Any:
     """The bytes, for a host that was given a ticket with a command; nobody else learns what there is."""
     image_id = call.params["image_id"]
     host = call.services.tickets.holder(call.headers.get(TICKET_HEADER, ""), image_id)
-    image = call.services.registry.get(images.aggregate(image_id)) if host else None
+    image = call.services.registry.of(images.KIND, image_id) if host else None
     if image is None or image.status != "active":
         raise not_found("Image", image_id)
     log.info("image %s is fetched by host %s", image_id, host)

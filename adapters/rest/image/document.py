@@ -58,7 +58,7 @@ SETTABLE = words("name visibility protected disk_format container_format min_dis
 def find(call: Call) -> Image:
     """The image in the path, if the caller may know of it; raises Refused (404)."""
     image_id = call.params["image_id"]
-    image = images.existing(call.services.registry.get(images.aggregate(image_id)), image_id)
+    image = images.existing(call.services.registry.of(images.KIND, image_id), image_id)
     if not may_use(call.context, image):
         raise not_found("Image", image_id)
     return image

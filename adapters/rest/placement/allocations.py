@@ -9,7 +9,7 @@ from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.schema import is_uuid_like
 from domain.ledger import Ledger
 from domain.ledger import allocations as decisions
-from domain.ledger.allocations import Wanted
+from domain.ledger.allocations import NewAllocations
 from domain.ledger.refusals import bad
 
 operations = Operations()
@@ -59,14 +59,14 @@ async def list_provider_allocations(call: Call) -> Reply:
         return Reply({"allocations": shown, "resource_provider_generation": provider.generation})
 
 
-def wanted(consumer_id: str, body: dict[str, Any], minor: int) -> Wanted:
+def new_allocations(consumer_id: str, body: dict[str, Any], minor: int) -> NewAllocations:
     """What a validated body wants for a consumer."""
     allocations = body["allocations"]
     if isinstance(allocations, list):
         by_provider = {one["resource_provider"]["uuid"]: one["resources"] for one in allocations}
     else:
         by_provider = {provider_id: one["resources"] for provider_id, one in allocations.items()}
-    return Wanted(
+    return NewAllocations(
         consumer_id=consumer_id,
         allocations=by_provider,
         project_id=body.get("project_id"),
@@ -84,7 +84,7 @@ async def put_allocations(call: Call) -> Reply:
     if not is_uuid_like(given):
         raise bad(f"Malformed consumer_uuid: {given}")
     consumer_id = str(UUID(given))
-    claim = wanted(consumer_id, await call.body(schemas.ALLOCATION), call.minor)
+    claim = new_allocations(consumer_id, await call.body(schemas.ALLOCATION), call.minor)
     words = f"Unable to allocate inventory for consumer {consumer_id}: "
     await call.placement.write(call.context, lambda ledger: decisions.replace(ledger, (claim,), words))
     return Reply(status=204, dated=False)
@@ -94,7 +94,7 @@ async def put_allocations(call: Call) -> Reply:
 async def post_allocations(call: Call) -> Reply:
     """Several consumers have exactly these, all or none of them."""
     body = await call.body(schemas.ALLOCATIONS)
-    claims = [wanted(consumer_id, one, call.minor) for consumer_id, one in body.items()]
+    claims = [new_allocations(consumer_id, one, call.minor) for consumer_id, one in body.items()]
     words = "Unable to allocate inventory "
     await call.placement.write(call.context, lambda ledger: decisions.replace(ledger, claims, words))
     return Reply(status=204, dated=False)

@@ -1,7 +1,7 @@
 """The reshaper: inventories and allocations change together."""
 
 from adapters.rest.placement import schemas
-from adapters.rest.placement.allocations import wanted
+from adapters.rest.placement.allocations import new_allocations
 from adapters.rest.placement.inventories import GENERATION, inventory
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.policy import SERVICE
@@ -18,6 +18,6 @@ async def post_reshaper(call: Call) -> Reply:
         provider_id: Reshaped(one[GENERATION], {name: inventory(raw) for name, raw in one["inventories"].items()})
         for provider_id, one in body["inventories"].items()
     }
-    claims = [wanted(consumer_id, one, call.minor) for consumer_id, one in body["allocations"].items()]
+    claims = [new_allocations(consumer_id, one, call.minor) for consumer_id, one in body["allocations"].items()]
     await call.placement.write(call.context, lambda ledger: reshape(ledger, providers, claims))
     return Reply(status=204, dated=False)
