@@ -96,6 +96,7 @@ CARRY_OUT: dict[str, Callable[[Hypervisor, HostCommand], Awaitable[GuestState | 
     # its disk is what shall be saved; the rescue system has nothing to lose.
     "rescue": _reboot_soft,
     "unrescue": _reboot_hard,
+    "inject_nmi": lambda host, command: host.inject_nmi(command.server_id),
     "destroy": lambda host, command: host.destroy(command.server_id),
 }
 """What each command comes to."""

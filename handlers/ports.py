@@ -237,6 +237,11 @@ class Hypervisor(Protocol):
         """Put a running guest's memory on disk, and free the host's."""
         ...
 
+    async def inject_nmi(self, server_id: str) -> GuestState:
+        """Interrupt a guest that runs or is paused, in a way that its system cannot mask. A second one finds it doing
+        what the first has brought about."""
+        ...
+
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Ask the guest to shut down; after ``timeout`` seconds power it off."""
         ...

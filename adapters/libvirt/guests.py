@@ -73,6 +73,10 @@ class Domain:
         if not self._domain.hasManagedSaveImage():
             self._domain.managedSave()
 
+    def inject_nmi(self) -> None:
+        """Interrupt its processors in a way that cannot be masked."""
+        self._domain.injectNMI()
+
     def press_power_button(self) -> None:
         """Ask the guest to power off; it may not listen. Harmless if it has just done so."""
         try:

@@ -141,6 +141,12 @@ class LibvirtHypervisor:
             await self._on(server_id, Domain.save)
             return self._turns.tell(await self._on(server_id, Domain.state))
 
+    async def inject_nmi(self, server_id: str) -> GuestState:
+        """Have QEMU interrupt its processors."""
+        async with self._turns.turn(server_id):
+            await self._on(server_id, Domain.inject_nmi)
+            return self._turns.tell(await self._on(server_id, Domain.state))
+
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Press the power button; after ``timeout`` seconds pull the plug."""
         async with self._turns.turn(server_id):

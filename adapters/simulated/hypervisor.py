@@ -8,7 +8,7 @@ way leaves what a killed agent would leave.
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -18,8 +18,8 @@ from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
 from handlers.messages import ConsoleAddress
 from handlers.ports import Clock, GuestEvent
 
-Operation = Literal["build", "start", "stop", "pause", "suspend", "reboot", "destroy"]
-OPERATIONS: tuple[Operation, ...] = ("build", "start", "stop", "pause", "suspend", "reboot", "destroy")
+Operation = Literal["build", "start", "stop", "pause", "suspend", "inject_nmi", "reboot", "destroy"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 NOT_RUNNING = "The server does not run."
 GONE = "The server is not on the host where it should be."
 
@@ -162,6 +162,15 @@ class SimulatedHypervisor:
             if guest.power_state not in {PowerState.RUNNING, PowerState.PAUSED} and not guest.memory_kept:
                 raise HostFailed(NOT_RUNNING)
             guest.power_state, guest.memory_kept = PowerState.SHUTDOWN, True
+            return self._turns.tell(_state(guest))
+
+    async def inject_nmi(self, server_id: str) -> GuestState:
+        """Nobody is in the guest to notice."""
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            await self._work("inject_nmi")
+            if guest.power_state not in {PowerState.RUNNING, PowerState.PAUSED}:
+                raise HostFailed(NOT_RUNNING)
             return self._turns.tell(_state(guest))
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:

@@ -12,7 +12,7 @@ from domain.errors import Refused
 from domain.guest import GuestState, PowerState
 from domain.record import Event, Metadata
 from domain.server.parts import Fault, UnderWay
-from domain.server.state import ACTIVE, ERROR, Server
+from domain.server.state import ACTIVE, ERROR, RESCUED, Server
 
 Fields = dict[str, Any]
 """Fields of a server, with what an event makes of them."""
@@ -161,5 +161,6 @@ def superseded(server: Server) -> str | None:
 def failed(server: Server, event: ServerActionFailed, meta: Metadata) -> Fields:
     """What the failure of any action changes."""
     vm_state = ERROR if event.to_error else server.vm_state
-    # A rescue ends with its failure: what the server is started with next is its own disk.
-    return IDLE | {"fault": event.fault, "fault_at": meta.time, "vm_state": vm_state, "rescue": None}
+    # A rescue ends with its own failure, and in doubt: what the server is started with next is its own disk.
+    rescue = server.rescue if vm_state == RESCUED else None
+    return IDLE | {"fault": event.fault, "fault_at": meta.time, "vm_state": vm_state, "rescue": rescue}

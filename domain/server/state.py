@@ -19,7 +19,8 @@ SCHEDULING, SPAWNING, POWERING_OFF, POWERING_ON = "scheduling", "spawning", "pow
 REBOOTING, REBOOTING_HARD, REBUILDING = "rebooting", "rebooting_hard", "rebuilding"
 PAUSING, UNPAUSING, SUSPENDING, RESUMING = "pausing", "unpausing", "suspending", "resuming"
 RESCUING, UNRESCUING, DELETING = "rescuing", "unrescuing", "deleting"
-"""task_state: what is being done; None if nothing is."""
+TRIGGERING_CRASH_DUMP = "triggering_crash_dump"
+"""task_state: what is being done; None if nothing is. All but the last are Nova's, which shows none meanwhile."""
 
 VM_STATE_OF_POWER = {
     PowerState.RUNNING: ACTIVE,

@@ -60,6 +60,7 @@ async def test_a_guest_that_is_not_here(host: Host) -> None:
             agent.stop(absent, 0),
             agent.pause(absent),
             agent.suspend(absent),
+            agent.inject_nmi(absent),
             agent.console(absent, "vnc"),
             agent.reboot(spec, hard=True, timeout=0),
             agent.console_log(absent, None),
@@ -81,6 +82,19 @@ async def test_a_pause(host: Host) -> None:
         await agent.stop(spec.server_id, 0)
         with pytest.raises(HostFailed):
             await agent.pause(spec.server_id)
+
+
+@asynchronous
+async def test_an_nmi(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        assert await agent.inject_nmi(spec.server_id) == state(spec, PowerState.RUNNING)
+        await agent.pause(spec.server_id)
+        assert await agent.inject_nmi(spec.server_id) == state(spec, PowerState.PAUSED)
+        await agent.stop(spec.server_id, 0)
+        with pytest.raises(HostFailed):
+            await agent.inject_nmi(spec.server_id)
 
 
 @asynchronous

@@ -13,6 +13,11 @@ from domain.server import creation, deletion, observation, reported
 from domain.server.action import ServerActionFailed
 from domain.server.actions import reboot, rebuild, rescue
 from domain.server.actions.all import ACTIONS
+from domain.server.actions.crash_dump import (
+    TRIGGER_CRASH_DUMP,
+    ServerCrashDumpRequested,
+    ServerCrashDumpTriggered,
+)
 from domain.server.actions.pause import (
     PAUSE,
     UNPAUSE,
@@ -53,11 +58,11 @@ from domain.server.observation import ServerPowerChanged
 from domain.server.password import ServerPasswordCleared, ServerPasswordSet
 from domain.server.state import Server, existing
 from domain.server.steps import guest_spec
-from tests.domain.servers import FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given, meta
+from tests.domain.servers import CRASH_DUMP, FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given, meta
 
 Ask = Callable[[Server | None], Event | None]
 
-PLAIN = (STOP, START, PAUSE, UNPAUSE, SUSPEND, RESUME, UNRESCUE)
+PLAIN = (STOP, START, PAUSE, UNPAUSE, SUSPEND, RESUME, UNRESCUE, TRIGGER_CRASH_DUMP)
 
 
 def _done(server: Server | None, command: str, epoch: int, version: int) -> Event | None:
@@ -86,6 +91,7 @@ ASKED: dict[str, Ask] = {
     "rebuilt": lambda server: _done(server, "rebuild", 1, 4),
     "rescued": lambda server: _done(server, "rescue", 1, 4),
     "unrescued": lambda server: _done(server, "unrescue", 1, 6),
+    "is interrupted": lambda server: _done(server, "inject_nmi", 1, 4),
     "observed off": lambda server: observation.power_observed(server, 1, PowerState.SHUTDOWN),
     "late": lambda server: reported.expired(
         server, LATER, server.action.request_id if server and server.action else ""
@@ -97,12 +103,13 @@ ASKED: dict[str, Ask] = {
 
 BY_USERS = (
     *("stop", "start", "reboot", "hard reboot", "pause", "unpause", "suspend", "resume"),
-    *("rebuild", "rescue", "unrescue", "delete"),
+    *("rebuild", "rescue", "unrescue", "trigger_crash_dump", "delete"),
 )
 NOTHING = None
 NOT_FOUND, CONFLICT = 404, 409
 
 IN_ERROR: dict[str, object] = {
+    "trigger_crash_dump": ServerCrashDumpRequested,
     "stop": ServerStopRequested,
     "hard reboot": ServerRebootRequested,
     "rebuild": ServerRebuildRequested,
@@ -122,6 +129,7 @@ THEN: dict[str, dict[str, object]] = {
     "failed": {"delete": ServerDeleteRequested},
     "failed on host": {"delete": ServerDeleteRequested},
     "active": {
+        "trigger_crash_dump": ServerCrashDumpRequested,
         "stop": ServerStopRequested,
         "reboot": ServerRebootRequested,
         "hard reboot": ServerRebootRequested,
@@ -160,6 +168,7 @@ THEN: dict[str, dict[str, object]] = {
         "late": ServerActionFailed,
     },
     "paused": {
+        "trigger_crash_dump": ServerCrashDumpRequested,
         "unpause": ServerUnpauseRequested,
         "hard reboot": ServerRebootRequested,
         "delete": ServerDeleteRequested,
@@ -193,12 +202,18 @@ THEN: dict[str, dict[str, object]] = {
     "rebuild failed": IN_ERROR,
     "rescuing": {"delete": ServerDeleteRequested, "rescued": ServerRescued, "late": ServerActionFailed},
     "rescued": {
+        "trigger_crash_dump": ServerCrashDumpRequested,
         "unrescue": ServerUnrescueRequested,
         "delete": ServerDeleteRequested,
         "observed off": ServerPowerChanged,
     },
     "rescue failed": IN_ERROR,
     "unrescuing": {"delete": ServerDeleteRequested, "unrescued": ServerUnrescued, "late": ServerActionFailed},
+    "dumping": {
+        "delete": ServerDeleteRequested,
+        "is interrupted": ServerCrashDumpTriggered,
+        "late": ServerActionFailed,
+    },
     "deleting": {"delete": NOTHING, "gone": ServerDeleted},
     "deleting unplaced": {"delete": NOTHING, "gone": ServerDeleted},
     "deleted": dict.fromkeys(BY_USERS, NOT_FOUND),
@@ -305,6 +320,7 @@ def test_a_delete_names_the_action_that_it_supersedes() -> None:
         ("rescuing", ("active", "rescuing", PowerState.RUNNING)),
         ("rescued", ("rescued", None, PowerState.RUNNING)),
         ("unrescuing", ("rescued", "unrescuing", PowerState.RUNNING)),
+        ("dumping", ("active", "triggering_crash_dump", PowerState.RUNNING)),
         ("deleting", ("active", "deleting", PowerState.RUNNING)),
         ("deleted", ("deleted", None, PowerState.NOSTATE)),
     ],
@@ -369,7 +385,9 @@ def test_what_changed_the_guest_and_failed_leaves_its_state_in_doubt(state: str)
     assert failed == ServerActionFailed(fault=FAULT, to_error=True)
 
 
-@pytest.mark.parametrize("state", ["pausing", "unpausing", "suspending", "resuming", "stopping", "starting"])
+@pytest.mark.parametrize(
+    "state", ["pausing", "unpausing", "suspending", "resuming", "stopping", "starting", "dumping"]
+)
 def test_what_only_changed_its_power_and_failed_leaves_it_as_it_was(state: str) -> None:
     server = given(state)
     assert server
@@ -383,3 +401,11 @@ def test_the_key_of_whatever_was_sealed_is_known_to_exist() -> None:
     assert keys == {state for state in GIVEN if "rebuil" in state or "rescu" in state}
     posted = evolve(given("active"), ServerPasswordSet(password="sealed"), meta(9))
     assert evolve(posted, ServerPasswordCleared(), meta(10)).has_key
+
+
+def test_a_rescue_outlives_a_crash_dump_that_fails_but_not_a_doubt_about_the_guest() -> None:
+    dumping = evolve(given("rescued"), CRASH_DUMP, meta(9))
+    kept = evolve(dumping, ServerActionFailed(fault=FAULT), meta(10))
+    assert (kept.vm_state, guest_spec(kept).rescue_image) == ("rescued", IMAGE)
+    lost = evolve(dumping, ServerActionFailed(fault=FAULT, to_error=True), meta(10))
+    assert (lost.vm_state, guest_spec(lost).rescue_image) == ("error", None)

@@ -8,7 +8,7 @@ from tests.domain.servers import GIVEN, LATER, NOW, given
 
 UNDER_WAY = {
     *("requested", "spawning", "build failed", "stopping", "starting", "rebooting", "pausing", "unpausing"),
-    *("suspending", "resuming", "rebuilding", "rebuilding stopped", "rescuing", "unrescuing"),
+    *("suspending", "resuming", "rebuilding", "rebuilding stopped", "rescuing", "unrescuing", "dumping"),
     *("deleting", "deleting unplaced"),
 }
 

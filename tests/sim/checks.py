@@ -12,7 +12,7 @@ from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS
 from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
 from domain.server.creation import ServerBuilt
-from domain.server.fold import evolve
+from domain.server.fold import CHANGES, evolve
 from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
 from projections import console_sessions, event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
@@ -126,9 +126,13 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
         if recorded.aggregate.kind != "server":
             continue
         server_id = recorded.aggregate.id
-        states[server_id] = evolve(states.get(server_id), recorded.event, recorded.meta)
+        before = states.get(server_id)
+        states[server_id] = evolve(before, recorded.event, recorded.meta)
         if isinstance(recorded.event, DONE):
-            intended[server_id] = states[server_id].power_state
+            # One that leaves the power alone tells nothing of it.
+            assert before
+            if "power_state" in CHANGES[type(recorded.event)](before, recorded.event, recorded.meta):
+                intended[server_id] = states[server_id].power_state
         elif isinstance(recorded.event, ServerActionFailed):
             # It may have been done all the same: nobody can say.
             intended.pop(server_id, None)

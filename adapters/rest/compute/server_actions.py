@@ -16,6 +16,7 @@ from adapters.rest.words import words
 from domain.errors import Invalid, Refused
 from domain.server.action import Action
 from domain.server.actions import reboot as rebooting
+from domain.server.actions.crash_dump import TRIGGER_CRASH_DUMP
 from domain.server.actions.pause import PAUSE, UNPAUSE
 from domain.server.actions.power import START, STOP
 from domain.server.actions.rescue import UNRESCUE
@@ -32,9 +33,9 @@ async def _command(call: Call, command: Callable[..., Awaitable[Accepted]], **mo
     await call.settle(accepted)
 
 
-def whatever(action: str) -> type[msgspec.Struct]:
-    """The body of an action that takes nothing; as in Nova, what it is given anyway is not looked at."""
-    return msgspec.defstruct("Body", [("argument", Any, msgspec.field(name=action))], bases=(Body,))
+def plain(action: str, argument: Any = Any) -> type[msgspec.Struct]:
+    """The body of an action that takes nothing; as in Nova, what the older ones are given anyway is not looked at."""
+    return msgspec.defstruct("Body", [("argument", argument, msgspec.field(name=action))], bases=(Body,))
 
 
 SIMPLE = (
@@ -45,12 +46,15 @@ SIMPLE = (
     (SUSPEND, "suspend", "os-suspend-server:suspend"),
     (RESUME, "resume", "os-suspend-server:resume"),
     (UNRESCUE, "unrescue", "os-unrescue"),
+    (TRIGGER_CRASH_DUMP, "trigger_crash_dump", "servers:trigger_crash_dump", 17),
 )
-"""Actions without arguments: the key of the body, and the rule of Nova's policy."""
+"""Actions without arguments: the key of the body, the rule of Nova's policy, and the microversion they came with."""
 
 
-def _declare(action: Action, key: str, rule: str) -> None:
-    @operations("POST", PATH, Access.MEMBER, f"os_compute_api:{rule}", action=key, body=whatever(key), status=202)
+def _declare(action: Action, key: str, rule: str, first: int = 1) -> None:
+    body = plain(key) if first == 1 else plain(key, None)
+
+    @operations("POST", PATH, Access.MEMBER, f"os_compute_api:{rule}", action=key, body=body, first=first, status=202)
     async def begin(call: Call) -> None:
         await _command(call, call.services.servers.act, action=action)
 
@@ -115,7 +119,7 @@ async def lock(call: Call) -> None:
 
 
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:os-lock-server:unlock", action="unlock",
-            body=whatever("unlock"),
+            body=plain("unlock"),
             status=202)  # fmt: skip
 async def unlock(call: Call) -> None:
     """End the lock."""
@@ -150,7 +154,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 NOT_YET = words(
     "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo migrate "
     "os-migrateLive os-resetState removeSecurityGroup resize restore revertResize shelve "
-    "shelveOffload trigger_crash_dump unshelve"
+    "shelveOffload unshelve"
 )
 """Nova's other actions."""
 

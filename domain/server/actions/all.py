@@ -1,6 +1,7 @@
 """All actions, a line each."""
 
 from domain.server.action import Action
+from domain.server.actions.crash_dump import TRIGGER_CRASH_DUMP
 from domain.server.actions.pause import PAUSE, UNPAUSE
 from domain.server.actions.power import START, STOP
 from domain.server.actions.reboot import REBOOT
@@ -19,4 +20,5 @@ ACTIONS: tuple[Action, ...] = (
     REBUILD,
     RESCUE,
     UNRESCUE,
+    TRIGGER_CRASH_DUMP,
 )
