@@ -14,7 +14,7 @@ from ops.roles.plane import open_plane
 from ops.settings import Settings
 from ops.status import table
 from projections.postgres import connect
-from projections.queries import ParkedRow, Queries
+from projections.queries import ParkedRow, PostgresQueries
 
 WAIT_SECONDS = 60.0
 """How long the projector may take."""
@@ -24,7 +24,7 @@ EVERYTHING = 1_000_000
 
 async def show(settings: Settings, limit: int) -> None:
     """Print what is parked, oldest first."""
-    async with Queries(settings.database.url) as queries:
+    async with PostgresQueries(settings.database.url) as queries:
         found = await queries.parked(limit)
     if not found:
         print("No event is parked.")
@@ -37,7 +37,7 @@ async def retry(settings: Settings, cell: str, positions: list[int]) -> None:
     """Have the projector try again what is parked at these positions (all, if none), with what waits behind it.
     Raises Invalid for a position where nothing is parked, and Unavailable."""
     retrial = Retrial(id=str(uuid.uuid4()), cell=cell, positions=positions or None)
-    async with Queries(settings.database.url) as queries:
+    async with PostgresQueries(settings.database.url) as queries:
         before = await queries.parked(EVERYTHING)
         _check(before, cell, positions)
         await _have_retried(settings, retrial)
@@ -47,7 +47,7 @@ async def retry(settings: Settings, cell: str, positions: list[int]) -> None:
 
 async def give_up(settings: Settings, cell: str, position: int, reason: str) -> None:
     """Record that an event is given up, and wait until the projector passes over it. Raises Invalid, Unavailable."""
-    async with Queries(settings.database.url) as queries, open_plane(settings, "events-skip") as plane:
+    async with PostgresQueries(settings.database.url) as queries, open_plane(settings, "events-skip") as plane:
         _check(await queries.parked(EVERYTHING), cell, [position])
         store = {store.cell: store for store in plane.stores}[cell]
         skipped = await store.event_at(position)

@@ -9,7 +9,7 @@ from ops.roles.plane import open_plane
 from ops.roles.projector import PROJECTIONS, REBUILD
 from ops.settings import Settings
 from projections.postgres import connect
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 
 LOOK_SECONDS = 0.2
 BAR = 40
@@ -20,7 +20,7 @@ async def rebuild(settings: Settings, projection: str) -> None:
     names = [known.name for known in PROJECTIONS]
     if projection not in names:
         raise Invalid(f"there is no projection {projection}; there are {', '.join(names)}")
-    queries = Queries(settings.database.url)
+    queries = PostgresQueries(settings.database.url)
     await queries.open()
     try:
         async with open_plane(settings, "rebuild") as plane:

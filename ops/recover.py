@@ -16,7 +16,7 @@ from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 from projections.builds import unhonoured
 from projections.postgres import connect
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 
 LOOK_SECONDS = 0.5
 BUILD_SECONDS = 600.0
@@ -30,7 +30,7 @@ class _Everything:
 
 async def recover(settings: Settings) -> None:
     """Look for what is missing, record it, and wait until everything was built anew. Raises Unavailable."""
-    async with Queries(settings.database.url) as queries, open_plane(settings, "recover") as plane:
+    async with PostgresQueries(settings.database.url) as queries, open_plane(settings, "recover") as plane:
         known_ends = await _known_ends(queries)
         decided = [await _recover(plane, store, known_ends.get(store.cell, 0)) for store in plane.stores]
         recoveries = [event_id for event_id in decided if event_id]
@@ -85,7 +85,7 @@ async def _missing(plane: Plane, store: NatsEventStore) -> tuple[tuple[Missing, 
     return tuple(absent), max(before, end)
 
 
-async def _known_ends(queries: Queries) -> dict[str, int]:
+async def _known_ends(queries: PostgresQueries) -> dict[str, int]:
     """How far any projection has read, by cell."""
     ends: dict[str, int] = {}
     for _, _, cell, position, _ in await queries.positions():
@@ -93,7 +93,7 @@ async def _known_ends(queries: Queries) -> dict[str, int]:
     return ends
 
 
-async def _until_built(settings: Settings, queries: Queries, recoveries: list[str]) -> None:
+async def _until_built(settings: Settings, queries: PostgresQueries, recoveries: list[str]) -> None:
     async with await connect(settings.database.url, "lightcurve-recover-command") as connection:
         try:
             async with asyncio.timeout(BUILD_SECONDS):

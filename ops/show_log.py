@@ -9,7 +9,7 @@ from domain.record import AggregateId, Recorded
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 from projections.event_log import LogRow
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 
 SEARCH_SECONDS = 600.0
 """A look through a long log may take its time."""
@@ -19,7 +19,7 @@ async def show(
     settings: Settings, *, server: str | None, request_id: str | None, kind: str | None, limit: int, bodies: bool
 ) -> None:
     """Print the events, oldest first."""
-    queries = Queries(settings.database.url, SEARCH_SECONDS)
+    queries = PostgresQueries(settings.database.url, SEARCH_SECONDS)
     await queries.open()
     try:
         async with open_plane(settings, "log") as plane:
@@ -30,7 +30,7 @@ async def show(
         await queries.close()
 
 
-async def _server_id(plane: Plane, queries: Queries, server: str) -> str:
+async def _server_id(plane: Plane, queries: PostgresQueries, server: str) -> str:
     found = await queries.servers_named(server)
     if len(found) > 1:
         print(f"{len(found)} servers were named {server}; the newest is shown. The others, by id:")

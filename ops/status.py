@@ -15,7 +15,7 @@ from handlers.refusals import Known, refused_by_host
 from ops import damage
 from ops.roles.plane import Plane, open_plane
 from ops.stack import Stack, running
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 
 HEARD_SECONDS = 0.3
 """How long signs of life are listened for: all that are kept come at once."""
@@ -39,7 +39,7 @@ async def show(stack: Stack) -> None:
     if state.get("disk"):
         print(f"\n{state['disk']}")
     settings = stack.settings()
-    queries = Queries(settings.database.url)
+    queries = PostgresQueries(settings.database.url)
     await queries.open()
     try:
         async with open_plane(settings, "status") as plane:
@@ -58,7 +58,7 @@ async def show(stack: Stack) -> None:
     print("it survives the death of its process, not a power cut." if nats.sync != "always" else "it survives both.")
 
 
-async def _projections(plane: Plane, queries: Queries) -> None:
+async def _projections(plane: Plane, queries: PostgresQueries) -> None:
     ends = {store.cell: await store.last_position() for store in (plane.store, plane.api_store)}
     try:
         positions = await queries.positions()
@@ -78,7 +78,7 @@ def _lag(events: int) -> str:
     return str(events) if events >= 0 else f"ahead by {-events}"
 
 
-async def _parked(queries: Queries) -> None:
+async def _parked(queries: PostgresQueries) -> None:
     """Say what projections could not take in, if there is anything."""
     for name, cell, count, first in await queries.parked_counts():
         events = "1 event is" if count == 1 else f"{count} events are"
@@ -97,7 +97,7 @@ def _out_of_order(beats: dict[str, Beat]) -> None:
             print(f"\n{name}: {sentence}")
 
 
-async def _hosts(beats: dict[str, Beat], queries: Queries) -> None:
+async def _hosts(beats: dict[str, Beat], queries: PostgresQueries) -> None:
     refused = refusals(beats.values())
     rows = []
     for row in await queries.hosts():

@@ -7,13 +7,13 @@ import psycopg
 
 from domain.errors import Unavailable
 from projections.console_sessions import ConsoleSessionRow
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 
 decoder = msgspec.json.Decoder(list[ConsoleSessionRow])
 OPEN = "closed_at IS NULL"
 
 
-class ConsoleQueries(Queries):
+class ConsoleQueries(PostgresQueries):
     """Questions to one read database, those about console sessions included."""
 
     async def console_proxies(self, cell: str) -> list[str]:

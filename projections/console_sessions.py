@@ -73,7 +73,7 @@ TABLE = Table(
 )
 
 
-class ConsoleSessions:
+class ConsoleSessionsView:
     """One row a session, from its opening on; it stays when the session has ended."""
 
     name = "console_sessions"

@@ -51,7 +51,7 @@ TABLE = Table(
 )
 
 
-class EventLog:
+class EventLogView:
     """One row an event, or one for each of its changes."""
 
     name = "event_log"

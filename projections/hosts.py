@@ -27,7 +27,7 @@ TABLE = Table(
 )
 
 
-class Hosts:
+class HostsView:
     """Folds each host's events into its row."""
 
     name = "hosts"

@@ -55,7 +55,7 @@ TABLE = Table(
 replace = msgspec.structs.replace
 
 
-class InstanceActions:
+class InstanceActionsView:
     """Follows the servers' events. The follow-up of a request carries its request id, so that tells the action."""
 
     name = "instance_actions"

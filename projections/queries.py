@@ -56,7 +56,7 @@ class ParkedRow(NamedTuple):
     since: datetime
 
 
-class Queries:
+class PostgresQueries:
     """Questions to one read database."""
 
     def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS, owner: Owner = nobody) -> None:

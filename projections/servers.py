@@ -109,7 +109,7 @@ def row_of(cell: str, server: Server) -> ServerRow:
     )
 
 
-class Servers:
+class ServersView:
     """Folds each server's events into its row."""
 
     name = "servers"

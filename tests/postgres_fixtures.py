@@ -9,16 +9,22 @@ import pytest
 from domain.record import Recorded
 from ops.embedded.postgres import EmbeddedPostgres
 from projections.builds import builds_in_force
-from projections.console_sessions import ConsoleSessions
-from projections.event_log import EventLog
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
+from projections.console_sessions import ConsoleSessionsView
+from projections.event_log import EventLogView
+from projections.hosts import HostsView
+from projections.instance_actions import InstanceActionsView
 from projections.postgres import PostgresRows, connect
-from projections.servers import Servers
+from projections.servers import ServersView
 from projections.table import Projection
 from tests.aio import run
 
-PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions())
+PROJECTIONS: tuple[Projection, ...] = (
+    ServersView(),
+    InstanceActionsView(),
+    HostsView(),
+    EventLogView(),
+    ConsoleSessionsView(),
+)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from ops.embedded.nats import NatsProcess
 from ops.roles.plane import open_plane
 from ops.settings import Settings
 from ops.stack import Stack
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 
 MIN_TIMES, MAX_TIMES, SECONDS = 5, 60, 2.0
 """How often an operation is done: until so much time is used up, within these limits."""
@@ -156,7 +156,7 @@ def _timed(measured: Stack, *command: str) -> float:
 
 async def _projected(settings: Settings) -> None:
     """Wait until the read database shows the whole log, and have it know its tables, as it does after a while."""
-    queries = Queries(settings.database.url)
+    queries = PostgresQueries(settings.database.url)
     await queries.open()
     async with open_plane(settings, "bench") as plane:
         ends = {store.cell: await store.last_position() for store in plane.stores}

@@ -40,7 +40,7 @@ from ops.roles.conductor import image_tickets
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
 from ops.settings import QuotaSettings, Settings
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ PROJECTED = (SERVER.name, host.KIND.name)
 
 async def run(settings: Settings, name: str) -> None:
     """Serve until cancelled."""
-    queries = Queries(settings.database.url, owner=current_owner.get)
+    queries = PostgresQueries(settings.database.url, owner=current_owner.get)
     await queries.open()
     try:
         async with open_plane(settings, name) as plane:
@@ -61,7 +61,7 @@ async def run(settings: Settings, name: str) -> None:
         await queries.close()
 
 
-async def _serve(plane: Plane, queries: Queries, name: str) -> None:
+async def _serve(plane: Plane, queries: PostgresQueries, name: str) -> None:
     settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
     disorder = Disorder()
     kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]

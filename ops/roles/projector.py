@@ -29,17 +29,23 @@ from projections.builds import (
     unfinished_builds,
     unhonoured,
 )
-from projections.console_sessions import ConsoleSessions
-from projections.event_log import EventLog
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
+from projections.console_sessions import ConsoleSessionsView
+from projections.event_log import EventLogView
+from projections.hosts import HostsView
+from projections.instance_actions import InstanceActionsView
 from projections.postgres import PostgresRows, Skipped, connect, lock_writer
-from projections.servers import Servers
+from projections.servers import ServersView
 from projections.table import Projection
 
 log = logging.getLogger(__name__)
 
-PROJECTIONS: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions())
+PROJECTIONS: tuple[Projection, ...] = (
+    ServersView(),
+    InstanceActionsView(),
+    HostsView(),
+    EventLogView(),
+    ConsoleSessionsView(),
+)
 NAME = "projector"
 RETRY_SECONDS = 0.5
 PROGRESS_EVENTS = 20_000

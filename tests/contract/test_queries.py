@@ -20,9 +20,9 @@ from handlers.leftovers import ReadServers
 from handlers.ports import Queries
 from ops.roles.conductor import OfCell
 from projections.console_queries import ConsoleQueries
-from projections.instance_actions import InstanceActions
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
-from projections.servers import Servers
+from projections.servers import ServersView
 from tests.aio import asynchronous
 from tests.domain.servers import IMAGE, NOW
 from tests.postgres_fixtures import project
@@ -53,7 +53,7 @@ class Log:
 
 @asynccontextmanager
 async def in_memory(events: list[Recorded]) -> AsyncIterator[Asked]:
-    rows = MemoryRows((Servers(), InstanceActions()))
+    rows = MemoryRows((ServersView(), InstanceActionsView()))
     rows.apply(events)
     yield Asked(MemoryQueries(rows), MemoryReadServers(rows, CELL))
 

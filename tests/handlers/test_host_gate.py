@@ -47,11 +47,11 @@ from handlers.messages import (
     read_report,
 )
 from handlers.refusals import Refusals, refused_by_host
-from projections.event_log import EventLog
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
+from projections.event_log import EventLogView
+from projections.hosts import HostsView
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
-from projections.servers import Servers
+from projections.servers import ServersView
 from tests.aio import asynchronous
 from tests.cell import Cell
 from tests.domain.servers import BUILT, PLACED, REQUESTED, SERVER_ID, STOP
@@ -86,7 +86,7 @@ HOSTILE: tuple[Any, ...] = (
     *(2**31, 2**63, 2**70, -1, -(2**70), HUGE, 0.5, math.inf, -math.inf, math.nan, True, None),
     *([], [[[]]], {}, {"\0": "\0"}, {"a": {"b": {"c": 2**70}}}, {"a": "\ud800"}, ["x" * 1000] * 100),
 )
-PROJECTIONS = (Servers(), InstanceActions(), Hosts(), EventLog())
+PROJECTIONS = (ServersView(), InstanceActionsView(), HostsView(), EventLogView())
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ from handlers.context import Context
 from handlers.liveness import BEAT_SECONDS, DOWN_AFTER, LifeSigns, keep_beating
 from handlers.lost_proxies import LostProxies, OpenConsole, life_sign
 from handlers.messages import ConsoleAddress, encode
-from projections.console_sessions import TABLE, ConsoleSessions
+from projections.console_sessions import TABLE, ConsoleSessionsView
 from projections.memory import MemoryRows
 from tests.cell import Cell
 from tests.domain.servers import PLACED
@@ -78,7 +78,7 @@ class World:
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self.cell = Cell(VirtualClock())
         self._group = group
-        self._rows = MemoryRows((ConsoleSessions(),))
+        self._rows = MemoryRows((ConsoleSessionsView(),))
         self._tasks = [self.spawn(self.cell.bus.serve_questions([PLACED.host], self._answer))]
 
     async def _answer(self, _host: str, _question: bytes) -> bytes:

@@ -12,7 +12,7 @@ from ops.embedded.nats import CONTROL, EmbeddedNats
 from ops.roles import projector
 from ops.roles.plane import Plane, open_plane
 from ops.settings import DatabaseSettings, NatsSettings, Settings
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 from tests.waiting import until
 
 
@@ -36,9 +36,9 @@ async def running(role: Callable[[Settings, str], Awaitable[None]], settings: Se
 
 
 @asynccontextmanager
-async def projecting(settings: Settings) -> AsyncIterator[Queries]:
+async def projecting(settings: Settings) -> AsyncIterator[PostgresQueries]:
     """A projector at work, and what is asked of its rows."""
-    queries = Queries(settings.database.url)
+    queries = PostgresQueries(settings.database.url)
     await queries.open()
     try:
         async with running(projector.run, settings):
@@ -58,7 +58,7 @@ async def tell(plane: Plane, store: EventStore, aggregate: AggregateId, *events:
     return recorded
 
 
-async def until_projected(plane: Plane, queries: Queries) -> None:
+async def until_projected(plane: Plane, queries: PostgresQueries) -> None:
     """Wait until every projection has passed the ends of the logs."""
 
     async def everything() -> bool:

@@ -12,7 +12,7 @@ from domain.server.state import aggregate
 from ops import parked_events
 from ops.embedded.nats import NatsProcess
 from ops.rebuild import rebuild
-from projections.servers import Servers
+from projections.servers import ServersView
 from tests.aio import asynchronous
 from tests.domain.servers import BUILT, FLAVOR, LATER, PLACED
 from tests.ops.parts import open_plane, projecting, settings_for, tell, until_projected
@@ -83,7 +83,7 @@ async def test_parked_is_listed_retried_and_given_up(
             bad = await queries.server(BAD)
             assert bad
             assert (bad.name, bad.vm_state) == ("after", "building")
-            await rebuild(settings, Servers.name)
+            await rebuild(settings, ServersView.name)
     # A projector that starts from nothing passes over it, too.
     async with open_plane(settings, "test") as plane, projecting(settings) as queries:
         await until_projected(plane, queries)
@@ -95,16 +95,16 @@ async def test_what_is_applicable_later_is_applied_when_retried(
     mortal: NatsProcess, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(mortal.server, database, tmp_path)
-    apply = Servers.apply
+    apply = ServersView.apply
 
-    def ill(self: Servers, recorded: object, rows: object) -> None:
+    def ill(self: ServersView, recorded: object, rows: object) -> None:
         if getattr(recorded, "position", 0) == 2:
             raise KeyError("a fault of this version")
         apply(self, recorded, rows)  # type: ignore[arg-type]
 
     async with open_plane(settings, "test") as plane, projecting(settings) as queries:
         with monkeypatch.context() as patched:
-            patched.setattr(Servers, "apply", ill)
+            patched.setattr(ServersView, "apply", ill)
             await tell(plane, plane.store, aggregate(BAD), _requested(BAD), PLACED, BUILT)
             await until_projected(plane, queries)
             assert [row.position for row in await queries.parked(10)] == [2, 3]

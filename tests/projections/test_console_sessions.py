@@ -7,7 +7,7 @@ import pytest
 from domain.console import ConsoleClosed, ConsoleGranted, ConsoleOpened, aggregate
 from domain.errors import Unavailable
 from projections.console_queries import ConsoleQueries
-from projections.console_sessions import TABLE, ConsoleSessionRow, ConsoleSessions
+from projections.console_sessions import TABLE, ConsoleSessionRow, ConsoleSessionsView
 from projections.memory import MemoryRows
 from tests.aio import asynchronous
 from tests.domain.servers import LATER, NOW
@@ -28,7 +28,7 @@ def closed(session: str, reason: str = "") -> ConsoleClosed:
 
 
 def rows(*events: object) -> list[ConsoleSessionRow]:
-    log, memory = Log(), MemoryRows((ConsoleSessions(),))
+    log, memory = Log(), MemoryRows((ConsoleSessionsView(),))
     for event in (GRANTED, *events):
         log.add(GRANT, event, "req-c")  # type: ignore[arg-type]
     memory.apply(log.recorded)
@@ -64,7 +64,7 @@ def test_an_end_ends_its_own_session_and_once() -> None:
 @asynchronous
 async def test_the_questions(database: str) -> None:
     events = history(60)
-    memory = MemoryRows((ConsoleSessions(),))
+    memory = MemoryRows((ConsoleSessionsView(),))
     memory.apply(events)
     sessions: list[ConsoleSessionRow] = memory.all(TABLE)
     open_now = [row for row in sessions if row.closed_at is None]

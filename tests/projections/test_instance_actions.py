@@ -7,7 +7,7 @@ from domain.server.action import ServerActionFailed
 from domain.server.deletion import ServerDeleteRequested
 from domain.server.instance_action import InstanceAction
 from domain.server.state import aggregate
-from projections.instance_actions import TABLE, InstanceActions
+from projections.instance_actions import TABLE, InstanceActionsView
 from projections.memory import MemoryRows
 from tests.domain.servers import (
     BUILD_FAILED,
@@ -29,7 +29,7 @@ def _actions(*told: tuple[str, Event]) -> dict[str, InstanceAction]:
     log = Log()
     for request, event in told:
         log.add(aggregate(SERVER_ID), event, request)
-    rows = MemoryRows((InstanceActions(),))
+    rows = MemoryRows((InstanceActionsView(),))
     rows.apply(log.recorded)
     return {row.request_id: row for row in rows.all(TABLE)}
 

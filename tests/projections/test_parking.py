@@ -18,21 +18,27 @@ from domain.server.creation import ServerRequested
 from domain.server.details import ServerMetadataChanged
 from domain.server.state import aggregate
 from projections.builds import builds_in_force
-from projections.console_sessions import ConsoleSessions
-from projections.event_log import EventLog
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
+from projections.console_sessions import ConsoleSessionsView
+from projections.event_log import EventLogView
+from projections.hosts import HostsView
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
 from projections.parking import indigestible
 from projections.postgres import PostgresRows, _json, connect
-from projections.queries import Queries
-from projections.servers import Servers
+from projections.queries import PostgresQueries
+from projections.servers import ServersView
 from projections.table import Projection, Rows
 from tests.aio import asynchronous
 from tests.domain.servers import BUILT, FLAVOR, LATER, PLACED
 from tests.projections.histories import CELL, Log, history, server_id
 
-ALL: tuple[Projection, ...] = (Servers(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions())
+ALL: tuple[Projection, ...] = (
+    ServersView(),
+    InstanceActionsView(),
+    HostsView(),
+    EventLogView(),
+    ConsoleSessionsView(),
+)
 MINE, BAD, OTHERS = server_id(1), server_id(2), server_id(3)
 
 
@@ -68,7 +74,7 @@ async def _parked(rows: PostgresRows) -> set[tuple[str, int]]:
 
 
 async def _check_others_are_served(database: str, events: list[Recorded]) -> None:
-    queries = Queries(database)
+    queries = PostgresQueries(database)
     await queries.open()
     try:
         for server in (MINE, OTHERS):
@@ -145,7 +151,7 @@ async def test_a_nul_is_kept_as_what_stands_for_it(database: str) -> None:
             rows._forget_rows(rows._types)
         assert await rows.parked() == []
     await _check_others_are_served(database, events)
-    queries = Queries(database)
+    queries = PostgresQueries(database)
     await queries.open()
     server = await queries.server(BAD)
     await queries.close()
@@ -166,7 +172,7 @@ def test_only_nul_is_replaced(value: object) -> None:
     assert json.loads(document) == without_nul(value)
 
 
-class _Refuses(Servers):
+class _Refuses(ServersView):
     """Raises for some positions, as long as it is ill."""
 
     def __init__(self, *positions: int) -> None:
@@ -209,9 +215,9 @@ async def test_what_follows_of_the_aggregate_waits_behind_it_and_is_applied_in_o
         assert await rows.parked() == []
         cursor = await rows._connection.execute("SELECT state::text FROM servers ORDER BY id")
         content = [row[0].encode() for row in await cursor.fetchall()]
-    memory = MemoryRows((Servers(),))
+    memory = MemoryRows((ServersView(),))
     memory.apply(events)
-    assert content == [bytes(row.state) for row in sorted(memory.all(Servers.tables[0]), key=lambda row: row.id)]
+    assert content == [bytes(row.state) for row in sorted(memory.all(ServersView.tables[0]), key=lambda row: row.id)]
 
 
 @pytest.mark.postgres

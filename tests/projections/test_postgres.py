@@ -7,11 +7,11 @@ import pytest
 
 from domain.record import Recorded
 from projections.builds import begin_build, builds_in_force, outdated, put_in_force
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
+from projections.hosts import HostsView
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
 from projections.postgres import PostgresRows, connect
-from projections.servers import Servers
+from projections.servers import ServersView
 from projections.table import Rows
 from tests.aio import asynchronous
 from tests.postgres_fixtures import PROJECTIONS, project
@@ -69,23 +69,23 @@ async def test_batches_and_restarts_make_no_difference(database: str, postgres: 
     for projection in PROJECTIONS:
         for table in projection.tables:
             assert len(content[table.name]) == len(memory.all(table))
-    from projections.queries import Queries
+    from projections.queries import PostgresQueries
 
-    queries = Queries(database)
+    queries = PostgresQueries(database)
     await queries.open()
-    for row in memory.all(Servers.tables[0]):
+    for row in memory.all(ServersView.tables[0]):
         server = await queries.server(row.id)
         from projections.servers import row_of
 
         assert server
         assert row_of(CELL, server) == row
-    for action in memory.all(InstanceActions.tables[0]):
+    for action in memory.all(InstanceActionsView.tables[0]):
         assert await queries.action(action.server_id, action.request_id) == action
-    assert await queries.hosts() == memory.all(Hosts.tables[0])
+    assert await queries.hosts() == memory.all(HostsView.tables[0])
     await queries.close()
 
 
-class _Lame(Servers):
+class _Lame(ServersView):
     """The database goes away at the third event."""
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
@@ -99,7 +99,7 @@ async def test_a_batch_is_all_or_nothing(database: str) -> None:
     with pytest.raises(psycopg.OperationalError):
         await project(database, history(5), (_Lame(),))
     async with await connect(database, "test") as connection:
-        rows = PostgresRows(connection, await builds_in_force(connection, (Servers(),)))
+        rows = PostgresRows(connection, await builds_in_force(connection, (ServersView(),)))
         await rows.open()
         assert rows.position(CELL) == 0
         assert await rows.parked() == []
@@ -113,23 +113,23 @@ async def test_a_build_beside_the_one_in_force_takes_its_place(database: str) ->
     await project(database, events)
     before = _content(database)
     async with await connect(database, "test") as connection:
-        build = await begin_build(connection, Servers())
+        build = await begin_build(connection, ServersView())
         rows = PostgresRows(connection, [build])
         await rows.apply(events)
         assert _content(database) == before
         async with connection.transaction():
             await put_in_force(connection, build)
         assert _content(database) == before
-        (in_force,) = await builds_in_force(connection, (Servers(),))
+        (in_force,) = await builds_in_force(connection, (ServersView(),))
         assert in_force.number == build.number
 
 
 @asynchronous
 async def test_a_projection_of_another_version_is_outdated(database: str) -> None:
-    class NewServers(Servers):
-        version = Servers.version + 1
+    class NewServers(ServersView):
+        version = ServersView.version + 1
 
     await project(database, history(2))
     async with await connect(database, "test") as connection:
-        builds = await builds_in_force(connection, (NewServers(), Hosts()))
+        builds = await builds_in_force(connection, (NewServers(), HostsView()))
         assert [projection.name for projection in await outdated(connection, builds)] == ["servers"]

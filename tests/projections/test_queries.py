@@ -18,7 +18,7 @@ from domain.server.state import aggregate
 from ops.embedded.postgres import EmbeddedPostgres
 from projections import pool
 from projections.pool import TookTooLong
-from projections.queries import Queries
+from projections.queries import PostgresQueries
 from projections.servers import TABLE
 from tests.aio import asynchronous
 from tests.domain.servers import FLAVOR, LATER
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.postgres
 
 
 @asynccontextmanager
-async def _queries(url: str) -> AsyncIterator[Queries]:
-    queries = Queries(url)
+async def _queries(url: str) -> AsyncIterator[PostgresQueries]:
+    queries = PostgresQueries(url)
     await queries.open()
     try:
         yield queries
@@ -56,7 +56,7 @@ async def _grow(database: str, copies: int) -> None:
         await connection.execute("ANALYZE")
 
 
-async def _read_and_passed_over(queries: Queries, text: str, values: Any) -> float:
+async def _read_and_passed_over(queries: PostgresQueries, text: str, values: Any) -> float:
     """How many rows a question has the database read and throw away."""
     ((explained,),) = await queries._rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", *values)
     nodes, passed_over = [explained[0]["Plan"]], 0.0
@@ -123,7 +123,7 @@ async def test_the_log_of_a_server_shows_also_what_was_taken_for_it(database: st
 
 @asynchronous
 async def test_a_question_may_cost_only_so_much(database: str) -> None:
-    queries = Queries(database, statement_seconds=0.2)
+    queries = PostgresQueries(database, statement_seconds=0.2)
     await queries.open()
     try:
         with pytest.raises(TookTooLong):
@@ -141,7 +141,7 @@ async def test_an_expression_that_takes_too_long_is_the_callers_fault(database: 
     log = Log()
     log.add(aggregate(server_id(1)), long, "req")
     await project(database, log.recorded)
-    queries = Queries(database, statement_seconds=0.2)
+    queries = PostgresQueries(database, statement_seconds=0.2)
     await queries.open()
     try:
         with pytest.raises(Invalid, match="takes too long"):
@@ -155,7 +155,7 @@ async def test_a_database_that_stands_still_is_not_waited_for(
     postgres: EmbeddedPostgres, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "WAIT_SECONDS", 0.5)
-    queries = Queries(database, statement_seconds=0.5)
+    queries = PostgresQueries(database, statement_seconds=0.5)
     await queries.open()
     await queries._rows("SELECT 1")
     server = psutil.Process(int((postgres.directory / "data" / "postmaster.pid").read_text().split()[0]))
@@ -180,7 +180,7 @@ async def test_a_database_that_stands_still_is_not_waited_for(
 
 @asynchronous
 async def test_nobody_notices_that_the_database_ended_the_connections(database: str) -> None:
-    queries = Queries(database)
+    queries = PostgresQueries(database)
     await queries.open()
     try:
         sleeps = [queries._rows("SELECT 1 FROM pg_sleep(0.1)") for _ in range(pool.MAX_CONNECTIONS)]
@@ -200,7 +200,7 @@ async def test_nobody_notices_that_the_database_ended_the_connections(database: 
 @asynchronous
 async def test_the_slow_questions_of_one_are_waited_for_by_nobody_else(database: str) -> None:
     asked_for = ContextVar("asked_for", default="one")
-    queries = Queries(database, owner=asked_for.get)
+    queries = PostgresQueries(database, owner=asked_for.get)
     await queries.open()
     await queries._rows("SELECT 1")
     asked_for.set("many")
@@ -213,7 +213,7 @@ async def test_the_slow_questions_of_one_are_waited_for_by_nobody_else(database:
     await queries.close()
 
 
-async def _answers(queries: Queries) -> bool:
+async def _answers(queries: PostgresQueries) -> bool:
     try:
         return await queries._rows("SELECT 1") == [(1,)]
     except Unavailable:

@@ -154,11 +154,11 @@ def _console_sessions(history: list[Recorded]) -> Iterator[str]:
 def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
     expected = MemoryRows(
         (
-            servers.Servers(),
-            instance_actions.InstanceActions(),
-            hosts.Hosts(),
-            event_log.EventLog(),
-            console_sessions.ConsoleSessions(),
+            servers.ServersView(),
+            instance_actions.InstanceActionsView(),
+            hosts.HostsView(),
+            event_log.EventLogView(),
+            console_sessions.ConsoleSessionsView(),
         )
     )
     for recorded in history:

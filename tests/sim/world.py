@@ -27,12 +27,12 @@ from handlers.conducting import Conducting
 from handlers.context import Context, Stamp
 from handlers.registry import Registry
 from handlers.servers import Servers
-from projections.console_sessions import ConsoleSessions
-from projections.event_log import EventLog
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
+from projections.console_sessions import ConsoleSessionsView
+from projections.event_log import EventLogView
+from projections.hosts import HostsView
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
-from projections.servers import Servers as ServersProjection
+from projections.servers import ServersView
 from tests.sim.consoles import OpenConsolesIn, view_consoles
 from tests.sim.faults import ProcessFaults, Weather
 from tests.sim.virtual_time import SeededIds, VirtualClock
@@ -84,7 +84,9 @@ class World:
         self.stamp = Stamp(self.clock, SeededIds(self.random))
         self.broker = Broker(self.clock)
         self.mapper = EventMapper(EVENTS)
-        self.rows = MemoryRows((ServersProjection(), InstanceActions(), Hosts(), EventLog(), ConsoleSessions()))
+        self.rows = MemoryRows(
+            (ServersView(), InstanceActionsView(), HostsView(), EventLogView(), ConsoleSessionsView())
+        )
         self.hypervisors = {f"host{number}": self._hypervisor(number) for number in range(1, 4)}
         self.changed_by_itself: set[str] = set()
         """Servers whose guest was made to change its power by itself."""

@@ -35,14 +35,13 @@ from handlers.server_requests import NewServer
 from handlers.servers import Servers
 from ops.embedded.nats import EmbeddedNats
 from ops.embedded.nats_accounts import CONTROL
-from projections.event_log import EventLog
+from projections.event_log import EventLogView
 from projections.hosts import TABLE as HOSTS
-from projections.hosts import Hosts
-from projections.instance_actions import InstanceActions
+from projections.hosts import HostsView
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
 from projections.servers import TABLE as SERVERS
-from projections.servers import Servers as ServersProjection
-from projections.servers import decoder
+from projections.servers import ServersView, decoder
 from tests.waiting import until
 
 CELL, API, PROJECT = "cell1", "api", "project"
@@ -72,7 +71,7 @@ class Cloud:
 
     def __init__(self, server: EmbeddedNats) -> None:
         self.nats = server
-        self.rows = MemoryRows((ServersProjection(), InstanceActions(), Hosts(), EventLog()))
+        self.rows = MemoryRows((ServersView(), InstanceActionsView(), HostsView(), EventLogView()))
         self.log: list[Recorded] = []
         self.refusals = Refusals()
         self.connections: list[Connection] = []

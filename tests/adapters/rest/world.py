@@ -49,10 +49,10 @@ from handlers.registry import Registry
 from handlers.revocations import Revocations
 from handlers.server_details import ServerDetails
 from handlers.servers import Servers
-from projections.console_sessions import ConsoleSessions
-from projections.instance_actions import InstanceActions
+from projections.console_sessions import ConsoleSessionsView
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
-from projections.servers import Servers as ServersProjection
+from projections.servers import ServersView
 from tests.adapters.rest.client import Client
 from tests.clocks import StandingClock
 from tests.sim.consoles import OpenConsolesIn
@@ -124,7 +124,7 @@ class World:
         self.ledger = LedgerFeed(self.store, self.stamp)
         signs = MemoryLiveness(broker, CELL)
         self.life = LifeSigns(signs, self.clock)
-        self._rows = MemoryRows((ServersProjection(), InstanceActions(), ConsoleSessions()))
+        self._rows = MemoryRows((ServersView(), InstanceActionsView(), ConsoleSessionsView()))
         self.queries = MemoryQueries(self._rows)
         self._read_servers = MemoryReadServers(self._rows, CELL)
         limits = quota.Limits()
