@@ -20,6 +20,7 @@ from domain.record import Recorded
 from domain.server import creation
 from domain.server.creation import ServerFailed
 from domain.server.deletion import ServerDeleted
+from domain.server.reset import ServerStateReset
 from domain.server.state import DELETED, Server
 from handlers.context import Stamp
 from handlers.holdings import Holdings
@@ -86,9 +87,9 @@ class Leftovers:
             await self.sweep()
 
     def take(self, recorded: Recorded, state: Server | None) -> None:
-        """A server's event: one that ended must hold nothing."""
+        """A server's event: one that ended must hold nothing. A reset may have ended a creation."""
         self._position = recorded.position
-        if isinstance(recorded.event, ServerDeleted | ServerFailed):
+        if isinstance(recorded.event, ServerDeleted | ServerFailed | ServerStateReset):
             before = self._noted.pop(recorded.aggregate.id, None)
             holder = self._note(recorded.aggregate.id, state.project_id if state else "")
             holder.ended = True

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from domain import quota
 from domain.guest import ImageSource
 from domain.record import Event
-from domain.server import creation, deletion, details, hostname
+from domain.server import creation, deletion, details, hostname, reset
 from domain.server.action import Action
 from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
@@ -177,6 +177,12 @@ class Servers:
         if held and held.config_drive:
             sealed = await guest_secrets.seal(cell.vault, server_id, Secrets(admin_pass=admin_pass))
         return await self.act(context, server_id, rescue.RESCUE, request)
+
+    async def reset(self, context: Context, server_id: str, vm_state: str) -> Accepted:
+        """Say in which vm_state it is, which ends what is under way. Raises Refused (404, 409)."""
+        return await self._command(
+            context, server_id, timedelta(), lambda server, _deadline: reset.request(server, vm_state)
+        )
 
     async def delete(self, context: Context, server_id: str) -> Accepted:
         """Delete."""

@@ -69,7 +69,7 @@ class InstanceActionsView:
             return
         if type(recorded.event) not in STARTS:
             yield TABLE, (recorded.aggregate.id, recorded.meta.request_id)
-        elif supersedes := getattr(recorded.event, "supersedes", None):
+        if supersedes := getattr(recorded.event, "supersedes", None):
             yield TABLE, (recorded.aggregate.id, supersedes)
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
@@ -77,11 +77,11 @@ class InstanceActionsView:
         if recorded.aggregate.kind != "server":
             return
         event, meta = recorded.event, recorded.meta
+        superseded = _open(rows, recorded, getattr(event, "supersedes", None))
+        if superseded:
+            rows.put(TABLE, _end(superseded, meta.time, "Error", SUPERSEDED))
         start = STARTS.get(type(event))
         if start:
-            superseded = _open(rows, recorded, getattr(event, "supersedes", None))
-            if superseded:
-                rows.put(TABLE, _end(superseded, meta.time, "Error", SUPERSEDED))
             rows.put(TABLE, _begin(recorded, *start))
             return
         if type(event) in AT_ONCE:

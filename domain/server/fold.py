@@ -4,7 +4,7 @@ import msgspec
 
 from domain.kind import Kind, Snapshots, unfoldable
 from domain.record import Event, Metadata
-from domain.server import action, creation, deletion, details, observation, password
+from domain.server import action, creation, deletion, details, observation, password, reset
 from domain.server.action import Change, ServerActionFailed
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerAbandoned, ServerRequested
@@ -17,6 +17,7 @@ CHANGES: dict[type[Event], Change] = (
     | observation.CHANGES
     | details.CHANGES
     | password.CHANGES
+    | reset.CHANGES
     | deletion.CHANGES
 )
 """For every event after the first, the fields that it changes."""

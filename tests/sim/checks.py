@@ -13,6 +13,7 @@ from domain.server.actions.all import ACTIONS
 from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
 from domain.server.creation import ServerBuilt
 from domain.server.fold import CHANGES, evolve
+from domain.server.reset import ServerStateReset
 from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
 from projections import console_sessions, event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
@@ -40,7 +41,7 @@ async def violations(world: World) -> list[str]:
     found = [*_unfinished(all_servers)]
     found += _claims(all_servers, states)
     found += _held(all_servers, states)
-    found += _guests(world, all_servers)
+    found += _guests(world, all_servers, history)
     found += _intended_disk(world, history, all_servers)
     found += _intended_power(world, history, all_servers)
     found += _console_sessions(history)
@@ -81,7 +82,9 @@ def _held(all_servers: list[Server], states: dict[AggregateId, object]) -> Itera
         yield "an address was given out twice"
 
 
-def _guests(world: World, all_servers: list[Server]) -> Iterator[str]:
+def _guests(world: World, all_servers: list[Server], history: list[Recorded]) -> Iterator[str]:
+    # What an administrator has said of a server need not be so; its power its host tells nevertheless.
+    said = {recorded.aggregate.id for recorded in history if isinstance(recorded.event, ServerStateReset)}
     by_id = {server.id: server for server in all_servers}
     for host, hypervisor in world.hypervisors.items():
         for server_id, guest in hypervisor._guests.items():
@@ -90,12 +93,12 @@ def _guests(world: World, all_servers: list[Server]) -> Iterator[str]:
                 yield f"guest {server_id} on {host} should not be there ({server and server.vm_state})"
             elif server.vm_state in SETTLED and server.power_state != guest.power_state:
                 yield f"guest {server_id} is {guest.power_state!r}, its server says {server.power_state!r}"
-            elif server.vm_state in (ACTIVE, RESCUED):
+            elif server.vm_state in (ACTIVE, RESCUED) and server_id not in said:
                 rescued = guest.spec.rescue_image is not None
                 if rescued != (server.vm_state == RESCUED):
                     yield f"guest {server_id} is {'' if rescued else 'not '}rescued, its server is {server.vm_state}"
     for server in all_servers:
-        if server.vm_state in SETTLED:
+        if server.vm_state in SETTLED and server.id not in said:
             assert server.host
             if server.id not in world.hypervisors[server.host]._guests:
                 yield f"server {server.id} is {server.vm_state} without a guest"
@@ -133,7 +136,7 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
             assert before
             if "power_state" in CHANGES[type(recorded.event)](before, recorded.event, recorded.meta):
                 intended[server_id] = states[server_id].power_state
-        elif isinstance(recorded.event, ServerActionFailed):
+        elif isinstance(recorded.event, ServerActionFailed | ServerStateReset):
             # It may have been done all the same: nobody can say.
             intended.pop(server_id, None)
     for server in all_servers:

@@ -41,6 +41,8 @@ async def _act(world: World) -> None:
     server_id = row.id
     if choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
+    elif choice < 0.63:
+        await servers.reset(world.context(), server_id, random.choice(("active", "error")))
     elif choice < 0.96:
         fitting = [action for action in ACTIONS if row.vm_state in action.allowed]
         action = random.choice(fitting if fitting and random.random() < 0.85 else ACTIONS)

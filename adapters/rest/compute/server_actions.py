@@ -126,6 +126,25 @@ async def unlock(call: Call) -> None:
     await _command(call, call.services.details.unlock)
 
 
+class ResetArguments(Body):
+    """Into what."""
+
+    state: Literal["active", "error"]
+
+
+class ResetBody(Body):
+    """``{"os-resetState": {"state": "active"}}``."""
+
+    arguments: ResetArguments = msgspec.field(name="os-resetState")
+
+
+@operations("POST", PATH, Access.ADMIN, "os_compute_api:os-admin-actions:reset_state", action="os-resetState",
+            body=ResetBody, status=202)  # fmt: skip
+async def reset_state(call: Call) -> None:
+    """End what is under way, and say in which state the server is."""
+    await _command(call, call.services.servers.reset, vm_state=call.body.arguments.state)
+
+
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:os-deferred-delete:force", action="forceDelete",
             status=202)  # fmt: skip
 async def force_delete(call: Call) -> None:
@@ -153,7 +172,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 NOT_YET = words(
     "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo migrate "
-    "os-migrateLive os-resetState removeSecurityGroup resize restore revertResize shelve "
+    "os-migrateLive removeSecurityGroup resize restore revertResize shelve "
     "shelveOffload unshelve"
 )
 """Nova's other actions."""

@@ -195,6 +195,26 @@ async def test_a_crash_dump(cloud: MakeWorld):
 
 
 @asynchronous
+async def test_a_reset_state(cloud: MakeWorld):
+    async with cloud() as world:
+        amy, root = await world.client("amy"), await world.client("root")
+        server_id = await boot(world, amy)
+        path = f"{SERVERS}/{server_id}"
+        asked = {"os-resetState": {"state": "error"}}
+        assert (await amy.post(f"{path}/action", asked)).status == 403
+        assert (await root.post(f"{path}/action", {"os-resetState": {"state": "stopped"}})).status == 400
+        assert (await amy.post(f"{path}/action", {"os-stop": None})).status == 202
+        answer = await root.post(f"{path}/action", asked)
+        assert (answer.status, answer.content) == (202, b"")
+        server = await shown(amy, server_id)
+        assert (server["status"], server["OS-EXT-STS:task_state"]) == ("ERROR", None)
+        actions = (await amy.get(f"{path}/os-instance-actions")).body["instanceActions"]
+        assert {action["action"]: action["message"] for action in actions} == {"create": None, "stop": "Error"}
+        assert (await root.post(f"{path}/action", {"os-resetState": {"state": "active"}})).status == 202
+        assert (await shown(amy, server_id))["status"] == "ACTIVE"
+
+
+@asynchronous
 async def test_an_action_in_the_wrong_state(cloud: MakeWorld):
     async with cloud() as world:
         amy = await world.client("amy")

@@ -1,0 +1,42 @@
+"""An administrator says in which state a server is: what is under way ends, and nothing is told to its host.
+
+It is no action, as in Nova, which records none. What the guest really is, its host's next report of it tells.
+"""
+
+from domain.errors import Refused
+from domain.guest import PowerState
+from domain.record import Event, Metadata
+from domain.server.action import IDLE, Change, Fields, superseded
+from domain.server.state import ACTIVE, DELETING, ERROR, Server
+
+
+class ServerStateReset(Event, tag="server.state_reset", frozen=True, kw_only=True):
+    """An administrator has put the server into a vm_state: active, or error."""
+
+    vm_state: str
+    supersedes: str | None = None
+    """The request id of the action under way that ends by this."""
+
+
+def request(server: Server, vm_state: str) -> ServerStateReset:
+    """Put it into ``active`` or ``error``. Raises Refused (409) where that could never become true."""
+    cannot = f"Cannot 'reset state' of instance {server.id}"
+    if server.task_state == DELETING:
+        raise Refused("server.state", f"{cannot} while it is in task_state {DELETING}; its deletion ends by itself")
+    if vm_state == ACTIVE and server.launched_at is None:
+        raise Refused("server.state", f"{cannot} to {ACTIVE}: it was never launched")
+    if vm_state == ACTIVE and server.rescue is not None:
+        raise Refused("server.state", f"{cannot} to {ACTIVE}: it starts from a rescue image. Unrescue it")
+    return ServerStateReset(vm_state=vm_state, supersedes=superseded(server))
+
+
+def _reset(server: Server, event: ServerStateReset, _meta: Metadata) -> Fields:
+    fields: Fields = IDLE | {"vm_state": event.vm_state}
+    if event.vm_state == ERROR:
+        # As after any failure in doubt: next it starts from its own disk. Addresses without a host are given back.
+        return fields | {"rescue": None, "nics": server.nics if server.host else ()}
+    # Any power that its host reports is news now, and the server follows it.
+    return fields | {"power_state": PowerState.NOSTATE}
+
+
+CHANGES: dict[type[Event], Change] = {ServerStateReset: _reset}
