@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from adapters.rest import since
 from adapters.rest.identity.caller import Caller
 from adapters.rest.policy import forbidden
 from adapters.rest.services import Services
@@ -111,7 +112,7 @@ class Operation:
     """The handler reads the body itself, however long it is."""
     query: frozenset[str] | None = None
     """The parameters it knows; None if it takes any."""
-    query_strict_from: int = 75
+    query_strict_from: int = since.STRICT
     """From this microversion on, a parameter it does not know is refused."""
     first: int = 1
     last: int | None = None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 
 import msgspec
 
+from adapters.rest import since
 from domain.errors import Invalid
 from domain.text import NOT_PRINTABLE
 
@@ -252,7 +253,7 @@ _HOST_LABEL = re.compile("[a-zA-Z0-9][a-zA-Z0-9-]{0,61}[a-zA-Z0-9]")
 
 def hostname(value: str, minor: int) -> str:
     """A guest's host name; a whole domain name only from 2.94 on. Raises Invalid."""
-    if minor < 94 and _HOST_LABEL.fullmatch(value) is None:
+    if minor < since.FULL_HOSTNAME and _HOST_LABEL.fullmatch(value) is None:
         raise _worded("hostname", value, f"{value!r} does not match {_HOST_LABEL.pattern!r}")
     return value
 

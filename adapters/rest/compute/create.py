@@ -2,6 +2,7 @@
 
 from msgspec import UNSET, UnsetType
 
+from adapters.rest import since
 from adapters.rest.compute import choices, links
 from adapters.rest.compute.create_body import CreateBody, NewServerBody, Volume
 from adapters.rest.compute.flavors import known_to
@@ -27,9 +28,9 @@ async def create(call: Call) -> Reply:
     """Accept one or several servers."""
     body: CreateBody = call.body
     asked = body.server
-    if asked.networks is UNSET and call.minor >= 37:
+    if asked.networks is UNSET and call.minor >= since.NETWORKS_REQUIRED:
         raise Invalid("Invalid input for field/attribute server. 'networks' is a required property")
-    if isinstance(asked.networks, str) and call.minor < 37:
+    if isinstance(asked.networks, str) and call.minor < since.NETWORKS_REQUIRED:
         raise Invalid(
             f"Invalid input for field/attribute networks. Value: {asked.networks}. {asked.networks!r} is not of type "
             "'array'"
@@ -113,7 +114,7 @@ def _counts(asked: NewServerBody) -> tuple[int, int]:
 
 def _description(call: Call, asked: NewServerBody) -> str | None:
     """Before 2.19 the name was the description."""
-    if call.minor < 19:
+    if call.minor < since.DESCRIPTION:
         return asked.name
     return asked.description if asked.description is not UNSET else None
 

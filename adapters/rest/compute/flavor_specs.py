@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from adapters.rest import since
 from adapters.rest.compute.flavors import execute, find
 from adapters.rest.limits import read_body
 from adapters.rest.operation import Access, Call, Operations
@@ -17,7 +18,6 @@ from domain.flavor import Flavors
 operations = Operations()
 
 AT = "/flavors/{flavor_id}/os-extra_specs"
-VALIDATED_FROM = 86
 RULE = "os_compute_api:os-flavor-extra-specs"
 
 SpecKey = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-_:. ]{1,255}\Z")]
@@ -84,7 +84,7 @@ async def delete(call: Call) -> None:
 
 
 async def _merge(call: Call, added: dict[str, str]) -> None:
-    if call.minor >= VALIDATED_FROM:
+    if call.minor >= since.EXTRA_SPECS_VALIDATED:
         rules.validate(added)
     flavor_id = call.params["flavor_id"]
     await execute(

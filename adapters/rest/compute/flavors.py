@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from adapters.rest import since
 from adapters.rest.compute import links
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations, empty
@@ -128,18 +129,18 @@ def document(call: Call, flavor: Flavor) -> dict[str, Any]:
         "name": flavor.name,
         "ram": flavor.ram_mb,
         "disk": flavor.disk_gb,
-        "swap": flavor.swap_mb or (0 if call.minor >= 75 else ""),
+        "swap": flavor.swap_mb or (0 if call.minor >= since.STRICT else ""),
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
         "vcpus": flavor.vcpus,
         "os-flavor-access:is_public": flavor.is_public,
         "links": links.item(call, "flavors", flavor.id),
     }
-    if call.minor < 102:
+    if call.minor < since.NO_FLAVOR_RELICS:
         shown["OS-FLV-DISABLED:disabled"] = flavor.disabled
         shown["rxtx_factor"] = flavor.rxtx_factor
-    if call.minor >= 55:
+    if call.minor >= since.FLAVOR_DESCRIPTION:
         shown["description"] = flavor.description
-    if call.minor >= 61:
+    if call.minor >= since.FLAVOR_EXTRA_SPECS:
         shown["extra_specs"] = flavor.extra_specs
     return shown
 
@@ -151,7 +152,9 @@ async def index(call: Call) -> Any:
     documents: list[dict[str, Any]] = []
     for flavor in page:
         shown = {"id": flavor.id, "name": flavor.name, "links": links.item(call, "flavors", flavor.id)}
-        documents.append(shown | ({"description": flavor.description} if call.minor >= 55 else {}))
+        documents.append(
+            shown | ({"description": flavor.description} if call.minor >= since.FLAVOR_DESCRIPTION else {})
+        )
     return _listing(call, "/flavors", documents, more=more)
 
 
@@ -230,7 +233,12 @@ async def create(call: Call) -> Any:
 
 
 @operations(
-    "PUT", "/flavors/{flavor_id}", Access.ADMIN, "os_compute_api:os-flavor-manage:update", body=UpdateBody, first=55
+    "PUT",
+    "/flavors/{flavor_id}",
+    Access.ADMIN,
+    "os_compute_api:os-flavor-manage:update",
+    body=UpdateBody,
+    first=since.FLAVOR_DESCRIPTION,
 )
 async def update(call: Call) -> Any:
     """Only a description could change, and it cannot yet."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.rest import since
 from adapters.rest.compute import links
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
@@ -36,7 +37,7 @@ async def detail(call: Call) -> Any:
     return await _listing(call, "/os-hypervisors/detail", detailed=True)
 
 
-@operations("GET", "/os-hypervisors/statistics", Access.ADMIN, f"{RULE}:statistics", last=87)
+@operations("GET", "/os-hypervisors/statistics", Access.ADMIN, f"{RULE}:statistics", last=since.HYPERVISOR_UPTIME - 1)
 async def statistics(call: Call) -> Any:
     """Sums over all enabled hypervisors."""
     fleet, ledger = call.services.fleet, call.services.ledger()
@@ -66,21 +67,23 @@ async def show(call: Call) -> Any:
     return {"hypervisor": await _document(call, _find(call), detailed=True)}
 
 
-@operations("GET", "/os-hypervisors/{hypervisor_id}/uptime", Access.ADMIN, f"{RULE}:uptime", last=87)
+@operations(
+    "GET", "/os-hypervisors/{hypervisor_id}/uptime", Access.ADMIN, f"{RULE}:uptime", last=since.HYPERVISOR_UPTIME - 1
+)
 async def uptime(call: Call) -> Any:
     """The host's uptime; it is not known here."""
     _find(call)
     raise not_implemented("The uptime of a hypervisor")
 
 
-@operations("GET", "/os-hypervisors/{hypervisor_id}/search", Access.ADMIN, f"{RULE}:search", last=52)
+@operations("GET", "/os-hypervisors/{hypervisor_id}/search", Access.ADMIN, f"{RULE}:search", last=since.UUIDS - 1)
 async def search(call: Call) -> Any:
     """Hypervisors whose name contains a text."""
     found = _matching(call, call.params["hypervisor_id"])
     return {"hypervisors": [await _document(call, host, detailed=False) for host in found]}
 
 
-@operations("GET", "/os-hypervisors/{hypervisor_id}/servers", Access.ADMIN, f"{RULE}:servers", last=52)
+@operations("GET", "/os-hypervisors/{hypervisor_id}/servers", Access.ADMIN, f"{RULE}:servers", last=since.UUIDS - 1)
 async def servers(call: Call) -> Any:
     """The same, with their servers."""
     documents = []
@@ -93,7 +96,7 @@ async def servers(call: Call) -> Any:
 
 
 async def _listing(call: Call, path: str, *, detailed: bool) -> Any:
-    pattern = call.query.get("hypervisor_hostname_pattern") if call.minor >= 53 else None
+    pattern = call.query.get("hypervisor_hostname_pattern") if call.minor >= since.UUIDS else None
     if pattern is not None:
         if "limit" in call.query or "marker" in call.query:
             raise Invalid("Paging over hypervisors with the hypervisor_hostname_pattern is not supported")
@@ -110,7 +113,7 @@ async def _listing(call: Call, path: str, *, detailed: bool) -> Any:
 def _page(call: Call) -> tuple[list[Host], bool]:
     """The hosts behind the marker, and whether there are more. Before 2.33 there were no pages."""
     fleet = call.services.fleet
-    if call.minor < 33:
+    if call.minor < since.HYPERVISOR_PAGES:
         return list(fleet.all()), False
     marker, last = call.query.get("marker"), None
     if marker is not None:
@@ -141,14 +144,14 @@ def _find(call: Call) -> Host:
 def _known(call: Call, identity: str) -> Host | None:
     """The host of an id: from 2.53 on its own, before that its number in the order of enrolment."""
     fleet = call.services.fleet
-    if call.minor >= 53:
+    if call.minor >= since.UUIDS:
         host = fleet.by_id(identity)
         return host if host and host.id == identity else None
     return fleet.numbered(int(identity)) if _NUMBER.fullmatch(identity) else None
 
 
 async def _document(call: Call, host: Host, *, detailed: bool) -> dict[str, Any]:
-    by_uuid, number = call.minor >= 53, call.services.fleet.number(host)
+    by_uuid, number = call.minor >= since.UUIDS, call.services.fleet.number(host)
     document: dict[str, Any] = {
         "id": host.id if by_uuid else number,
         "hypervisor_hostname": host.name,
@@ -167,15 +170,17 @@ async def _document(call: Call, host: Host, *, detailed: bool) -> dict[str, Any]
                 "disabled_reason": host.disabled_reason,
             },
         }
-        if call.minor >= 88:
+        if call.minor >= since.HYPERVISOR_UPTIME:
             document["uptime"] = None
         else:
             document |= _usage(call, host)
             cpu = description.cpu_info
-            document["cpu_info"] = cpu if call.minor >= 28 else msgspec.json.encode(cpu).decode()
+            document["cpu_info"] = (
+                cpu if call.minor >= since.CPU_INFO_AS_OBJECT else msgspec.json.encode(cpu).decode()
+            )
     if by_uuid and flag(call.query, "with_servers"):
         hosted = await _hosted(call, host)
-        if hosted or call.minor >= 75:
+        if hosted or call.minor >= since.STRICT:
             document["servers"] = hosted
     return document
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from adapters.rest import since
 from adapters.rest.compute import links
 from adapters.rest.compute.server_access import find
 from adapters.rest.compute.server_view import host_hash
@@ -21,9 +22,9 @@ RULE = "os_compute_api:os-instance-actions"
 @operations("GET", PATH, Access.READER, f"{RULE}:list")
 async def index(call: Call) -> Any:
     """The actions, newest first."""
-    server = await find(call, deleted=call.minor >= 21)
+    server = await find(call, deleted=call.minor >= since.ACTIONS_OF_DELETED)
     rows = await call.services.queries.actions(server.id)
-    if call.minor < 58:
+    if call.minor < since.ACTION_PAGES:
         return {"instanceActions": [_action(call, row) for row in rows]}
     rows = _changed(call, rows)
     page, more = cut(rows, call.query, lambda row: row.request_id)
@@ -38,7 +39,7 @@ def _changed(call: Call, rows: list[InstanceAction]) -> list[InstanceAction]:
     since = parse("changes-since", call.query["changes-since"]) if "changes-since" in call.query else None
     before = None
     if "changes-before" in call.query:
-        if call.minor < 66:
+        if call.minor < since.CHANGES_BEFORE:
             raise Invalid("Additional properties are not allowed ('changes-before' was unexpected)")
         before = parse("changes-before", call.query["changes-before"])
     if since and before and before < since:
@@ -53,13 +54,13 @@ def _changed(call: Call, rows: list[InstanceAction]) -> list[InstanceAction]:
 @operations("GET", f"{PATH}/{{request_id}}", Access.READER, f"{RULE}:show")
 async def show(call: Call) -> Any:
     """One action with its steps."""
-    server = await find(call, deleted=call.minor >= 21)
+    server = await find(call, deleted=call.minor >= since.ACTIONS_OF_DELETED)
     request_id = call.params["request_id"]
     row = await call.services.queries.action(server.id, request_id)
     if row is None:
         raise Refused("action.not_found", f"Action {request_id} on instance {server.id} not found", status=404)
     document = _action(call, row)
-    if call.minor >= 51 or call.is_admin:
+    if call.minor >= since.ACTION_EVENTS_OF_ALL or call.is_admin:
         document["events"] = [_event(call, server, event) for event in row.events]
     return {"instanceAction": document}
 
@@ -74,7 +75,7 @@ def _action(call: Call, row: InstanceAction) -> dict[str, Any]:
         "start_time": micros(row.start_time),
         "message": row.message,
     }
-    if call.minor >= 58:
+    if call.minor >= since.ACTION_PAGES:
         document["updated_at"] = micros(row.updated_at)
     return document
 
@@ -88,10 +89,10 @@ def _event(call: Call, server: Server, event: ActionEvent) -> dict[str, Any]:
     }
     if call.is_admin:
         document["traceback"] = event.admin_details
-    if call.minor >= 62:
+    if call.minor >= since.ACTION_HOSTS:
         if call.is_admin:
             document["host"] = event.host or ""
         document["hostId"] = host_hash(server.project_id, event.host)
-    if call.minor >= 84:
+    if call.minor >= since.ACTION_DETAILS:
         document["details"] = event.details
     return document

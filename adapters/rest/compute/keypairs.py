@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
+from adapters.rest import since
 from adapters.rest.compute import inner_rules, links
 from adapters.rest.compute.ssh_keys import fingerprint, new_pair
 from adapters.rest.errors import not_implemented
@@ -49,7 +50,7 @@ def _user(call: Call, named: str | None) -> str:
     """Whose keys: one's own, or from 2.10 on, for an administrator, another's."""
     own = call.context.user_id
     assert own
-    if named is None or named == own or call.minor < 10:
+    if named is None or named == own or call.minor < since.KEYPAIRS_OF_OTHERS:
         return own
     call.require(inner_rules.KEYS_OF_OTHERS, user_id=named)
     return named
@@ -66,7 +67,7 @@ async def _execute(call: Call, user_id: str, decide: Callable[[Keypairs | None],
 
 def _document(call: Call, keypair: Keypair) -> dict[str, Any]:
     shown = {"name": keypair.name, "public_key": keypair.public_key, "fingerprint": keypair.fingerprint}
-    return shown | ({"type": keypair.key_type} if call.minor >= 2 else {})
+    return shown | ({"type": keypair.key_type} if call.minor >= since.KEYPAIR_TYPES else {})
 
 
 @operations("GET", "/os-keypairs", Access.READER, "os_compute_api:os-keypairs:index", query=QUERY)
@@ -74,7 +75,7 @@ async def index(call: Call) -> Any:
     """A user's keypairs, by name."""
     known = _keys(call, _user(call, call.query.get("user_id")))
     found = [known.by_name[name] for name in sorted(known.by_name)]
-    if call.minor < 35:
+    if call.minor < since.KEYPAIR_PAGES:
         return {"keypairs": [{"keypair": _document(call, keypair)} for keypair in found]}
     page, more = cut(found, call.query, lambda keypair: keypair.name)
     answer: dict[str, Any] = {"keypairs": [{"keypair": _document(call, keypair)} for keypair in page]}
@@ -109,12 +110,12 @@ async def create(call: Call) -> Reply:
     user_id = _user(call, asked.user_id if asked.user_id is not UNSET else None)
     if asked.type is not UNSET and asked.type == "x509":
         raise not_implemented("A keypair of type x509")
-    if asked.public_key is UNSET and call.minor >= 92:
+    if asked.public_key is UNSET and call.minor >= since.KEYPAIRS_ARE_IMPORTED:
         raise Invalid(
             f"Invalid input for field/attribute keypair. Value: {{'name': '{asked.name}'}}. 'public_key' is a "
             "required property"
         )
-    if call.minor < 92 and {"@", "."}.intersection(asked.name):
+    if call.minor < since.KEYPAIRS_ARE_IMPORTED and {"@", "."}.intersection(asked.name):
         raise Invalid(
             f"Invalid input for field/attribute name. Value: {asked.name}. Dots and at signs are allowed from 2.92 on"
         )
@@ -139,11 +140,11 @@ async def create(call: Call) -> Reply:
         "fingerprint": print_of_key,
         "user_id": user_id,
     }
-    if call.minor >= 2:
+    if call.minor >= since.KEYPAIR_TYPES:
         shown["type"] = "ssh"
     if private_key:
         shown["private_key"] = private_key
-    return Reply({"keypair": shown}, status=201 if call.minor >= 2 else 200)
+    return Reply({"keypair": shown}, status=201 if call.minor >= since.KEYPAIR_TYPES else 200)
 
 
 @operations("DELETE", "/os-keypairs/{name}", Access.READER, "os_compute_api:os-keypairs:delete",
@@ -152,4 +153,4 @@ async def delete(call: Call) -> Any:
     """Forget a keypair."""
     user_id = _user(call, call.query.get("user_id"))
     await _execute(call, user_id, lambda known: keypairs.delete(known, call.params["name"]))
-    return empty(204 if call.minor >= 2 else 202)
+    return empty(204 if call.minor >= since.KEYPAIR_TYPES else 202)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import UNSET, Meta, UnsetType
 
+from adapters.rest import since
 from adapters.rest.errors import not_implemented
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.times import micros
@@ -99,7 +100,7 @@ def _find(call: Call, wanted: str) -> Service | None:
 
 def _document(call: Call, service: Service) -> dict[str, Any]:
     shown = {
-        "id": service_id(service.binary, service.host) if call.minor >= 53 else service.number,
+        "id": service_id(service.binary, service.host) if call.minor >= since.UUIDS else service.number,
         "binary": service.binary,
         "host": service.host,
         "zone": service.zone,
@@ -108,7 +109,7 @@ def _document(call: Call, service: Service) -> dict[str, Any]:
         "updated_at": micros(service.last_seen),
         "disabled_reason": service.disabled_reason,
     }
-    return shown | ({"forced_down": False} if call.minor >= 11 else {})
+    return shown | ({"forced_down": False} if call.minor >= since.FORCED_DOWN else {})
 
 
 @operations("GET", "/os-services", Access.ADMIN, f"{RULE}:list", query=frozenset(("host", "binary")))
@@ -132,7 +133,7 @@ class UpdateBody(Body):
 async def update(call: Call) -> Any:
     """Let servers be scheduled to a host, or not."""
     asked: UpdateBody = call.body
-    if call.minor < 53:
+    if call.minor < since.UUIDS:
         return await _update_by_name(call, asked)
     wanted = call.params["service_id"]
     if UUID.fullmatch(wanted) is None:
@@ -155,7 +156,7 @@ async def _update_by_name(call: Call, asked: UpdateBody) -> Any:
     change = call.params["service_id"]
     if asked.host is UNSET or asked.binary is UNSET:
         raise Invalid(f"'{'host' if asked.host is UNSET else 'binary'}' is a required property")
-    if change == "force-down" and call.minor >= 11:
+    if change == "force-down" and call.minor >= since.FORCED_DOWN:
         raise not_implemented("Forcing a service down")
     if change not in ("enable", "disable", "disable-log-reason"):
         raise Refused("service.action", "Unknown action", status=404)

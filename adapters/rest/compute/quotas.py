@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
+from adapters.rest import since
 from adapters.rest.compute import inner_rules
 from adapters.rest.compute.keypairs import MAX_KEYPAIRS
 from adapters.rest.operation import Access, Call, Operations, Rule, empty
@@ -71,9 +72,9 @@ def _usage(call: Call, project_id: str) -> Quota:
 
 def _limits(call: Call, limits: Limits) -> dict[str, int]:
     shown = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb} | FIXED
-    if call.minor < 57:
+    if call.minor < since.NO_PERSONALITY:
         shown |= INJECTION
-    if call.minor < 36:
+    if call.minor < since.NO_NETWORK_PROXIES:
         shown |= NETWORKING
     return shown
 
@@ -196,12 +197,12 @@ async def limits_of_caller(call: Call) -> Any:
         "totalRAMUsed": usage.ram_mb,
         "totalServerGroupsUsed": 0,
     }
-    if call.minor < 57:
+    if call.minor < since.NO_PERSONALITY:
         absolute["maxPersonality"] = INJECTION["injected_files"]
         absolute["maxPersonalitySize"] = INJECTION["injected_file_content_bytes"]
-    if call.minor < 39:
+    if call.minor < since.NO_IMAGE_METADATA_LIMIT:
         absolute["maxImageMeta"] = FIXED["metadata_items"]
-    if call.minor < 36:
+    if call.minor < since.NO_NETWORK_PROXIES:
         absolute |= {
             "maxTotalFloatingIps": UNLIMITED,
             "totalFloatingIpsUsed": 0,

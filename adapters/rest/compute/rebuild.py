@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from adapters.rest import since
 from adapters.rest.compute import choices
 from adapters.rest.compute.rebuild_body import RebuildArguments, RebuildBody
 from adapters.rest.compute.server_access import find
@@ -30,9 +31,9 @@ async def rebuild(call: Call) -> Reply:
     await call.settle(accepted)
     server = await find(call)
     document = await after_change(call, server)
-    if call.minor >= 54:
+    if call.minor >= since.KEY_OF_REBUILD:
         document["key_name"] = server.key_name
-    if call.minor >= 57:
+    if call.minor >= since.NO_PERSONALITY:
         document["user_data"] = secrets.user_data
     document["adminPass"] = wanted.admin_pass
     location = next(link["href"] for link in document["links"] if link["rel"] == "self")

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from adapters.rest import since
 from adapters.rest.compute.server_access import find
 from adapters.rest.operation import Access, Call, Operations
 from adapters.rest.validation import Body
@@ -44,7 +45,14 @@ class NewConsoleBody(Body):
     remote_console: NewConsole
 
 
-@operations("POST", "/servers/{server_id}/remote-consoles", Access.MEMBER, RULE, first=6, body=NewConsoleBody)
+@operations(
+    "POST",
+    "/servers/{server_id}/remote-consoles",
+    Access.MEMBER,
+    RULE,
+    first=since.REMOTE_CONSOLES,
+    body=NewConsoleBody,
+)
 async def create(call: Call) -> Any:
     """A new console: its URL holds a token that is shown this once."""
     wanted: NewConsole = call.body.remote_console
@@ -119,7 +127,7 @@ class SerialBody(Body):
 
 
 def _declare_old(action: str, body: type[msgspec.Struct]) -> None:
-    @operations("POST", ACTION, Access.MEMBER, RULE, action=action, body=body, last=5)
+    @operations("POST", ACTION, Access.MEMBER, RULE, action=action, body=body, last=since.REMOTE_CONSOLES - 1)
     async def old(call: Call) -> Any:
         wanted: str = call.body.arguments.type
         return {"console": {"type": wanted, "url": await _url(call, wanted)}}
@@ -141,7 +149,7 @@ async def token_leads_to(call: Call) -> Any:
         held, server = await call.services.consoles.redeemable(call.params["token"])
     except Refused:
         raise Refused("console.token_not_found", "Token not found", status=404) from None
-    if call.minor < 31:
+    if call.minor < since.CONSOLE_TOKENS_OF_ALL:
         # Until then Nova told of RDP consoles only.
         raise Refused("console.type", "The requested console type details are not accessible", status=401)
     place = await call.services.consoles.address(server, held.console_type)
@@ -151,7 +159,7 @@ async def token_leads_to(call: Call) -> Any:
         "port": place.port or None,
         "internal_access_path": place.greeting.strip() or None,
     }
-    if call.minor >= 99:
+    if call.minor >= since.SPICE_DIRECT:
         document["tls_port"] = place.tls_port or None
     return {"console": document}
 

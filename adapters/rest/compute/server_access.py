@@ -1,5 +1,6 @@
 """Finding the server that a request names."""
 
+from adapters.rest import since
 from adapters.rest.operation import Call
 from domain.errors import not_found
 from domain.host import Host
@@ -18,6 +19,6 @@ async def find(call: Call, *, deleted: bool = False) -> Server:
 
 def host_of(call: Call, server: Server) -> Host | None:
     """The server's host, if the caller may know of hosts."""
-    if not (call.is_admin and server.host and call.minor >= 16):
+    if not (call.is_admin and server.host and call.minor >= since.HOST_STATUS):
         return None
     return call.services.fleet.named(server.host)

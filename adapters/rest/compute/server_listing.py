@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from starlette.datastructures import QueryParams
 
+from adapters.rest import since
 from adapters.rest.compute import inner_rules, links
 from adapters.rest.compute.server_access import host_of
 from adapters.rest.compute.server_view import basic, detailed
@@ -38,10 +39,6 @@ WITHOUT_EFFECT = words(
 QUERY = SUPPORTED | UNSUPPORTED | WITHOUT_EFFECT
 """Together, what Nova's listing knows (its query schema)."""
 
-TAGS_SINCE, LOCKED_SINCE = 26, 73
-"""The microversions from which servers can be listed by these; before, they were ignored."""
-STATUS_CHECKED_SINCE = 38
-"""The microversion from which a status that there is not is refused; before, it found nothing."""
 MAX_EXPRESSION = 255
 """Characters of a regular expression: what it is looked for in is no longer."""
 _BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
@@ -142,7 +139,7 @@ def _states(call: Call) -> tuple[tuple[str, ...] | None, tuple[str | None, ...]]
     any_task = False
     for status in statuses:
         its_vm_states, its_task_states = states_of(status)
-        if not its_vm_states and status.upper() not in NEVER_HERE and call.minor >= STATUS_CHECKED_SINCE:
+        if not its_vm_states and status.upper() not in NEVER_HERE and call.minor >= since.STATUS_CHECKED:
             raise Invalid(f"Invalid status value: {status}")
         vm_states += its_vm_states
         task_states += its_task_states
@@ -187,12 +184,12 @@ def _expression(query: QueryParams, name: str) -> str | None:
 
 def _tags(call: Call, name: str) -> tuple[str, ...]:
     """A list with commas; before 2.26 there were no tags to ask for."""
-    text = call.query.get(name, "") if call.minor >= TAGS_SINCE else ""
+    text = call.query.get(name, "") if call.minor >= since.TAGS else ""
     return tuple(tag for tag in text.split(",") if tag)
 
 
 def _locked(call: Call) -> bool | None:
-    return flag(call.query, "locked") if "locked" in call.query and call.minor >= LOCKED_SINCE else None
+    return flag(call.query, "locked") if "locked" in call.query and call.minor >= since.LOCKED_REASON else None
 
 
 def _power_state(text: str | None) -> PowerState | None:

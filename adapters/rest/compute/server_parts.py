@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid5
 
+from adapters.rest import since
 from adapters.rest.compute.server_access import find
 from adapters.rest.compute.server_view import plain_addresses
 from adapters.rest.operation import Access, Call, Operations
@@ -42,7 +43,7 @@ async def interfaces(call: Call) -> Any:
             "port_state": "ACTIVE",
             "fixed_ips": [{"subnet_id": await call.services.networks.subnet_of(nic), "ip_address": nic.ip_address}],
         }
-        if call.minor >= 70:
+        if call.minor >= since.ATTACHMENT_TAGS:
             document["tag"] = None
         documents.append(document)
     return {"interfaceAttachments": documents}

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from msgspec import Meta
 
+from adapters.rest import since
 from adapters.rest.compute import links
 from adapters.rest.compute.create_body import Tag
 from adapters.rest.compute.server_access import find
@@ -18,7 +19,6 @@ operations = Operations()
 PATH = "/servers/{server_id}/tags"
 ITEM = f"{PATH}/{{tag}}"
 RULE = "os_compute_api:os-server-tags"
-FIRST = 26
 
 
 class TagsBody(Body):
@@ -27,13 +27,13 @@ class TagsBody(Body):
     tags: Annotated[list[Tag], Meta(max_length=MAX_TAGS)]
 
 
-@operations("GET", PATH, Access.READER, f"{RULE}:index", first=FIRST)
+@operations("GET", PATH, Access.READER, f"{RULE}:index", first=since.TAGS)
 async def index(call: Call) -> Any:
     """All tags."""
     return {"tags": list((await find(call)).tags)}
 
 
-@operations("GET", ITEM, Access.READER, f"{RULE}:show", first=FIRST)
+@operations("GET", ITEM, Access.READER, f"{RULE}:show", first=since.TAGS)
 async def show(call: Call) -> Any:
     """Whether a tag is there."""
     server = await find(call)
@@ -42,7 +42,7 @@ async def show(call: Call) -> Any:
     return empty(204)
 
 
-@operations("PUT", ITEM, Access.MEMBER, f"{RULE}:update", first=FIRST)
+@operations("PUT", ITEM, Access.MEMBER, f"{RULE}:update", first=since.TAGS)
 async def put(call: Call) -> Any:
     """Have this tag, too: 201 if it is new, 204 if not."""
     server_id, tag = call.params["server_id"], check("tag", call.params["tag"], Tag)
@@ -54,14 +54,14 @@ async def put(call: Call) -> Any:
     return Reply(status=201, headers={"Location": f"{location['href']}/tags/{quote(tag, safe='')}"})
 
 
-@operations("PUT", PATH, Access.MEMBER, f"{RULE}:update_all", first=FIRST, body=TagsBody)
+@operations("PUT", PATH, Access.MEMBER, f"{RULE}:update_all", first=since.TAGS, body=TagsBody)
 async def replace_all(call: Call) -> Any:
     """Have these tags and no others."""
     await _set(call, tuple(call.body.tags))
     return {"tags": list((await find(call)).tags)}
 
 
-@operations("DELETE", ITEM, Access.MEMBER, f"{RULE}:delete", first=FIRST, status=204)
+@operations("DELETE", ITEM, Access.MEMBER, f"{RULE}:delete", first=since.TAGS, status=204)
 async def delete(call: Call) -> None:
     """Have this tag no more."""
     details = call.services.details
@@ -69,7 +69,7 @@ async def delete(call: Call) -> None:
     await call.settle(accepted)
 
 
-@operations("DELETE", PATH, Access.MEMBER, f"{RULE}:delete_all", first=FIRST, status=204)
+@operations("DELETE", PATH, Access.MEMBER, f"{RULE}:delete_all", first=since.TAGS, status=204)
 async def delete_all(call: Call) -> None:
     """Have none."""
     await _set(call, ())

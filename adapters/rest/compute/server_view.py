@@ -6,6 +6,7 @@ https://docs.openstack.org/api-ref/compute/#show-server-details
 import hashlib
 from typing import Any
 
+from adapters.rest import since
 from adapters.rest.compute.links import bookmark, item
 from adapters.rest.compute.status import WITH_FAULT, WITH_PROGRESS, status_of
 from adapters.rest.operation import Call
@@ -63,7 +64,7 @@ def detailed(call: Call, server: Server, host: Host | None, *, alone: bool = Tru
         document["progress"] = 0
     if call.is_admin:
         _add_operators_view(call, document, server, host)
-    elif call.minor >= 90:
+    elif call.minor >= since.HOSTNAME:
         document["OS-EXT-SRV-ATTR:hostname"] = guest_name(server)
     _add_newer(call, document, server, alone=alone)
     return document
@@ -74,7 +75,7 @@ def _add_operators_view(call: Call, document: Document, server: Server, host: Ho
     document[f"{prefix}host"] = server.host
     document[f"{prefix}hypervisor_hostname"] = server.host
     document[f"{prefix}instance_name"] = f"instance-{server.id}"
-    if call.minor >= 3:
+    if call.minor >= since.EXTENDED_ATTRIBUTES:
         document[f"{prefix}hostname"] = guest_name(server)
         document[f"{prefix}reservation_id"] = server.reservation_id
         document[f"{prefix}launch_index"] = server.launch_index
@@ -82,27 +83,27 @@ def _add_operators_view(call: Call, document: Document, server: Server, host: Ho
         document[f"{prefix}ramdisk_id"] = ""
         document[f"{prefix}root_device_name"] = "/dev/vda"
         document[f"{prefix}user_data"] = None
-    if call.minor >= 16:
+    if call.minor >= since.HOST_STATUS:
         document["host_status"] = _host_status(call, server, host)
 
 
 def _add_newer(call: Call, document: Document, server: Server, *, alone: bool) -> None:
     minor = call.minor
-    if minor >= 9:
+    if minor >= since.LOCKED:
         document["locked"] = server.lock is not None
-    if minor >= 19:
+    if minor >= since.DESCRIPTION:
         document["description"] = server.description
-    if minor >= 26:
+    if minor >= since.TAGS:
         document["tags"] = list(server.tags)
-    if minor >= 63:
+    if minor >= since.TRUSTED_CERTIFICATES:
         document["trusted_image_certificates"] = None
-    if minor >= 71 and alone:
+    if minor >= since.SERVER_GROUPS and alone:
         document["server_groups"] = []
-    if minor >= 73:
+    if minor >= since.LOCKED_REASON:
         document["locked_reason"] = server.lock.reason if server.lock else None
-    if minor >= 96:
+    if minor >= since.PINNED_ZONE:
         document["pinned_availability_zone"] = server.requested_zone
-    if minor >= 100:
+    if minor >= since.SCHEDULER_HINTS:
         document["scheduler_hints"] = {}
 
 
@@ -140,13 +141,13 @@ def _image(call: Call, server: Server) -> Document | str:
     if server.image is None:
         return ""
     document: Document = {"id": server.image.id, "links": [bookmark(call, "images", server.image.id)]}
-    if call.minor >= 98:
+    if call.minor >= since.IMAGE_PROPERTIES:
         document["properties"] = server.image.properties
     return document
 
 
 def _flavor(call: Call, flavor: Flavor) -> Document:
-    if call.minor < 47:
+    if call.minor < since.FLAVOR_IN_SERVER:
         return {"id": flavor.id, "links": [bookmark(call, "flavors", flavor.id)]}
     return {
         "vcpus": flavor.vcpus,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from adapters.rest import since
 from adapters.rest.compute.create_body import HostName
 from adapters.rest.compute.server_access import find, host_of
 from adapters.rest.compute.server_view import Document, detailed, plain_addresses
@@ -80,7 +81,7 @@ async def _change(call: Call, server_id: str, changes: ServerUpdate) -> list[Acc
 async def after_change(call: Call, server: Server) -> Document:
     """The server in the answer to a change: before 2.75 it had no extended attributes."""
     document = detailed(call, server, host_of(call, server))
-    if call.minor < 75:
+    if call.minor < since.STRICT:
         document = {name: value for name, value in document.items() if name in _SHORT_ANSWER}
         document["addresses"] = plain_addresses(server.nics)
     return document
