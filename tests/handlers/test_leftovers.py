@@ -21,6 +21,7 @@ from domain.record import Event
 from domain.server.deletion import ServerDeleteRequested
 from domain.server.fold import KIND
 from domain.server.parts import NetworkRequest
+from domain.server.reset import ServerStateReset
 from domain.server.state import aggregate
 from handlers.context import Context, Stamp
 from handlers.holdings import Holdings
@@ -230,6 +231,24 @@ def test_one_that_the_log_says_is_gone_needs_no_read_model() -> None:
         await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
         assert world.held == set()
         assert world.asked == []
+        return tasks
+
+    tell(story)
+
+
+def test_a_creation_that_was_reset_gives_its_claim_back() -> None:
+    async def story(world: World) -> list["asyncio.Task[None]"]:
+        tasks = await world.start()
+        await world.claim(server(1))
+        await world.request(server(1))
+        world.lives = {server(1)}
+        await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
+        assert world.held == {server(1)}
+        await world.states.execute(CONTEXT, server(1), lambda _: ServerStateReset(vm_state="error"))
+        history = await world.store.load(aggregate(server(1)))
+        world.leftovers.take(history[-1], await world.states.get(server(1)))
+        await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
+        assert world.held == set()
         return tasks
 
     tell(story)
