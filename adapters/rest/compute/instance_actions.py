@@ -36,18 +36,18 @@ async def index(call: Call) -> Any:
 
 
 def _changed(call: Call, rows: list[InstanceAction]) -> list[InstanceAction]:
-    since = parse("changes-since", call.query["changes-since"]) if "changes-since" in call.query else None
+    after = parse("changes-since", call.query["changes-since"]) if "changes-since" in call.query else None
     before = None
     if "changes-before" in call.query:
         if call.minor < since.CHANGES_BEFORE:
             raise Invalid("Additional properties are not allowed ('changes-before' was unexpected)")
         before = parse("changes-before", call.query["changes-before"])
-    if since and before and before < since:
+    if after and before and before < after:
         raise Invalid("The value of changes-since must be less than or equal to changes-before.")
     return [
         row
         for row in rows
-        if (since is None or row.updated_at >= since) and (before is None or row.updated_at <= before)
+        if (after is None or row.updated_at >= after) and (before is None or row.updated_at <= before)
     ]
 
 

@@ -215,6 +215,23 @@ async def test_a_reset_state(cloud: MakeWorld):
 
 
 @asynchronous
+async def test_actions_by_when_they_changed(cloud: MakeWorld):
+    async with cloud() as world:
+        amy = await world.client("amy")
+        path = f"{SERVERS}/{await boot(world, amy)}/os-instance-actions"
+        early, late = "2000-01-01T00:00:00", "2999-01-01T00:00:00"
+
+        async def found(query: str) -> int:
+            return len((await amy.at("2.66").get(f"{path}?{query}")).body["instanceActions"])
+
+        assert [await found(f"changes-since={time}") for time in (early, late)] == [1, 0]
+        assert [await found(f"changes-before={time}") for time in (early, late)] == [0, 1]
+        assert await found(f"changes-since={early}&changes-before={late}") == 1
+        assert (await amy.at("2.66").get(f"{path}?changes-since={late}&changes-before={early}")).status == 400
+        assert (await amy.at("2.65").get(f"{path}?changes-before={late}")).status == 400
+
+
+@asynchronous
 async def test_an_action_in_the_wrong_state(cloud: MakeWorld):
     async with cloud() as world:
         amy = await world.client("amy")
