@@ -102,7 +102,7 @@ CARRY_OUT: dict[str, Callable[[Hypervisor, HostCommand], Awaitable[GuestState | 
 """What each command comes to."""
 
 
-async def _carry_out(hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
+async def _execute(hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
     if command.kind not in CARRY_OUT:
         raise HostFailed(f"This host cannot {command.kind} a server.")
     return await CARRY_OUT[command.kind](hypervisor, command)
@@ -285,7 +285,7 @@ class Agent:
     async def _try_to_execute(self, command: HostCommand) -> GuestState | None:
         """Whatever goes wrong with one command, the others go on. Raises HostFailed, Unavailable."""
         try:
-            return await _carry_out(self._hypervisors[command.host], command)
+            return await _execute(self._hypervisors[command.host], command)
         except LightcurveError:
             raise
         except Exception as error:
