@@ -197,6 +197,14 @@ class World:
         await turns_until(lambda: self.services.fleet.numbered(2) and all(map(self.life.host_up, HOST_IDS)))
         self._gate.open.clear()
 
+    async def read(self) -> None:
+        """Take in what a log has that somebody else wrote. Nobody works on it."""
+        self._run("registry", self.registry.run())
+        self._run("hosts", self.host_registry.run())
+        self._run("ledger", self.ledger.run())
+        await asyncio.gather(self.registry.ready(), self.host_registry.ready(), self.ledger.ready())
+        await self.project()
+
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks[name] = asyncio.create_task(work)
 
