@@ -18,7 +18,7 @@ ROUND_SECONDS = 0.002
 """What the steps of one round may take together, as far as is known: so long, about, who comes new waits.
 What many do in one round goes to the log in one batch: with a step a round, 32 clients would make half as many
 servers."""
-SHARED_ROUND_SECONDS = 0.0005
+SHARED_ROUND_SECONDS = 0.0002
 """The same while others have requests, too: each step brings work beside it (reading, answering, what its events lead
 to), so that a round takes several times as long as its steps."""
 MOST = 64

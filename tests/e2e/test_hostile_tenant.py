@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from ops import priority
 from ops.bench.http import Client
 from tests.e2e.hostile_tenant import COMPUTE, DEEDS, IMAGES, NETWORKS, SERVERS
 from tests.e2e.live_stack import LiveStack
@@ -21,9 +22,12 @@ from tests.waiting import wait_until
 QUIET_SECONDS = 6.0
 READ_EVERY_SECONDS = 0.05
 TIMES_SLOWER = 3
-BORNE_SECONDS = 0.5
-"""So slow a read may be in any case: this machine does the member's work, too, and perhaps other tests. Without turns
-a single read took 18 seconds."""
+BORNE_SECONDS = 0.2
+"""So slow a read may be in any case: this machine does the member's work, too, and perhaps other tests. Some 0.03
+were seen where nothing else runs. Without turns a single read took 18 seconds."""
+NICEST, FIRST = 19, -15
+"""Both would be on machines of their own: the member takes no processor from the cloud but what it leaves, and the
+other tenant's client does not wait for it."""
 GROWTH = (256 << 20, 16, 8)
 """What a program may keep, in bytes, files and children: what it remembers is bounded by bytes, allocators keep some,
 and connections to the read database, each a child of it, are kept for the next question."""
@@ -123,10 +127,23 @@ def stack(tmp_path: Path) -> Iterator[LiveStack]:
 
 
 def _hostile(stack: LiveStack, seconds: float) -> "subprocess.Popen[str]":
-    """On a machine of its own it would take no processor from the cloud: here it takes what others leave."""
     token = stack.token("demo", "demo")
     command = [sys.executable, "-m", "tests.e2e.hostile_tenant", stack.ports[3], token, str(seconds)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.nice(19))
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: priority.take(NICEST),
+    )
+
+
+@pytest.fixture
+def going_first() -> Iterator[None]:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    priority.take(FIRST)
+    yield
+    priority.take(before)
 
 
 def _p99(times: list[float]) -> float:
@@ -159,6 +176,7 @@ def _project(stack: LiveStack) -> str:
 
 
 @pytest.mark.parametrize("seconds", [20, pytest.param(120, marks=pytest.mark.long)])
+@pytest.mark.usefixtures("going_first")
 def test_a_hostile_tenant(stack: LiveStack, seconds: float) -> None:
     tenant = Tenant(stack)
     quiet = asyncio.run(tenant.work(QUIET_SECONDS))
