@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from domain.errors import Invalid, LightcurveError, Refused
+from domain.flavor import Flavor
 from domain.image_properties import PROPERTIES
 
 NUMBER = re.compile(r"[0-9]{1,9}")
@@ -41,23 +42,25 @@ ONE_OF_MANY = re.compile(r"(numa_cpus|numa_mem|pci_numa_affinity_policy)\.[0-9]+
 
 
 class Scheduling(NamedTuple):
-    """What the specs ask of a host."""
+    """What a flavor asks of a host."""
 
     resources: dict[str, int]
-    """These amounts go before those that the flavor's sizes make; 0: none of it."""
+    """The specs' amounts go before those that the sizes make. There is none of 0."""
     required: frozenset[str]
     """Traits."""
     forbidden: frozenset[str]
 
 
-def scheduling(specs: Mapping[str, str]) -> Scheduling:
+def scheduling(flavor: Flavor) -> Scheduling:
     """What is obeyed by the choice of a host. What ``validate`` refuses is left out: older
     flavors may say anything."""
-    good = {name: value for name, value in specs.items() if _error(name, value) is None}
-    resources = {name.removeprefix(RESOURCES): int(n) for name, n in good.items() if name.startswith(RESOURCES)}
+    good = {name: value for name, value in flavor.extra_specs.items() if _error(name, value) is None}
+    disk_gb = flavor.disk_gb + flavor.ephemeral_gb + (flavor.swap_mb + 1023) // 1024
+    resources = {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.ram_mb, "DISK_GB": disk_gb}
+    resources |= {name.removeprefix(RESOURCES): int(n) for name, n in good.items() if name.startswith(RESOURCES)}
     traits = {name.removeprefix(TRAIT): word for name, word in good.items() if name.startswith(TRAIT)}
     return Scheduling(
-        resources,
+        {name: amount for name, amount in resources.items() if amount},
         frozenset(name for name, word in traits.items() if word == "required"),
         frozenset(name for name, word in traits.items() if word == "forbidden"),
     )
@@ -70,16 +73,23 @@ def validate(specs: Mapping[str, str]) -> None:
             raise error
 
 
-def check(specs: Mapping[str, str]) -> None:
-    """Raise Invalid as ``validate`` does, and Refused (400) for what a server of such a flavor would not be given."""
-    validate(specs)
-    for name, value in specs.items():
+def check(flavor: Flavor) -> None:
+    """Raise Invalid as ``validate`` does, and Refused (400) for what a server of this flavor would not be given."""
+    validate(flavor.extra_specs)
+    for name, value in flavor.extra_specs.items():
         if NOT_HERE.match(name) or (name.startswith(HARDWARE) and not _is_given(name.removeprefix(HARDWARE), value)):
             raise Refused(
                 "flavor.not_supported",
                 f"Flavor extra spec {name[:64]} {value[:64]!r} is not supported by this cloud.",
                 status=400,
             )
+    if not scheduling(flavor).resources:
+        # No search for a host begins with nothing: the server could only fail.
+        raise Refused(
+            "flavor.asks_for_nothing",
+            f"The extra specs of flavor {flavor.id} leave no resources to ask for.",
+            status=400,
+        )
 
 
 def _is_given(name: str, value: str) -> bool:

@@ -79,23 +79,20 @@ def destroy(host: str) -> Command:
 
 def demand(server: Server) -> Demand:
     """What the server needs of a host, for its next assignment."""
-    flavor = server.flavor
-    disk_gb = flavor.disk_gb + flavor.ephemeral_gb + (flavor.swap_mb + 1023) // 1024
-    specs = flavor_specs.scheduling(flavor.extra_specs)
-    resources = {"VCPU": flavor.vcpus, "MEMORY_MB": flavor.ram_mb, "DISK_GB": disk_gb} | specs.resources
+    asked = flavor_specs.scheduling(server.flavor)
     return Demand(
         server_id=server.id,
         epoch=server.epoch + 1,
         project_id=server.project_id,
         user_id=server.user_id,
-        resources={name: amount for name, amount in resources.items() if amount},
+        resources=asked.resources,
         availability_zone=server.requested_zone,
         host=server.requested_host,
         excluded_hosts=server.failed_hosts,
         architecture=image_properties.architecture(server.image.properties) if server.image else None,
         request_id=server.action.request_id if server.action else None,
-        required=specs.required,
-        forbidden=specs.forbidden,
+        required=asked.required,
+        forbidden=asked.forbidden,
     )
 
 

@@ -1,10 +1,20 @@
 """What a flavor's extra specs may say."""
 
+import msgspec
 import pytest
 
 from domain.errors import Invalid, Refused
+from domain.flavor import Flavor
 from domain.flavor_specs import HARDWARE, SAME_WITHOUT, check, scheduling, validate
 from domain.image_properties import PROPERTIES
+from tests.domain.servers import FLAVOR
+
+SIZES = {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": 1}
+"""Of FLAVOR."""
+
+
+def _flavor(specs: dict[str, str]) -> Flavor:
+    return msgspec.structs.replace(FLAVOR, extra_specs=specs)
 
 
 @pytest.mark.parametrize("name", sorted(SAME_WITHOUT))
@@ -13,10 +23,10 @@ def test_hardware_is_what_the_image_property_of_that_name_is(name: str) -> None:
     for value in (*rule.values, *(rule.here or ())):
         validate({HARDWARE + name: value})
         if rule.gives(value):
-            check({HARDWARE + name: value})
+            check(_flavor({HARDWARE + name: value}))
         else:
             with pytest.raises(Refused, match="not supported by this cloud"):
-                check({HARDWARE + name: value})
+                check(_flavor({HARDWARE + name: value}))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +45,7 @@ def test_hardware_is_what_the_image_property_of_that_name_is(name: str) -> None:
 def test_nonsense_is_refused_and_asks_for_nothing(name: str, value: str) -> None:
     with pytest.raises(Invalid):
         validate({name: value})
-    assert scheduling({name: value}) == ({}, frozenset(), frozenset())
+    assert scheduling(_flavor({name: value})) == (SIZES, frozenset(), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -53,11 +63,28 @@ def test_what_would_be_without_effect_is_refused_for_a_server_only(name: str) ->
     specs = {name: "pause"}
     validate(specs)
     with pytest.raises(Refused) as refusal:
-        check(specs)
+        check(_flavor(specs))
     assert refusal.value.status == 400
 
 
 def test_what_the_scheduler_obeys() -> None:
-    specs = {"resources:VCPU": "0", "trait:CUSTOM_A": "required", "trait:CUSTOM_B": "forbidden", "own": "anything"}
-    check(specs)
-    assert scheduling(specs) == ({"VCPU": 0}, {"CUSTOM_A"}, {"CUSTOM_B"})
+    flavor = _flavor(
+        {
+            "resources:VCPU": "0",
+            "resources:CUSTOM_GOLD": "2",
+            "trait:CUSTOM_A": "required",
+            "trait:CUSTOM_B": "forbidden",
+            "own": "anything",
+        }
+    )
+    check(flavor)
+    resources = {"MEMORY_MB": 512, "DISK_GB": 1, "CUSTOM_GOLD": 2}
+    assert scheduling(flavor) == (resources, {"CUSTOM_A"}, {"CUSTOM_B"})
+
+
+def test_a_server_of_nothing_is_refused() -> None:
+    nothing = {f"resources:{name}": "0" for name in SIZES}
+    with pytest.raises(Refused, match="no resources") as refusal:
+        check(_flavor(nothing))
+    assert refusal.value.status == 400
+    check(_flavor(nothing | {"resources:CUSTOM_BAREMETAL": "1"}))

@@ -96,3 +96,14 @@ def test_nothing_is_claimed_of_what_the_flavor_has_none_of() -> None:
     step = next_step(msgspec.structs.replace(server, flavor=diskless), NOW)
     assert isinstance(step, Place)
     assert step.demand.resources == {"VCPU": 1, "MEMORY_MB": 512}
+
+
+def test_the_scheduler_is_asked_for_what_the_flavors_specs_say() -> None:
+    server = given("requested")
+    assert server
+    specs = {"resources:VCPU": "3", "trait:CUSTOM_A": "required", "trait:CUSTOM_B": "forbidden"}
+    flavor = msgspec.structs.replace(server.flavor, extra_specs=specs)
+    step = next_step(msgspec.structs.replace(server, flavor=flavor), NOW)
+    assert isinstance(step, Place)
+    assert step.demand.resources == {"VCPU": 3, "MEMORY_MB": 512, "DISK_GB": 1}
+    assert (step.demand.required, step.demand.forbidden) == ({"CUSTOM_A"}, {"CUSTOM_B"})

@@ -93,7 +93,7 @@ def _flavor(call: Call, reference: str) -> Flavor:
     flavor = known_to(call, flavor_id)
     if flavor is None or flavor.disabled:
         raise Invalid(f"Flavor {flavor_id} could not be found.")
-    flavor_specs.check(flavor.extra_specs)
+    flavor_specs.check(flavor)
     if not flavor.disk_gb and not call.is_admin:
         # Its disk is as large as the image says, and nobody claims it.
         raise Refused(
