@@ -65,12 +65,16 @@ class _Parser:
         ways = [self._both()]
         while self._take("or"):
             ways.append(self._both())
+        if len(ways) == 1:
+            return ways[0]
         return lambda actor, target: any(way(actor, target) for way in ways)
 
     def _both(self) -> Check:
         parts = [self._one()]
         while self._take("and"):
             parts.append(self._one())
+        if len(parts) == 1:
+            return parts[0]
         return lambda actor, target: all(part(actor, target) for part in parts)
 
     def _one(self) -> Check:
