@@ -28,6 +28,7 @@ from handlers.leftovers import Leftovers, ReadServers
 from handlers.messages import HostCommand, encode
 from handlers.ports import CommandBus, EventStore
 from handlers.server_states import ServerStates
+from handlers.together import together
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class Conductor:
 
     async def _place(self, context: Context, server: Server, step: Place) -> None:
         try:
-            claim, nics = await asyncio.gather(
+            claim, nics = await together(
                 self._holdings.claim(context, self._hosts.views(self._host_up), step.demand),
                 self._holdings.allocate_addresses(context, server),
             )
@@ -208,7 +209,7 @@ class Conductor:
             context, server.id, lambda state: creation.given_up(state, fault, removed)
         )
         if recorded:
-            await asyncio.gather(
+            await together(
                 self._holdings.release_claim(context, server.id),
                 self._holdings.release_addresses(context, server),
             )

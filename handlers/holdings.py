@@ -1,6 +1,5 @@
 """What a server holds beside its own events: claim, addresses, quota, key. Taking them and giving them back."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 
 from domain import ledger, quota
@@ -13,6 +12,7 @@ from handlers.group_writer import GroupWriter
 from handlers.neighbours import Networks
 from handlers.ports import Vault
 from handlers.registry import Registry
+from handlers.together import together
 
 
 class Holdings:
@@ -43,7 +43,7 @@ class Holdings:
     async def allocate_addresses(self, context: Context, server: Server) -> tuple[Nic, ...]:
         """A port for each interface that the server asked for. Raises Refused where a network has no more."""
         return tuple(
-            await asyncio.gather(
+            await together(
                 *(self.networks.allocate(context, self.cell, server, i) for i in range(len(server.networks)))
             )
         )
@@ -67,7 +67,7 @@ class Holdings:
     ) -> None:
         """Give back everything of a server of which no event tells (any more) what it holds. ``networks`` are the ids
         of those in which it may have ports."""
-        await asyncio.gather(
+        await together(
             self.release_claim(context, server_id),
             self.release_quota(context, project_id, server_id),
             self.networks.release_all(context, server_id, networks),
@@ -76,7 +76,7 @@ class Holdings:
 
     async def release_all(self, context: Context, server: Server) -> None:
         """Give back everything, and destroy the key of what was sealed for it."""
-        await asyncio.gather(
+        await together(
             self.release_claim(context, server.id),
             self.release_addresses(context, server),
             self.release_quota(context, server.project_id, server.id),

@@ -31,7 +31,8 @@ def request(server: Server, vm_state: str) -> ServerStateReset:
 
 
 def _reset(server: Server, event: ServerStateReset, _meta: Metadata) -> Fields:
-    fields: Fields = IDLE | {"vm_state": event.vm_state}
+    # The host may never have heard of the action that ends by this: whatever it reports counts from now on.
+    fields: Fields = IDLE | {"vm_state": event.vm_state, "last_action": 0}
     if event.vm_state == ERROR:
         # As after any failure in doubt: next it starts from its own disk. Addresses without a host are given back.
         return fields | {"rescue": None, "nics": server.nics if server.host else ()}

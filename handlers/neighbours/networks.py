@@ -1,6 +1,5 @@
 """The networks of the embedded network service, as servers are on them."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID, uuid5
 
@@ -16,6 +15,7 @@ from handlers.context import Context
 from handlers.group_writer import GroupWriter
 from handlers.neighbours import PortHolder, UsableNetwork
 from handlers.registry import Registry
+from handlers.together import together
 
 
 class EmbeddedNetworks:
@@ -66,7 +66,7 @@ class EmbeddedNetworks:
     async def release(self, context: Context, server: Server) -> None:
         """See the port."""
         count = len(server.networks)
-        await asyncio.gather(
+        await together(
             *(
                 self._submit(
                     context, network_id, lambda state: networks.release(state, server.id, count, context.request_id)
@@ -82,7 +82,7 @@ class EmbeddedNetworks:
             count = max((port.index + 1 for port in state.ports_of(server_id)), default=0)
             return networks.release(state, server_id, count, context.request_id)
 
-        await asyncio.gather(*(self._submit(context, network_id, release) for network_id in network_ids))
+        await together(*(self._submit(context, network_id, release) for network_id in network_ids))
 
     async def holds(self, server_id: str, network_ids: Iterable[str]) -> bool:
         """See the port."""

@@ -49,3 +49,11 @@ def test_a_creation_that_was_ended_finds_no_host_any_more() -> None:
     after = evolve(requested, reset.request(requested, "error"), meta(30))
     assert after.never_came
     assert creation.placed(after, PLACED) is None
+
+
+def test_a_host_that_never_heard_of_what_was_under_way_tells_what_the_guest_is() -> None:
+    stopping = given("stopping")
+    assert stopping
+    assert stopping.last_action > 0
+    after = evolve(stopping, reset.request(stopping, "active"), meta(30))
+    assert after.last_action == 0

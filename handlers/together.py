@@ -1,0 +1,20 @@
+"""Several things at once, without losing what is said to the one who waits."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+
+async def together(*work: Awaitable[Any]) -> list[Any]:
+    """What all return, in order; raises what the first raises.
+
+    As ``asyncio.gather``, but who is cancelled hears of it: where one of them has just failed, ``gather`` raises that
+    instead, and a loop that tries again after a failure would never end.
+    """
+    try:
+        return await asyncio.gather(*work)
+    except Exception:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+        raise
