@@ -16,7 +16,7 @@ from tests.aio import asynchronous
 from tests.contract.worlds import Happened, NatsWorld, aggregate, meta
 from tests.waiting import until
 
-pytestmark = pytest.mark.nats
+pytestmark = [pytest.mark.nats, pytest.mark.long]
 
 LONG = "x" * 500_000
 FOR_EVER = 1e6
