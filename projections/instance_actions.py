@@ -9,19 +9,20 @@ from datetime import datetime
 import msgspec
 
 from domain.record import Recorded
-from domain.server import creation, deletion
+from domain.server import deletion
 from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerBuildFailed, ServerBuilt, ServerFailed, ServerPlaced, ServerRequested
 from domain.server.deletion import ServerDeleted, ServerDeleteRequested
 from domain.server.details import ServerLocked, ServerUnlocked
 from domain.server.instance_action import ActionEvent, InstanceAction
+from domain.server.state import CREATE
 from projections.table import Key, Rows, Table
 
 SCHEDULE, BUILD = "conductor_schedule_and_build_instances", "compute__do_build_and_run_instance"
 
 STARTS: dict[type, tuple[str, str]] = {
-    ServerRequested: (creation.NAME, SCHEDULE),
+    ServerRequested: (CREATE, SCHEDULE),
     **{action.requested: (action.name, action.step) for action in ACTIONS},
     ServerDeleteRequested: (deletion.NAME, deletion.STEP),
 }

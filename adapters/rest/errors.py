@@ -38,6 +38,11 @@ def unauthorized(message: str = AUTHENTICATION_REQUIRED) -> Refused:
     return Refused("unauthorized", message, status=401)
 
 
+def retry_after(error: LightcurveError) -> list[tuple[bytes, bytes]]:
+    """The header that says when it makes sense to ask again, where that is known."""
+    return [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
+
+
 def no_route() -> Refused:
     """Nothing is served under that path."""
     return Refused("route.not_found", "The resource could not be found.", status=404)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.rest import microversion
-from adapters.rest.errors import JSON, ErrorPage, no_route, not_built, unauthorized
+from adapters.rest.errors import JSON, ErrorPage, no_route, not_built, retry_after, unauthorized
 from adapters.rest.gate import check_document, check_names, check_path, read_query
 from adapters.rest.identity.caller import Caller
 from adapters.rest.identity.tokens import Tokens
@@ -86,7 +86,7 @@ class Face:
         except LightcurveError as error:
             if error.status >= 500 and error.status != 501:
                 log.warning("%s %s: %s", scope["method"], scope["path"], error.message)
-            headers = headers + (self._challenge if error.status == 401 else []) + _retry_after(error)
+            headers = headers + (self._challenge if error.status == 401 else []) + retry_after(error)
             response = self._failure(scope, error)
         except Exception as error:  # noqa: BLE001 - the last line: a bug must not take the worker along
             log.error("%s %s: %s", scope["method"], scope["path"], "".join(traceback.format_exception(error)))
@@ -186,10 +186,6 @@ def _as_get(match: Match | None, method: str) -> str:
     if method in ("HEAD", "OPTIONS") and match and method not in match[0] and _is_public(match, "GET"):
         return "GET"
     return method
-
-
-def _retry_after(error: LightcurveError) -> list[tuple[bytes, bytes]]:
-    return [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
 
 
 def _is_public(match: Match | None, method: str) -> bool:

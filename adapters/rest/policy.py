@@ -1,6 +1,7 @@
 """Who may call what: the access that an operation declares, unless the operator's policy file says otherwise.
 
-What belongs to another project is another matter: that is for administrators to see, whatever the file says.
+A single server, image or network of another project is another matter: handlers find it for administrators only,
+whatever the file says. Lists of all projects have a rule.
 """
 
 from collections.abc import Iterable, Mapping

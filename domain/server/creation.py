@@ -12,10 +12,8 @@ from domain.server.action import IDLE, ActionDoneAs, Change, Fields, Task, under
 from domain.server.hostname import derived
 from domain.server.limits import check_metadata
 from domain.server.parts import Fault, NetworkRequest
-from domain.server.state import ACTIVE, DELETED, ERROR, SCHEDULING, SPAWNING, Server
+from domain.server.state import ACTIVE, CREATE, DELETED, ERROR, SCHEDULING, SPAWNING, Server
 
-NAME = "create"
-"""Of the action, in Nova's instance actions."""
 MAX_ATTEMPTS = 3
 """On how many hosts a creation is tried."""
 
@@ -138,7 +136,7 @@ def requested(event: ServerRequested, meta: Metadata) -> Server:
         launch_index=event.launch_index,
         created_at=meta.time,
         updated_at=meta.time,
-        action=under_way(NAME, event.deadline, meta, 1),
+        action=under_way(CREATE, event.deadline, meta, 1),
     )
 
 

@@ -22,6 +22,9 @@ RESCUING, UNRESCUING, DELETING = "rescuing", "unrescuing", "deleting"
 TRIGGERING_CRASH_DUMP = "triggering_crash_dump"
 """task_state: what is being done; None if nothing is. All but the last are Nova's, which shows none meanwhile."""
 
+CREATE = "create"
+"""The name of the creation, in Nova's instance actions."""
+
 VM_STATE_OF_POWER = {
     PowerState.RUNNING: ACTIVE,
     PowerState.PAUSED: PAUSED,
@@ -96,7 +99,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_creating(self) -> bool:
         """Whether its creation is under way."""
-        return self.action is not None and self.action.name == "create"
+        return self.action is not None and self.action.name == CREATE
 
     @property
     def never_came(self) -> bool:

@@ -12,6 +12,7 @@ from email.utils import formatdate
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.rest.errors import retry_after
 from adapters.rest.gate import check_names, check_path
 from adapters.rest.placement import (
     aggregates,
@@ -204,7 +205,7 @@ def _failure(scope: Scope, headers: Mapping[str, str], error: LightcurveError, m
         minor=minor,
     )
     content_type, body = errors.answer(error, asked)
-    own = [(b"content-type", content_type.encode())]
+    own = [(b"content-type", content_type.encode()), *retry_after(error)]
     if error.status == 401:
         own.append((b"www-authenticate", b"Keystone"))
     return error.status, own, body

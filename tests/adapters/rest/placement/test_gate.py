@@ -9,11 +9,13 @@ import pytest
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
 from adapters.memory.store import MemoryEventStore
+from adapters.nats.breaker import RETRY_AFTER, Silent
 from adapters.rest.placement.access import believe
 from adapters.rest.placement.app import create_app, operations
 from adapters.system import SystemIds
 from domain.kinds import EVENTS
 from handlers.context import Stamp
+from handlers.group_writer import GroupWriter
 from handlers.ledger_feed import LedgerFeed
 from handlers.placement import Placement
 from tests.adapters.rest.client import Client
@@ -78,3 +80,14 @@ async def test_query_strings_that_nothing_can_hold(query: str):
         for path in ("/resource_providers", "/allocation_candidates", "/traits", "/usages"):
             answer = await client.request("GET", f"{path}?{query}", headers=LATEST)
             assert answer.status == 400, (path, answer)
+
+
+@asynchronous
+async def test_who_comes_when_the_log_does_not_answer_is_told_when_to_come_again(monkeypatch: pytest.MonkeyPatch):
+    async def submit(*_words: object) -> None:
+        raise Silent
+
+    monkeypatch.setattr(GroupWriter, "submit", submit)
+    async with placement() as client:
+        answer = await client.request("POST", "/resource_providers", {"name": "one"}, headers=LATEST)
+    assert (answer.status, answer.headers["retry-after"]) == (503, str(RETRY_AFTER))
