@@ -244,6 +244,8 @@ class Ledger:
         journal.assign(provider, "aggregates", change.aggregates)
 
     def _rename_class(self, journal: Journal, name: str, new_name: str) -> None:
+        if name not in self.resource_classes or new_name in self.resource_classes:
+            return  # nobody decides so; what is there under the new name must not be lost by it
         classes = {(new_name if known == name else known): None for known in self.resource_classes}
         journal.assign(self, "resource_classes", classes)
         self.columns.rename(journal, name, new_name)

@@ -14,6 +14,7 @@ from domain.ledger import (
     LedgerChange,
     ProviderCreated,
     Released,
+    ResourceClassRenamed,
     TraitsSet,
     allocations,
     imbalances,
@@ -253,4 +254,15 @@ def test_a_renamed_class_has_its_new_name_everywhere() -> None:
     assert not ledger.columns.fits("CUSTOM_NEW", 2)[0]
     assert ledger.columns.fits("CUSTOM_NEW", 1)[0]
     _apply(ledger, Released(consumer_id="a"))
+    assert imbalances(ledger) == []
+
+
+def test_a_renaming_onto_a_class_that_is_there_takes_nothing_from_it() -> None:
+    ledger = _ledger(host={})
+    _apply(ledger, *vocabulary.ensure_class(ledger, "CUSTOM_OLD"), *vocabulary.ensure_class(ledger, "CUSTOM_NEW"))
+    _apply(ledger, InventoriesSet(provider_id="host", inventories={"CUSTOM_NEW": Inventory(total=3)}))
+    ledger.columns.fits("CUSTOM_OLD", 1)
+    _apply(ledger, ResourceClassRenamed(name="CUSTOM_OLD", new_name="CUSTOM_NEW"))
+    _apply(ledger, ResourceClassRenamed(name="CUSTOM_GONE", new_name="CUSTOM_NEW"))
+    assert ledger.columns.fits("CUSTOM_NEW", 3)[0]
     assert imbalances(ledger) == []
