@@ -16,7 +16,7 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from domain.errors import LightcurveError, OutOfOrder
-from domain.record import AggregateId, Event, Metadata, Recorded, Tail, Unreadable
+from domain.log.record import AggregateId, Event, Metadata, Recorded, Tail, Unreadable
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the body of one schema version into that of the next."""

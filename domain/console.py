@@ -11,8 +11,8 @@ import msgspec
 
 from domain.errors import Refused
 from domain.guest import PowerState
-from domain.kind import Kind, Snapshots, unfoldable
-from domain.record import AggregateId, Event, Metadata
+from domain.log.kind import Kind, Snapshots, unfoldable
+from domain.log.record import AggregateId, Event, Metadata
 from domain.server.state import DELETED, DELETING, REBUILDING, STOPPED, SUSPENDED, Server
 
 VNC, SPICE, SERIAL = "vnc", "spice", "serial"

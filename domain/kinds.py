@@ -2,9 +2,14 @@
 
 from typing import Any
 
-from domain import console, flavor, host, image, keypair, ledger, network, quota, recovery, skip, token
-from domain.kind import Kind
-from domain.record import Event
+from domain import console
+from domain.catalogue import flavor, keypair, quota
+from domain.fleet import host
+from domain.log import recovery, skip
+from domain.log.kind import Kind
+from domain.log.record import Event
+from domain.neighbours import image, network, token
+from domain.placement import ledger
 from domain.server import fold as server
 
 KINDS: dict[str, Kind[Any]] = {

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from domain.record import AggregateId, Recorded
+from domain.log.record import AggregateId, Recorded
 
 
 class Accepted(NamedTuple):

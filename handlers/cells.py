@@ -1,12 +1,12 @@
 """The cells whose servers this process speaks of."""
 
-from domain.record import Recorded
+from domain.log.record import Recorded
 from domain.server.fold import KIND
 from domain.server.state import Server, aggregate
 from handlers.accepted import Accepted, accepted
 from handlers.context import Stamp
+from handlers.log.repository import Repository
 from handlers.ports import CommandBus, EventStore, Vault
-from handlers.repository import Repository
 
 
 class Cell:

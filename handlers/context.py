@@ -4,7 +4,7 @@ import contextvars
 
 import msgspec
 
-from domain.record import Metadata
+from domain.log.record import Metadata
 from handlers.ports import Clock, Ids
 
 

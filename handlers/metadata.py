@@ -7,10 +7,10 @@ from domain.server.password import clear_password, set_password
 from domain.server.state import DELETED, Server, aggregate
 from handlers.accepted import Accepted
 from handlers.cells import Cells
+from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp
-from handlers.guest_secrets import Secrets, unseal
 from handlers.ports import EventStore, Vault
-from handlers.server_states import ServerStates
+from handlers.servers.guest_secrets import Secrets, unseal
 
 
 class ServerFacts:

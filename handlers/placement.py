@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from domain.ledger import Ledger, LedgerChange
+from domain.placement.ledger import Ledger, LedgerChange
 from handlers.context import Context
-from handlers.ledger_feed import LedgerFeed
+from handlers.log.ledger_feed import LedgerFeed
 
 Settle = Callable[[int], Awaitable[None]]
 """Wait (within a bound) until the other processes that answer have read a position of the cell."""

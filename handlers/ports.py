@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from domain.guest import GuestSpec, GuestState, HostDescription
-from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.state import Server

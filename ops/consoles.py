@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from domain.errors import Invalid
-from handlers.consoles import Consoles
+from handlers.consoles.consoles import Consoles
 from ops.roles.plane import Plane
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from domain.batch import Change
 from domain.kinds import KINDS
-from domain.record import Event
+from domain.log.batch import Change
+from domain.log.record import Event
 
 FILE = Path(__file__).parent / "docs" / "events.md"
 HEAD = """# Every event

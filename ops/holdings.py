@@ -2,10 +2,12 @@
 
 import json
 
-from domain import ledger, network, quota
-from domain.kind import fold
-from domain.ledger import imbalances
-from handlers.registry import Registry
+from domain.catalogue import quota
+from domain.log.kind import fold
+from domain.neighbours import network
+from domain.placement import ledger
+from domain.placement.ledger import imbalances
+from handlers.log.registry import Registry
 from ops.roles.plane import open_plane
 from ops.settings import Settings
 

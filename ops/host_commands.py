@@ -105,9 +105,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 async def _known(settings: "Settings") -> list[tuple[str, str, str, str, str, str]]:
-    from domain import host as hosts
-    from handlers.disorder import Disorder
-    from handlers.registry import Registry
+    from domain.fleet import host as hosts
+    from handlers.log.disorder import Disorder
+    from handlers.log.registry import Registry
     from ops.roles.plane import open_plane
     from ops.status import ago, beats_now, refusals
 
@@ -148,10 +148,10 @@ def _address(arguments: argparse.Namespace) -> None:
 
 
 async def _move(settings: "Settings", name: str, address: str) -> None:
-    from domain import host as hosts
-    from handlers.disorder import Disorder
-    from handlers.hosts import Hosts
-    from handlers.registry import Registry
+    from domain.fleet import host as hosts
+    from handlers.fleet.hosts import Hosts
+    from handlers.log.disorder import Disorder
+    from handlers.log.registry import Registry
     from ops.roles.plane import open_plane
 
     async with open_plane(settings, "host-address") as plane:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from adapters.nats.connection import Credentials
 from adapters.nats.names import token, untoken
 from domain.errors import Invalid, Refused, not_found
-from domain.host import is_name, is_simulated
+from domain.fleet.host import is_name, is_simulated
 
 PASSWORD, SECRET = "password", "secret"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
 from adapters.rest.identity.directory import Directory
-from adapters.rest.settings import IdentitySettings, Project, User
+from adapters.rest.kit.settings import IdentitySettings, Project, User
 from domain.errors import Invalid
 from ops.settings import IdentityConfig, Settings, load
 

@@ -5,10 +5,10 @@ import uuid
 
 import msgspec
 
-from domain import skip
 from domain.errors import Invalid, Unavailable
-from domain.skip import Skip
-from handlers.repository import Repository
+from domain.log import skip
+from domain.log.skip import Skip
+from handlers.log.repository import Repository
 from ops.roles.parked import RETRIED, RETRY, Retrial
 from ops.roles.plane import open_plane
 from ops.settings import Settings

@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 
-from domain import ledger
 from domain.errors import OutOfOrder, Refused
-from domain.kind import advance, fold
-from domain.ledger import Claimed, Ledger, imbalances
-from domain.record import GENESIS, Tail
+from domain.log.kind import advance, fold
+from domain.log.record import GENESIS, Tail
+from domain.placement import ledger
+from domain.placement.ledger import Claimed, Ledger, imbalances
 from domain.server import fold as server_fold
 from domain.server.state import DELETED, Server, aggregate
 from handlers.ports import EventStore

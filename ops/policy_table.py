@@ -5,9 +5,9 @@ from pathlib import Path
 
 from adapters.rest import compute, image, network
 from adapters.rest.compute import inner_rules
-from adapters.rest.compute.server_actions import NOT_YET
-from adapters.rest.operation import Access, Operation
-from adapters.rest.policy import BASE
+from adapters.rest.compute.servers.actions.simple import NOT_YET
+from adapters.rest.kit.operation import Access, Operation
+from adapters.rest.kit.policy import BASE
 
 FILE = Path(__file__).parent / "docs" / "policy.yaml"
 HEAD = """# Who may call what. Every rule with its default, in the words of oslo.policy.

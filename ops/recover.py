@@ -11,7 +11,7 @@ from contextlib import aclosing
 from adapters.nats.reader import Reader
 from adapters.nats.store import NatsEventStore
 from domain.errors import Unavailable
-from domain.recovery import Missing, RecoveryDecided, count, ranges, told
+from domain.log.recovery import Missing, RecoveryDecided, count, ranges, told
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 from projections.builds import unhonoured

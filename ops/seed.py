@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
-from domain import flavor, network
+from domain.catalogue import flavor
+from domain.catalogue.flavor import Flavor, Flavors
 from domain.errors import Refused
-from domain.flavor import Flavor, Flavors
-from domain.kind import Kind
-from domain.network import NetworkCreated
-from domain.record import AggregateId, Event
-from handlers.repository import Repository
+from domain.log.kind import Kind
+from domain.log.record import AggregateId, Event
+from domain.neighbours import network
+from domain.neighbours.network import NetworkCreated
+from handlers.log.repository import Repository
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 

@@ -5,7 +5,7 @@ import json
 import msgspec
 
 from adapters.nats.store import NatsEventStore
-from domain.record import AggregateId, Recorded
+from domain.log.record import AggregateId, Recorded
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 from projections.event_log import LogRow

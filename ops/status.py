@@ -8,10 +8,10 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from domain.errors import LightcurveError, Unavailable
-from handlers.disorder import FACT
-from handlers.liveness import DOWN_AFTER
+from handlers.fleet.liveness import DOWN_AFTER
+from handlers.fleet.refusals import Known, refused_by_host
+from handlers.log.disorder import FACT
 from handlers.ports import Beat
-from handlers.refusals import Known, refused_by_host
 from ops import damage
 from ops.roles.plane import Plane, open_plane
 from ops.stack import Stack, running

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from domain.console import ConsoleClosed, ConsoleGranted, ConsoleOpened
-from domain.record import Recorded
+from domain.log.record import Recorded
 from projections.table import Key, Rows, Table
 
 replace = msgspec.structs.replace

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from domain.record import Recorded
+from domain.log.record import Recorded
 from projections.table import Key, Rows, Table
 
 

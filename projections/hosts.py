@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from domain.host import KIND, Host
-from domain.kind import advance
-from domain.record import Recorded
+from domain.fleet.host import KIND, Host
+from domain.log.kind import advance
+from domain.log.record import Recorded
 from projections.table import Key, Rows, Table
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from domain.record import Recorded
+from domain.log.record import Recorded
 from domain.server import deletion
 from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from domain.record import Recorded
+from domain.log.record import Recorded
 from projections.table import Key, Projection, Table
 
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from domain.errors import LightcurveError
-from domain.record import AggregateId, Recorded
+from domain.log.record import AggregateId, Recorded
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from domain.kind import unfoldable
-from domain.record import Recorded, Unreadable
+from domain.log.kind import unfoldable
+from domain.log.record import Recorded, Unreadable
 from projections.builds import Build, names
 from projections.parking import FOLLOWS, Parked, Parking, indigestible, reason_of
 from projections.table import Key, Table

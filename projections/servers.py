@@ -5,8 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from domain.kind import advance
-from domain.record import Recorded
+from domain.log.kind import advance
+from domain.log.record import Recorded
 from domain.server.fold import KIND, VERSION
 from domain.server.state import ACTIVE, DELETED, Server
 from projections.table import Key, Rows, Table

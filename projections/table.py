@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from domain.record import Recorded
+from domain.log.record import Recorded
 
 R = TypeVar("R", bound=msgspec.Struct)
 Key = tuple[Any, ...]

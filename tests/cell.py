@@ -9,18 +9,18 @@ from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.system import SystemClock, SystemIds
-from domain import host
+from domain.fleet import host
 from domain.guest import HostDescription, Nic
 from domain.kinds import EVENTS
-from domain.record import Event
+from domain.log.record import Event
 from domain.server.creation import ServerPlaced, ServerRequested
 from domain.server.fold import KIND
 from domain.server.state import Server, aggregate
 from handlers import cells
 from handlers.context import Stamp
+from handlers.log.repository import Repository
 from handlers.ports import Clock
-from handlers.repository import Repository
-from tests.domain.servers import BUILT, DELETE, DELETED, LATER, PLACED, REQUESTED
+from tests.domain.server.servers import BUILT, DELETE, DELETED, LATER, PLACED, REQUESTED
 
 NIC = Nic(
     port_id="5a3c1f7e-8a31-4b5e-9f0e-2f1f5f2a7c11",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from domain.record import Recorded
+from domain.log.record import Recorded
 from ops.embedded.postgres import EmbeddedPostgres
 from projections.builds import builds_in_force
 from projections.console_sessions import ConsoleSessionsView

@@ -26,7 +26,7 @@ from adapters.console.requests import (
 from adapters.console.websocket import CHUNK, NORMAL, POLICY, TRY_LATER, WebSocketStream
 from domain.console import PROTOCOL_OF, SPICE, VNC
 from domain.errors import LightcurveError, Refused, Unavailable
-from handlers.console_sessions import Doorkeeper, Session
+from handlers.consoles.sessions import Doorkeeper, Session
 from handlers.context import current_request
 from handlers.messages import ConsoleAddress
 

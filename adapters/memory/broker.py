@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from adapters.mapper import Envelope
-from domain.record import AggregateId
+from domain.log.record import AggregateId
 from handlers.ports import Beat, Clock, Snapshot
 
 T = TypeVar("T")

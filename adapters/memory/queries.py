@@ -95,7 +95,7 @@ class MemoryQueries:
 
 
 class MemoryReadServers:
-    """Promises what ``handlers.leftovers.ReadServers`` does."""
+    """Promises what ``handlers.conducting.leftovers.ReadServers`` does."""
 
     def __init__(self, rows: MemoryRows, cell: str) -> None:
         self._rows = rows

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from adapters.mapper import EventMapper, follows
 from adapters.memory.broker import Broker, Entry, Faults, NoFaults
 from domain.errors import Invalid, Stale
-from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
 from handlers.ports import Snapshot
 
 BATCH = 1000

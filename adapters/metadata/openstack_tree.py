@@ -14,7 +14,7 @@ import msgspec
 from adapters.libvirt.domain_xml import tap_name
 from domain.guest import Nic
 from domain.server.state import Server, guest_name
-from handlers.guest_secrets import Secrets
+from handlers.servers.guest_secrets import Secrets
 
 Json = dict[str, Any]
 

@@ -17,7 +17,7 @@ import msgspec
 from domain.errors import Invalid, Unavailable
 from domain.server.state import Server, guest_name
 from handlers.context import current_request
-from handlers.guest_secrets import Secrets
+from handlers.servers.guest_secrets import Secrets
 
 Json = dict[str, Any]
 MAX_ANSWER = 1 << 20

@@ -14,8 +14,8 @@ from adapters.nats.pull import WORKING, Pull, PullLost
 from adapters.nats.serving import Handler, Route, Server, raise_told
 from adapters.nats.streams import NANOSECONDS
 from domain.errors import Unavailable
-from domain.host import is_simulated
-from handlers.refusals import Refusals
+from domain.fleet.host import is_simulated
+from handlers.fleet.refusals import Refusals
 
 _log = logging.getLogger(__name__)
 

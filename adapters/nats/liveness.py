@@ -13,8 +13,8 @@ from adapters.nats.names import Names
 from adapters.nats.reader import Item, Reader
 from adapters.nats.streams import ensure, fleeting
 from domain.errors import Invalid
+from handlers.fleet.refusals import Refusals
 from handlers.ports import Beat
-from handlers.refusals import Refusals
 
 _log = logging.getLogger(__name__)
 

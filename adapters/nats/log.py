@@ -12,7 +12,7 @@ from adapters.nats.breaker import RETRY_AFTER, Breaker
 from adapters.nats.connection import ApiError, Connection, Message, NoAnswer, header_block
 from adapters.nats.names import Names
 from domain.errors import Invalid, Stale, Unavailable
-from domain.record import Tail
+from domain.log.record import Tail
 
 _log = logging.getLogger(__name__)
 

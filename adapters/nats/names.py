@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 from domain.errors import Invalid
-from domain.record import AggregateId
+from domain.log.record import AggregateId
 
 _CELL = re.compile(r"[a-z0-9-]{1,63}")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")

@@ -32,7 +32,7 @@ from adapters.nats.names import Names
 from adapters.nats.reader import Reader
 from adapters.nats.streams import durable, ensure
 from domain.errors import Stale, Unavailable
-from domain.record import GENESIS, AggregateId, Tail
+from domain.log.record import GENESIS, AggregateId, Tail
 
 T = TypeVar("T")
 

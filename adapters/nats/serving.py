@@ -12,7 +12,7 @@ import msgspec
 from adapters.nats.connection import Connection, Message, header_block
 from adapters.nats.names import untoken
 from domain.errors import HostFailed, Invalid, LightcurveError, Unavailable
-from handlers.refusals import Refusals
+from handlers.fleet.refusals import Refusals
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import msgspec
 from adapters.nats.connection import ApiError, Connection, Message, NoAnswer, header_block
 from adapters.nats.names import Names
 from domain.errors import Unavailable
-from domain.record import AggregateId, Tail
+from domain.log.record import AggregateId, Tail
 from handlers.ports import Snapshot
 
 CHUNK = 1024 * 1024

@@ -3,7 +3,7 @@ cut, without a word.
 
 Messages are counted against sequences, the last one is looked at, and the end is compared with what the projector
 says it has read. Readers report holes that they come upon. What is found closes the log to appends, in every process,
-until the operator has been told of it and has decided to go on (``domain.recovery``).
+until the operator has been told of it and has decided to go on (``domain.log.recovery``).
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from adapters.nats.connection import ApiError, Connection, NoAnswer
 from adapters.nats.log import Log
 from adapters.nats.names import Names
 from adapters.nats.reader import Reader
-from domain import recovery
 from domain.errors import Unavailable
-from domain.recovery import Missing, RecoveryDecided, ranges, told
+from domain.log import recovery
+from domain.log.recovery import Missing, RecoveryDecided, ranges, told
 
 _log = logging.getLogger(__name__)
 

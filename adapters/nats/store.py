@@ -13,10 +13,10 @@ from adapters.nats.names import Names
 from adapters.nats.reader import Reader
 from adapters.nats.snapshots import Snapshots
 from adapters.nats.soundness import Soundness
-from domain import recovery
 from domain.errors import Unavailable
-from domain.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
-from domain.recovery import RecoveryDecided
+from domain.log import recovery
+from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
+from domain.log.recovery import RecoveryDecided
 from handlers.ports import Snapshot
 
 _log = logging.getLogger(__name__)

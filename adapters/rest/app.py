@@ -4,17 +4,18 @@ import logging
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.rest import compute, errors, image, network
+from adapters.rest import compute, image, network
 from adapters.rest.compute import inner_rules
-from adapters.rest.face import Face
 from adapters.rest.identity import auth, browsing
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.tokens import Tokens
-from adapters.rest.operation import Operation
-from adapters.rest.request_id import RequestIds
-from adapters.rest.request_log import RequestLog
-from adapters.rest.services import Services
-from adapters.rest.turns import Turns
+from adapters.rest.kit import errors
+from adapters.rest.kit.face import Face
+from adapters.rest.kit.operation import Operation
+from adapters.rest.kit.request_id import RequestIds
+from adapters.rest.kit.request_log import RequestLog
+from adapters.rest.kit.services import Services
+from adapters.rest.kit.turns import Turns
 
 log = logging.getLogger(__name__)
 

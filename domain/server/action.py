@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from domain.errors import Refused
 from domain.guest import GuestState, PowerState
-from domain.record import Event, Metadata
+from domain.log.record import Event, Metadata
 from domain.server.parts import Fault, UnderWay
 from domain.server.state import ACTIVE, ERROR, RESCUED, Server
 

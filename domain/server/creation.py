@@ -4,10 +4,10 @@ from datetime import datetime
 
 import msgspec
 
+from domain.catalogue.flavor import Flavor
 from domain.errors import Refused
-from domain.flavor import Flavor
 from domain.guest import ImageSource, Nic
-from domain.record import Event, Metadata
+from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionDoneAs, Change, Fields, Task, under_way
 from domain.server.hostname import derived
 from domain.server.limits import check_metadata

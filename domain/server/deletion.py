@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from domain.guest import PowerState
-from domain.record import Event, Metadata
+from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionRequested, Change, Fields, begun, superseded
 from domain.server.state import DELETED, DELETING, Server
 

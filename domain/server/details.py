@@ -4,7 +4,7 @@ The rules are Nova's (its compute API); refusals speak Nova's words. None is not
 """
 
 from domain.errors import Refused
-from domain.record import Event, Metadata
+from domain.log.record import Event, Metadata
 from domain.server.action import Change, Fields
 from domain.server.limits import MAX_TAGS, check_metadata
 from domain.server.parts import Lock

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from domain.kind import Kind, Snapshots, unfoldable
-from domain.record import Event, Metadata
+from domain.log.kind import Kind, Snapshots, unfoldable
+from domain.log.record import Event, Metadata
 from domain.server import action, creation, deletion, details, observation, password, reset
 from domain.server.action import Change, ServerActionFailed
 from domain.server.actions.all import ACTIONS

@@ -1,7 +1,7 @@
 """A guest that changes by itself."""
 
 from domain.guest import PowerState
-from domain.record import Event, Metadata
+from domain.log.record import Event, Metadata
 from domain.server.action import Change, Fields
 from domain.server.state import FOLLOWS_POWER, VM_STATE_OF_POWER, Server, assigned
 

@@ -1,7 +1,7 @@
 """The password that a guest posts for its owner, encrypted by the guest itself."""
 
 from domain.errors import Refused
-from domain.record import Event
+from domain.log.record import Event
 from domain.server.action import Change
 from domain.server.state import Server, existing
 

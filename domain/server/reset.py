@@ -5,7 +5,7 @@ It is no action, as in Nova, which records none. What the guest really is, its h
 
 from domain.errors import Refused
 from domain.guest import PowerState
-from domain.record import Event, Metadata
+from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, Change, Fields, superseded
 from domain.server.state import ACTIVE, DELETING, ERROR, Server
 

@@ -4,10 +4,10 @@ from datetime import datetime
 
 import msgspec
 
+from domain.catalogue.flavor import Flavor
 from domain.errors import not_found
-from domain.flavor import Flavor
 from domain.guest import ImageSource, Nic, PowerState
-from domain.record import AggregateId
+from domain.log.record import AggregateId
 from domain.server.hostname import derived
 from domain.server.parts import Fault, Lock, NetworkRequest, Rescue, UnderWay
 

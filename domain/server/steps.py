@@ -4,9 +4,10 @@ from datetime import datetime
 
 import msgspec
 
-from domain import flavor_specs, image_properties
+from domain import image_properties
+from domain.catalogue import flavor_specs
 from domain.guest import GuestSpec
-from domain.scheduling import Demand
+from domain.placement.scheduling import Demand
 from domain.server import deletion
 from domain.server.creation import MAX_ATTEMPTS
 from domain.server.reported import TASKS

@@ -1,12 +1,12 @@
 """The images of the embedded image service, as servers start from them."""
 
-from domain import image as images
 from domain.errors import Invalid
 from domain.guest import ImageSource
-from domain.image import Image
+from domain.neighbours import image as images
+from domain.neighbours.image import Image
 from handlers.context import Context
+from handlers.log.registry import Registry
 from handlers.neighbours import BootImage
-from handlers.registry import Registry
 
 EVERYBODYS = ("public", "community")
 """The visibilities of what every project may use."""

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID, uuid5
 
-from domain import network as networks
 from domain.errors import Invalid
 from domain.guest import Nic
-from domain.kind import of_project
-from domain.network import SHARED, Network, PortCreated, PortDeleted, PortsChanged
-from domain.record import Recorded
+from domain.log.kind import of_project
+from domain.log.record import Recorded
+from domain.neighbours import network as networks
+from domain.neighbours.network import SHARED, Network, PortCreated, PortDeleted, PortsChanged
 from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.context import Context
-from handlers.group_writer import GroupWriter
+from handlers.log.group_writer import GroupWriter
+from handlers.log.registry import Registry
 from handlers.neighbours import PortHolder, UsableNetwork
-from handlers.registry import Registry
 from handlers.together import together
 
 

@@ -22,20 +22,20 @@ from adapters.memory.broker import Broker
 from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.store import MemoryEventStore
 from adapters.system import SystemClock, SystemIds
-from domain import host
-from domain.flavor import Flavor
+from domain.catalogue.flavor import Flavor
+from domain.fleet import host
+from domain.fleet.host import Host, HostEnrolled
 from domain.guest import HostDescription, PowerState
-from domain.host import Host, HostEnrolled
 from domain.kinds import EVENTS
-from domain.record import Event
+from domain.log.record import Event
 from domain.server.creation import ServerBuilt, ServerPlaced, ServerRequested
 from domain.server.fold import KIND
 from domain.server.state import Server, aggregate
-from handlers.console_sessions import Doorkeeper
-from handlers.consoles import Consoles
+from handlers.consoles.consoles import Consoles
+from handlers.consoles.sessions import Doorkeeper
 from handlers.context import Context, Stamp
+from handlers.log.repository import Repository
 from handlers.messages import ConsoleAddress, encode
-from handlers.repository import Repository
 from ops.listening import allow_many_files, listening_socket
 
 MEGABYTE = 1_000_000

@@ -11,20 +11,21 @@ from itertools import islice
 from typing import NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
-from domain import network, quota
-from domain.batch import Change
+from domain.catalogue import quota
+from domain.catalogue.quota import Reserved
+from domain.fleet.host import KIND as HOST
 from domain.guest import PowerState
-from domain.host import KIND as HOST
-from domain.ledger import Claimed
-from domain.network import Network, NetworkCreated, PortCreated
-from domain.quota import Reserved
-from domain.record import GENESIS, Event
+from domain.log.batch import Change
+from domain.log.record import GENESIS, Event
+from domain.neighbours import network
+from domain.neighbours.network import Network, NetworkCreated, PortCreated
+from domain.placement.ledger import Claimed
 from domain.server.creation import ServerBuilt, ServerPlaced, ServerRequested
 from domain.server.parts import NetworkRequest
 from domain.server.state import aggregate
 from handlers.context import Context
-from handlers.ledger_feed import LedgerFeed
-from handlers.registry import Registry
+from handlers.log.ledger_feed import LedgerFeed
+from handlers.log.registry import Registry
 from ops.identity import project_id
 from ops.roles.plane import Plane, open_plane
 from ops.seed import FLAVORS

@@ -20,13 +20,13 @@ from pathlib import Path
 import psutil
 
 from adapters.metadata import signing
-from domain.flavor import Flavor
+from domain.catalogue.flavor import Flavor
 from domain.guest import Nic, PowerState
-from domain.record import Event
+from domain.log.record import Event
 from domain.server.creation import ServerBuilt, ServerPlaced, ServerRequested
 from domain.server.fold import KIND
 from domain.server.state import Server, aggregate
-from handlers.repository import Repository
+from handlers.log.repository import Repository
 from ops.bench.http import Client
 from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port
 from ops.embedded.nats_accounts import CONTROL

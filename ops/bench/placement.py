@@ -22,7 +22,8 @@ from adapters.mapper import EventMapper
 from adapters.nats.store import NatsEventStore
 from adapters.system import SystemClock, SystemIds
 from domain.kinds import EVENTS
-from domain.ledger import (
+from domain.log.record import GENESIS
+from domain.placement.ledger import (
     Claimed,
     InventoriesSet,
     Inventory,
@@ -32,7 +33,6 @@ from domain.ledger import (
     TraitsSet,
     aggregate,
 )
-from domain.record import GENESIS
 from handlers.context import Stamp
 from ops.bench.http import Client
 from ops.bench.placement_service import placement_service

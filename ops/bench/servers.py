@@ -16,7 +16,7 @@ from nats.js.api import StorageType, StreamConfig
 from adapters.mapper import EventMapper
 from adapters.nats.store import NatsEventStore
 from domain.kinds import EVENTS
-from domain.record import Event
+from domain.log.record import Event
 from domain.server.creation import ServerBuilt, ServerFailed
 from domain.server.deletion import ServerDeleted
 from ops.bench.filling import NETWORK, make_network

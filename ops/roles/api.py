@@ -7,32 +7,34 @@ from collections.abc import Iterable
 from typing import Any
 
 from adapters.rest.app import create_app
-from adapters.rest.limits import LargeBodies
-from adapters.rest.policy import Policy
-from adapters.rest.policy_checks import read_overrides
-from adapters.rest.services import Services, StockLimits
-from adapters.rest.settings import RestSettings
-from domain import flavor, host, image, keypair, network, quota
-from domain.kind import Kind
-from domain.quota import Limits
+from adapters.rest.kit.limits import LargeBodies
+from adapters.rest.kit.policy import Policy
+from adapters.rest.kit.policy_checks import read_overrides
+from adapters.rest.kit.services import Services, StockLimits
+from adapters.rest.kit.settings import RestSettings
+from domain.catalogue import flavor, keypair, quota
+from domain.catalogue.quota import Limits
+from domain.fleet import host
+from domain.log.kind import Kind
+from domain.neighbours import image, network
 from domain.server.fold import KIND as SERVER
 from handlers.accepted import Accepted
-from handlers.admission import Admission
-from handlers.console_logs import ConsoleLogs
+from handlers.consoles.logs import ConsoleLogs
 from handlers.context import current_owner
-from handlers.disorder import Disorder
-from handlers.fleet import Fleet
-from handlers.hosts import Hosts
-from handlers.image_tickets import ImageTickets
-from handlers.ledger_feed import LedgerFeed
-from handlers.liveness import LifeSigns, keep_beating
+from handlers.fleet.fleet import Fleet
+from handlers.fleet.hosts import Hosts
+from handlers.fleet.liveness import LifeSigns, keep_beating
+from handlers.host.image_tickets import ImageTickets
+from handlers.log.disorder import Disorder
+from handlers.log.ledger_feed import LedgerFeed
+from handlers.log.registry import Registry
 from handlers.metadata import Passwords
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
-from handlers.registry import Registry
-from handlers.revocations import Revocations
-from handlers.server_details import ServerDetails
-from handlers.servers import Servers
+from handlers.neighbours.revocations import Revocations
+from handlers.servers.admission import Admission
+from handlers.servers.details import ServerDetails
+from handlers.servers.servers import Servers
 from ops.consoles import consoles
 from ops.identity import LiveIdentity, identity_settings
 from ops.roles import projector

@@ -12,9 +12,9 @@ from adapters.nats.commands import NatsCommandBus
 from adapters.nats.liveness import NatsLiveness
 from adapters.system import SystemClock, SystemIds
 from domain.errors import HostFailed, Unavailable
-from domain.host import simulated_name
-from handlers.agent import Agent
+from domain.fleet.host import simulated_name
 from handlers.context import Stamp
+from handlers.host.agent import Agent
 from handlers.ports import Hypervisor
 from ops import notify
 from ops.roles.plane import open_connection

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from domain.errors import Unavailable
-from handlers.conducting import Conducting
-from handlers.image_tickets import ImageTickets
-from handlers.lost_proxies import OpenConsole
+from handlers.conducting.conducting import Conducting
+from handlers.consoles.lost_proxies import OpenConsole
+from handlers.host.image_tickets import ImageTickets
 from handlers.ports import Clock, EventStore
 from ops import notify
 from ops.roles.plane import open_plane

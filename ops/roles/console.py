@@ -10,9 +10,9 @@ from adapters.console.proxy import ConsoleProxy, ProxySettings, start
 from adapters.console.vencrypt import client_context
 from adapters.rest.identity.directory import Directory
 from domain.errors import Invalid, Unavailable
-from handlers.console_sessions import Doorkeeper, Entitled
-from handlers.liveness import keep_beating
-from handlers.lost_proxies import life_sign
+from handlers.consoles.lost_proxies import life_sign
+from handlers.consoles.sessions import Doorkeeper, Entitled
+from handlers.fleet.liveness import keep_beating
 from ops import notify
 from ops.consoles import consoles
 from ops.identity import LiveIdentity

@@ -5,7 +5,7 @@ import asyncio
 from adapters.metadata.pages import Pages
 from adapters.metadata.service import MetadataService
 from adapters.metadata.vendor_data import Target, VendorData
-from handlers.liveness import keep_beating
+from handlers.fleet.liveness import keep_beating
 from handlers.metadata import Passwords, ServerFacts
 from ops.host_keys import HostKeys
 from ops.roles.plane import open_plane

@@ -7,10 +7,10 @@ from itertools import groupby
 
 import msgspec
 
-from domain import skip
 from domain.errors import LightcurveError
-from domain.record import AggregateId, Recorded
-from domain.skip import EventSkipped
+from domain.log import skip
+from domain.log.record import AggregateId, Recorded
+from domain.log.skip import EventSkipped
 from handlers.ports import EventStore
 from projections.parking import Parked
 from projections.postgres import PostgresRows, Skipped

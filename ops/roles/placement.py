@@ -5,16 +5,16 @@ import logging
 from ipaddress import ip_address
 
 from adapters.rest.identity.tokens import Tokens
+from adapters.rest.kit.policy_checks import read_overrides
 from adapters.rest.placement.access import Authenticator, ByToken, believe
 from adapters.rest.placement.app import create_app
 from adapters.rest.placement.policy import Policy
-from adapters.rest.policy_checks import read_overrides
 from domain.errors import Invalid
-from handlers.disorder import Disorder
-from handlers.ledger_feed import LedgerFeed
-from handlers.liveness import keep_beating
+from handlers.fleet.liveness import keep_beating
+from handlers.log.disorder import Disorder
+from handlers.log.ledger_feed import LedgerFeed
+from handlers.neighbours.revocations import Revocations
 from handlers.placement import Placement
-from handlers.revocations import Revocations
 from ops.identity import LiveIdentity
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve

@@ -22,7 +22,7 @@ from domain.errors import Invalid, Unavailable
 from domain.kinds import EVENTS
 from handlers.cells import Cell, Cells
 from handlers.context import Stamp
-from handlers.refusals import Refusals
+from handlers.fleet.refusals import Refusals
 from ops.settings import NatsSettings, Settings
 
 CONNECT_SECONDS = 60.0

@@ -11,8 +11,8 @@ from psycopg import AsyncConnection
 
 from adapters.mapper import BrokenChain
 from domain.errors import Unavailable
-from domain.record import Recorded
-from handlers.liveness import keep_beating
+from domain.log.record import Recorded
+from handlers.fleet.liveness import keep_beating
 from handlers.ports import EventStore
 from ops import notify
 from ops.roles import parked

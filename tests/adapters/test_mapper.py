@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.mapper import BrokenChain, EventMapper, UnknownEvent, digest, follows, pack, unpack
-from domain.record import GENESIS, AggregateId, Event, Metadata, Tail
+from domain.log.record import GENESIS, AggregateId, Event, Metadata, Tail
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from domain.errors import Unavailable
-from domain.record import GENESIS
+from domain.log.record import GENESIS
 from tests.aio import asynchronous
 from tests.contract.test_command_bus import HOST, Agent, background
 from tests.contract.worlds import Happened, MemoryWorld, aggregate, meta

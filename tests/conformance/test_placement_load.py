@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from domain.kind import fold
-from domain.ledger import KIND, InventoriesSet, Inventory, Ledger, ProviderCreated, aggregate, imbalances
+from domain.log.kind import fold
+from domain.placement.ledger import KIND, InventoriesSet, Inventory, Ledger, ProviderCreated, aggregate, imbalances
 from ops.bench.http import Client
 from ops.bench.placement import load
 from ops.bench.placement_service import PlacementService, placement_service

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.mapper import EventMapper
 from domain.errors import Invalid, Stale
-from domain.record import GENESIS, AggregateId, Event, Recorded, Tail, Unreadable
+from domain.log.record import GENESIS, AggregateId, Event, Recorded, Tail, Unreadable
 from handlers.ports import EventStore, Snapshot
 from tests.aio import asynchronous
 from tests.contract.worlds import MAPPER, Grown, Happened, World, aggregate, meta

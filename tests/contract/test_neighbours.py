@@ -12,23 +12,23 @@ from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
 from adapters.memory.store import MemoryEventStore
 from adapters.rest.identity.directory import Directory
-from adapters.rest.settings import IdentitySettings, Project
+from adapters.rest.kit.settings import IdentitySettings, Project
 from adapters.system import SystemIds
-from domain import image, network
 from domain.errors import Invalid, Refused
-from domain.image import ImageCreated, ImageDeleted, ImageUploaded
 from domain.kinds import EVENTS
-from domain.network import NetworkCreated
+from domain.neighbours import image, network
+from domain.neighbours.image import ImageCreated, ImageDeleted, ImageUploaded
+from domain.neighbours.network import NetworkCreated
 from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.context import Context, Stamp
+from handlers.log.registry import Registry
 from handlers.neighbours import Identity, Images, Networks, PortHolder
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
-from handlers.registry import Registry
 from tests.aio import asynchronous
 from tests.clocks import StandingClock
-from tests.domain.servers import given
+from tests.domain.server.servers import given
 
 BLUE = Context(request_id="req-1", user_id="amy", project_id="blue", roles=("member",))
 GREEN = msgspec.structs.replace(BLUE, user_id="eve", project_id="green")

@@ -12,11 +12,11 @@ import pytest
 from adapters.memory.queries import MemoryQueries, MemoryReadServers
 from domain.errors import Invalid
 from domain.guest import PowerState
-from domain.record import Recorded
+from domain.log.record import Recorded
 from domain.server.fold import KIND
 from domain.server.listing import SORT_KEYS, ServerFilter
 from domain.server.state import DELETED, Server
-from handlers.leftovers import ReadServers
+from handlers.conducting.leftovers import ReadServers
 from handlers.ports import Queries
 from ops.roles.conductor import OfCell
 from projections.console_queries import ConsoleQueries
@@ -24,7 +24,7 @@ from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
 from projections.servers import ServersView
 from tests.aio import asynchronous
-from tests.domain.servers import IMAGE, NOW
+from tests.domain.server.servers import IMAGE, NOW
 from tests.postgres_fixtures import project
 from tests.projections.histories import CELL, history, nic, server_id, servers_of
 

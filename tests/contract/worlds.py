@@ -19,7 +19,7 @@ from adapters.nats.positions import NatsPositions
 from adapters.nats.store import NatsEventStore
 from adapters.nats.streams import ensure_cell
 from adapters.nats.vault import NatsVault
-from domain.record import AggregateId, Event, Metadata
+from domain.log.record import AggregateId, Event, Metadata
 from handlers.ports import CommandBus, EventStore, Liveness, Positions, Vault
 from ops.embedded.nats import EmbeddedNats
 from ops.embedded.nats_accounts import CONTROL

@@ -8,9 +8,9 @@ import pytest
 from domain import console
 from domain.console import PROXY_LOST, ConsoleClosed, ConsoleGrant, ConsoleOpened, ConsoleRefused, ConsoleRevoked
 from domain.errors import Refused
-from domain.record import Event
+from domain.log.record import Event
 from domain.server.state import Server
-from tests.domain.servers import NOW, given, meta
+from tests.domain.server.servers import NOW, given, meta
 
 LIFE = timedelta(minutes=10)
 

@@ -11,7 +11,8 @@ import msgspec, numpy, collections.abc, ipaddress, enum  # what the domain may s
 for name in {FORBIDDEN!r}:
     sys.modules.pop(name, None)
     sys.modules[name] = None  # importing it now raises ImportError
-import domain.kinds, domain.scheduling, domain.server.steps, domain.server.reported, domain.ledger_snapshot
+import domain.kinds, domain.placement.scheduling, domain.placement.ledger_snapshot
+import domain.server.steps, domain.server.reported
 """
 
 

@@ -14,7 +14,7 @@ import pytest
 import websocket
 
 from domain.console import PROXY_LOST, PROXY_STOPPED
-from handlers.liveness import BEAT_SECONDS, DOWN_AFTER
+from handlers.fleet.liveness import BEAT_SECONDS, DOWN_AFTER
 from ops.settings import load
 from tests.e2e.guests import assert_refused, await_end, terminal
 from tests.e2e.live_stack import LiveStack, wait_until

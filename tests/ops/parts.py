@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from domain.record import GENESIS, AggregateId, Event, Recorded
+from domain.log.record import GENESIS, AggregateId, Event, Recorded
 from handlers.context import Context
 from handlers.ports import EventStore
 from ops.embedded.nats import CONTROL, EmbeddedNats

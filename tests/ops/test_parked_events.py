@@ -14,7 +14,7 @@ from ops.embedded.nats import NatsProcess
 from ops.rebuild import rebuild
 from projections.servers import ServersView
 from tests.aio import asynchronous
-from tests.domain.servers import BUILT, FLAVOR, LATER, PLACED
+from tests.domain.server.servers import BUILT, FLAVOR, LATER, PLACED
 from tests.ops.parts import open_plane, projecting, settings_for, tell, until_projected
 from tests.projections.histories import server_id
 from tests.projections.test_parking import LONG

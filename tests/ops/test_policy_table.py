@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from adapters.rest import compute, image, network
-from adapters.rest.operation import Access
-from adapters.rest.policy_checks import read_overrides
+from adapters.rest.kit.operation import Access
+from adapters.rest.kit.policy_checks import read_overrides
 from ops.policy_table import FILE, table
 
 

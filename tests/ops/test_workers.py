@@ -7,12 +7,13 @@ import pytest
 
 from adapters.mapper import EventMapper
 from adapters.memory.store import MemoryEventStore
-from domain import flavor, host, quota
+from domain.catalogue import flavor, quota
+from domain.fleet import host
 from domain.kinds import EVENTS
-from domain.record import AggregateId
+from domain.log.record import AggregateId
 from domain.server.state import aggregate
 from handlers.accepted import Accepted
-from handlers.registry import Registry
+from handlers.log.registry import Registry
 from ops.roles.api import Workers
 from tests.aio import asynchronous
 from tests.cell import Cell

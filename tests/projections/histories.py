@@ -6,19 +6,20 @@ from random import Random
 
 import msgspec
 
-from domain import console, host
+from domain import console
+from domain.catalogue.quota import QuotaChanged, Reserved
+from domain.fleet import host
 from domain.guest import HostDescription, Nic, PowerState
-from domain.kind import fold
-from domain.ledger import Claimed, LedgerChanged
-from domain.quota import QuotaChanged, Reserved
-from domain.record import AggregateId, Event, Metadata, Recorded
+from domain.log.kind import fold
+from domain.log.record import AggregateId, Event, Metadata, Recorded
+from domain.placement.ledger import Claimed, LedgerChanged
 from domain.server.creation import ServerBuildFailed, ServerFailed, ServerRequested
 from domain.server.deletion import ServerDeleteRequested
 from domain.server.details import ServerLocked
 from domain.server.fold import KIND
 from domain.server.observation import ServerPowerChanged
 from domain.server.state import Server, aggregate
-from tests.domain.servers import BUILT, DELETED, FAULT, FLAVOR, IMAGE, LATER, NOW, PLACED, STOP, STOPPED
+from tests.domain.server.servers import BUILT, DELETED, FAULT, FLAVOR, IMAGE, LATER, NOW, PLACED, STOP, STOPPED
 
 CELL = "cell1"
 

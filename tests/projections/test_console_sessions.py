@@ -10,7 +10,7 @@ from projections.console_queries import ConsoleQueries
 from projections.console_sessions import TABLE, ConsoleSessionRow, ConsoleSessionsView
 from projections.memory import MemoryRows
 from tests.aio import asynchronous
-from tests.domain.servers import LATER, NOW
+from tests.domain.server.servers import LATER, NOW
 from tests.postgres_fixtures import project
 from tests.projections.histories import CELL, Log, history, server_id
 

@@ -15,17 +15,18 @@ from msgspec import inspect
 
 from adapters.memory.store import MemoryEventStore
 from adapters.rest.app import create_faces
-from adapters.rest.operation import Operation
-from adapters.rest.words import words
-from domain import flavor, image, keypair, network, quota
-from domain.record import Recorded
-from handlers.disorder import Disorder
-from handlers.registry import Registry
+from adapters.rest.kit.operation import Operation
+from adapters.rest.kit.words import words
+from domain.catalogue import flavor, keypair, quota
+from domain.log.record import Recorded
+from domain.neighbours import image, network
+from handlers.log.disorder import Disorder
+from handlers.log.registry import Registry
 from projections.builds import builds_in_force
 from projections.postgres import PostgresRows, connect
 from tests.adapters.rest.world import IMAGE, NETWORK, SUBNET, World, login, new_server, world
 from tests.aio import asynchronous
-from tests.handlers.test_host_gate import HOSTILE, places, put, written
+from tests.handlers.conducting.test_host_gate import HOSTILE, places, put, written
 from tests.postgres_fixtures import PROJECTIONS
 
 pytestmark = pytest.mark.postgres

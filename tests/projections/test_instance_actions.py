@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
-from domain.record import Event
+from domain.log.record import Event
 from domain.server.action import ServerActionFailed
 from domain.server.deletion import ServerDeleteRequested
 from domain.server.instance_action import InstanceAction
 from domain.server.state import aggregate
 from projections.instance_actions import TABLE, InstanceActionsView
 from projections.memory import MemoryRows
-from tests.domain.servers import (
+from tests.domain.server.servers import (
     BUILD_FAILED,
     BUILT,
     DELETE,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from domain import host
+from domain.fleet import host
 from domain.guest import HostDescription
-from domain.record import AggregateId, Event, Recorded, Unreadable
+from domain.log.record import AggregateId, Event, Recorded, Unreadable
 from domain.server.creation import ServerRequested
 from domain.server.details import ServerMetadataChanged
 from domain.server.state import aggregate
@@ -29,7 +29,7 @@ from projections.queries import PostgresQueries
 from projections.servers import ServersView
 from projections.table import Projection, Rows
 from tests.aio import asynchronous
-from tests.domain.servers import BUILT, FLAVOR, LATER, PLACED
+from tests.domain.server.servers import BUILT, FLAVOR, LATER, PLACED
 from tests.projections.histories import CELL, Log, history, server_id
 
 ALL: tuple[Projection, ...] = (

@@ -5,7 +5,7 @@ from random import Random
 import psycopg
 import pytest
 
-from domain.record import Recorded
+from domain.log.record import Recorded
 from projections.builds import begin_build, builds_in_force, outdated, put_in_force
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView

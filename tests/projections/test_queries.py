@@ -21,7 +21,7 @@ from projections.pool import TookTooLong
 from projections.queries import PostgresQueries
 from projections.servers import TABLE
 from tests.aio import asynchronous
-from tests.domain.servers import FLAVOR, LATER
+from tests.domain.server.servers import FLAVOR, LATER
 from tests.postgres_fixtures import project
 from tests.projections.histories import CELL, Log, history, server_id
 from tests.waiting import until

@@ -6,7 +6,7 @@ from typing import Any
 
 from adapters.mapper import EventMapper
 from domain.kinds import EVENTS
-from domain.record import GENESIS, AggregateId, Event, Metadata
+from domain.log.record import GENESIS, AggregateId, Event, Metadata
 from tests.replay.samples import TIME, sample_event
 
 GOLDEN = Path(__file__).parent / "golden"

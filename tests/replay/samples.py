@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from domain.record import Event
+from domain.log.record import Event
 
 TIME = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from adapters.mapper import EventMapper
-from domain.kind import Kind, Unfoldable
 from domain.kinds import EVENTS, KINDS
-from domain.record import Event, Unreadable
+from domain.log.kind import Kind, Unfoldable
+from domain.log.record import Event, Unreadable
 from tests.replay.golden_files import GOLDEN, META, file_of, read, tag
 
 

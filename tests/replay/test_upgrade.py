@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from adapters.mapper import Envelope, digest
 from adapters.memory.broker import Entry
-from domain.record import AggregateId
+from domain.log.record import AggregateId
 from tests.adapters.rest.world import World
 from tests.aio import asynchronous
 

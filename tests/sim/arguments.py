@@ -7,8 +7,8 @@ from random import Random
 from domain.server.action import Action
 from domain.server.actions import reboot
 from handlers.context import Context
-from handlers.server_requests import Rebuild
-from handlers.servers import Servers
+from handlers.servers.requests import Rebuild
+from handlers.servers.servers import Servers
 from tests.sim.world import IMAGE
 
 Ask = Callable[[Servers, Context, str, Random], Awaitable[object]]

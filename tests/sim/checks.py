@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-from domain import ledger, network, quota
+from domain.catalogue import quota
 from domain.console import ConsoleClosed, ConsoleOpened
 from domain.guest import PowerState
 from domain.kinds import KINDS
-from domain.ledger import imbalances
-from domain.record import AggregateId, Recorded
+from domain.log.record import AggregateId, Recorded
+from domain.neighbours import network
+from domain.placement import ledger
+from domain.placement.ledger import imbalances
 from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS
 from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt

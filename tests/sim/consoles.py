@@ -8,10 +8,10 @@ from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.signs import MemoryLiveness
 from domain.errors import LightcurveError
 from domain.server.state import Server
-from handlers.console_sessions import Doorkeeper, Session
-from handlers.consoles import Consoles
-from handlers.liveness import keep_beating
-from handlers.lost_proxies import OpenConsole, life_sign
+from handlers.consoles.consoles import Consoles
+from handlers.consoles.lost_proxies import OpenConsole, life_sign
+from handlers.consoles.sessions import Doorkeeper, Session
+from handlers.fleet.liveness import keep_beating
 from handlers.messages import ConsoleAddress
 from projections.console_sessions import TABLE, ConsoleSessionRow
 from projections.memory import MemoryRows

@@ -6,8 +6,8 @@ from domain.errors import LightcurveError
 from domain.guest import PowerState
 from domain.server.actions.all import ACTIONS
 from domain.server.parts import NetworkRequest
-from handlers.guest_secrets import Secrets
-from handlers.server_requests import NewServer
+from handlers.servers.guest_secrets import Secrets
+from handlers.servers.requests import NewServer
 from projections.servers import TABLE
 from tests.sim.arguments import ask
 from tests.sim.checks import violations

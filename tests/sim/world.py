@@ -14,19 +14,20 @@ from adapters.memory.signs import MemoryLiveness
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.simulated.hypervisor import OPERATIONS, Behaviour, SimulatedHypervisor
-from domain import network, quota
+from domain.catalogue import quota
+from domain.catalogue.flavor import Flavor
+from domain.catalogue.quota import Limits
 from domain.errors import LightcurveError
-from domain.flavor import Flavor
 from domain.guest import ImageSource
 from domain.kinds import EVENTS
-from domain.network import NetworkCreated
-from domain.quota import Limits
-from handlers.agent import Agent
+from domain.neighbours import network
+from domain.neighbours.network import NetworkCreated
 from handlers.cells import Cell, Cells
-from handlers.conducting import Conducting
+from handlers.conducting.conducting import Conducting
 from handlers.context import Context, Stamp
-from handlers.registry import Registry
-from handlers.servers import Servers
+from handlers.host.agent import Agent
+from handlers.log.registry import Registry
+from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
 from projections.event_log import EventLogView
 from projections.hosts import HostsView

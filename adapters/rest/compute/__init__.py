@@ -1,54 +1,22 @@
 """The Compute API v2.1: Nova's, with its microversions."""
 
-from adapters.rest.compute import (
-    create,
-    flavor_specs,
-    flavors,
-    hypervisors,
-    instance_actions,
-    keypairs,
-    os_services,
-    quotas,
-    rebuild,
-    remote_consoles,
-    rescue,
-    server_actions,
-    server_listing,
-    server_metadata,
-    server_parts,
-    server_tags,
-    servers,
-    surroundings,
-)
-from adapters.rest.compute import (
-    discovery as versions,
-)
-from adapters.rest.operation import Operation
+from adapters.rest.compute import discovery as versions
+from adapters.rest.compute import surroundings
+from adapters.rest.compute.catalogue import flavor_specs, flavors, keypairs, quotas
+from adapters.rest.compute.fleet import hypervisors, services, zones
+from adapters.rest.compute.servers import consoles, create, instance_actions, listing, shown
+from adapters.rest.compute.servers.actions import rebuild, rescue, simple
+from adapters.rest.compute.servers.parts import metadata, neighbours, tags
+from adapters.rest.kit.operation import Operation
+
+SERVERS = (listing, shown, create, simple, rebuild, rescue, metadata, tags, neighbours, consoles, instance_actions)
+CATALOGUE = (flavors, flavor_specs, keypairs, quotas)
+FLEET = (hypervisors, services, zones)
 
 
 def operations() -> list[Operation]:
     """All operations under ``/v2.1``."""
-    modules = (
-        versions,
-        server_listing,
-        servers,
-        create,
-        server_actions,
-        rebuild,
-        rescue,
-        server_metadata,
-        server_tags,
-        server_parts,
-        remote_consoles,
-        instance_actions,
-        flavors,
-        flavor_specs,
-        keypairs,
-        hypervisors,
-        os_services,
-        quotas,
-        surroundings,
-    )
+    modules = (versions, *SERVERS, *CATALOGUE, *FLEET, surroundings)
     return [operation for module in modules for operation in module.operations]
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from adapters.rest.compute.links import ROOT
-from adapters.rest.microversion import MAXIMUM, MINIMUM
-from adapters.rest.operation import Access, Call, Operations
+from adapters.rest.kit.microversion import MAXIMUM, MINIMUM
+from adapters.rest.kit.operation import Access, Call, Operations
 
 operations = Operations()
 """At ``/v2.1``."""

@@ -1,6 +1,6 @@
 """The rules of Compute that no operation is named after: they are about what is asked of an operation."""
 
-from adapters.rest.operation import Access, Rule
+from adapters.rest.kit.operation import Access, Rule
 
 ALL_PROJECTS = Rule(
     "os_compute_api:servers:detail:get_all_tenants", Access.ADMIN, "List the servers of all projects."

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-from adapters.rest.operation import Call
+from adapters.rest.kit.operation import Call
 
 ROOT = "/compute"
 

@@ -1,58 +1,11 @@
-"""What stands around servers: availability zones, and lists that are empty here but that clients ask for."""
+"""What stands around servers: lists that are empty here but that clients ask for."""
 
 from typing import Any
 
-from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.times import micros
+from adapters.rest.kit.operation import Access, Call, Operations
 from domain.errors import Refused
-from domain.host import Host
-from handlers.fleet import COMPUTE
 
 operations = Operations()
-
-ZONES = "os_compute_api:os-availability-zone"
-
-
-def _zones(call: Call) -> list[str]:
-    """The zones; the default one is always there."""
-    return list(dict.fromkeys((call.services.settings.default_zone, *call.services.fleet.zones())))
-
-
-@operations("GET", "/os-availability-zone", Access.READER, f"{ZONES}:list")
-async def zones(call: Call) -> Any:
-    """The zones, and whether servers can be put there."""
-    fleet = call.services.fleet
-    return {
-        "availabilityZoneInfo": [
-            {"zoneName": zone, "zoneState": {"available": fleet.available(zone)}, "hosts": None}
-            for zone in _zones(call)
-        ]
-    }
-
-
-@operations("GET", "/os-availability-zone/detail", Access.ADMIN, f"{ZONES}:detail")
-async def zones_in_detail(call: Call) -> Any:
-    """The zones with their hosts."""
-    fleet = call.services.fleet
-    return {
-        "availabilityZoneInfo": [
-            {
-                "zoneName": zone,
-                "zoneState": {"available": fleet.available(zone)},
-                "hosts": {host.name: {COMPUTE: _service(call, host)} for host in fleet.in_zone(zone) if host.enabled},
-            }
-            for zone in _zones(call)
-        ]
-    }
-
-
-def _service(call: Call, host: Host) -> dict[str, Any]:
-    liveness = call.services.liveness
-    return {
-        "available": liveness.host_up(host.name),
-        "active": host.enabled,
-        "updated_at": micros(liveness.host_seen(host.name)),
-    }
 
 
 @operations("GET", "/os-server-groups", Access.READER, "os_compute_api:os-server-groups:index")

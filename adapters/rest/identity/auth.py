@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from adapters.rest.errors import unauthorized
-from adapters.rest.identity.caller import Caller
 from adapters.rest.identity.catalogue import catalogue, stable_id
 from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME, Directory
 from adapters.rest.identity.tokens import Tokens
-from adapters.rest.operation import Access, Call, Operations, Reply, empty
-from adapters.rest.request_log import told
-from adapters.rest.settings import Project, RestSettings, User
-from adapters.rest.validation import Text255
+from adapters.rest.kit.caller import Caller
+from adapters.rest.kit.errors import unauthorized
+from adapters.rest.kit.operation import Access, Call, Operations, Reply, empty
+from adapters.rest.kit.request_log import told
+from adapters.rest.kit.settings import Project, RestSettings, User
+from adapters.rest.kit.validation import Text255
 from domain.errors import Invalid, Refused
 
 SUBJECT = "X-Subject-Token"

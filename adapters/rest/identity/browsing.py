@@ -18,8 +18,8 @@ from adapters.rest.identity.documents import (
     service_document,
     user_document,
 )
-from adapters.rest.operation import Access, Call, Operations, Reply
-from adapters.rest.settings import RestSettings
+from adapters.rest.kit.operation import Access, Call, Operations, Reply
+from adapters.rest.kit.settings import RestSettings
 from domain.errors import Refused, not_found
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, NamedTuple
 
-from adapters.rest.settings import RestSettings
+from adapters.rest.kit.settings import RestSettings
 
 INTERFACES = ("public", "internal", "admin")
 

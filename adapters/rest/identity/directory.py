@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterable
 
-from adapters.rest.errors import unauthorized
 from adapters.rest.identity.log_in import LogIns
 from adapters.rest.identity.passwords import hash_password, verify_password
-from adapters.rest.settings import IdentitySettings, Project, User
+from adapters.rest.kit.errors import unauthorized
+from adapters.rest.kit.settings import IdentitySettings, Project, User
 from adapters.system import SystemClock
 from domain.errors import not_found
 from handlers.ports import Clock

@@ -4,7 +4,7 @@ from typing import Any
 
 from adapters.rest.identity.catalogue import INTERFACES, SERVICES, Service, stable_id
 from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME
-from adapters.rest.settings import Project, RestSettings, User
+from adapters.rest.kit.settings import Project, RestSettings, User
 
 ROLES = ("admin", "member", "reader")
 

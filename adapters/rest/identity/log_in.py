@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
-from adapters.rest.settings import User
+from adapters.rest.kit.settings import User
 from domain.errors import Refused
 from handlers.allowances import Allowances
 from handlers.ports import Clock

@@ -17,10 +17,10 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from adapters.rest.errors import unauthorized
-from adapters.rest.identity.caller import Caller
 from adapters.rest.identity.directory import Directory, effective_roles
-from adapters.rest.settings import IdentitySettings, Project, User
+from adapters.rest.kit.caller import Caller
+from adapters.rest.kit.errors import unauthorized
+from adapters.rest.kit.settings import IdentitySettings, Project, User
 from handlers.ports import Clock
 
 KEY_BYTES = 32

@@ -4,7 +4,7 @@ What an image is lies in the log; its bytes are a file. Formats are raw and qcow
 """
 
 from adapters.rest.image import changes, data, images
-from adapters.rest.operation import Operation
+from adapters.rest.kit.operation import Operation
 
 
 def operations() -> list[Operation]:

@@ -1,8 +1,8 @@
 """Who may see an image, and who may change it."""
 
-from adapters.rest.operation import Call
-from domain.image import Image
-from domain.kind import of_project
+from adapters.rest.kit.operation import Call
+from domain.log.kind import of_project
+from domain.neighbours.image import Image
 from handlers.context import Context
 from handlers.neighbours.images import EVERYBODYS
 

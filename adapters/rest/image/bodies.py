@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from adapters.rest.gate import check_document
 from adapters.rest.image.document import CONTAINERS, FORMATS, RESERVED, SETTABLE
-from adapters.rest.limits import receive_body
-from adapters.rest.operation import Call
-from adapters.rest.validation import UNREADABLE, Text255, explain
+from adapters.rest.kit.gate import check_document
+from adapters.rest.kit.limits import receive_body
+from adapters.rest.kit.operation import Call
+from adapters.rest.kit.validation import UNREADABLE, Text255, explain
 from domain import image_properties
 from domain.errors import Invalid, Refused
 from domain.text import can_be_a_name

@@ -15,11 +15,11 @@ from adapters.rest.image.document import (
     document,
     find_own,
 )
-from adapters.rest.operation import Access, Call, Operations, empty
-from adapters.rest.validation import Text255
-from domain import image as images
+from adapters.rest.kit.operation import Access, Call, Operations, empty
+from adapters.rest.kit.validation import Text255
 from domain.errors import Invalid, Refused
-from domain.image import Image, ImageUpdated
+from domain.neighbours import image as images
+from domain.neighbours.image import Image, ImageUpdated
 
 operations = Operations()
 

@@ -12,11 +12,11 @@ from adapters.rest.image.document import find, find_own
 from adapters.rest.image.files import ImageFile, Part, Stored
 from adapters.rest.image.formats import inspect
 from adapters.rest.image.stock import Allowance
-from adapters.rest.limits import Disconnected
-from adapters.rest.operation import Access, Call, Operations, empty
-from domain import image as images
+from adapters.rest.kit.limits import Disconnected
+from adapters.rest.kit.operation import Access, Call, Operations, empty
 from domain.errors import Refused, Unavailable, not_found
-from domain.image import Image, ImageUploaded
+from domain.neighbours import image as images
+from domain.neighbours.image import Image, ImageUploaded
 
 log = logging.getLogger(__name__)
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from adapters.rest.image.access import may_change
-from adapters.rest.operation import Call
-from adapters.rest.times import seconds
-from adapters.rest.words import words
-from domain import image as images
+from adapters.rest.kit.operation import Call
+from adapters.rest.kit.times import seconds
+from adapters.rest.kit.words import words
 from domain.errors import Refused, not_found
-from domain.image import Image
+from domain.neighbours import image as images
+from domain.neighbours.image import Image
 from handlers.neighbours.images import may_use
 
 FORMATS = ("raw", "qcow2")

@@ -6,18 +6,18 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET
 
-from adapters.rest.errors import not_implemented
 from adapters.rest.image import stock
 from adapters.rest.image.access import usable_images
 from adapters.rest.image.bodies import read_new_image
 from adapters.rest.image.document import check_visibility, document, find, find_own
 from adapters.rest.image.files import ImageFile
-from adapters.rest.operation import Access, Call, Operations, Reply
-from adapters.rest.paging import MAX_PAGE, page_limit
-from adapters.rest.validation import identifier
-from domain import image as images
+from adapters.rest.kit.errors import not_implemented
+from adapters.rest.kit.operation import Access, Call, Operations, Reply
+from adapters.rest.kit.paging import MAX_PAGE, page_limit
+from adapters.rest.kit.validation import identifier
 from domain.errors import Invalid
-from domain.image import Image, ImageCreated
+from domain.neighbours import image as images
+from domain.neighbours.image import Image, ImageCreated
 from handlers.neighbours.images import may_use
 
 operations = Operations()

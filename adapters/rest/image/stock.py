@@ -5,11 +5,11 @@ limit can be passed by as many as there were at once, never by more.
 """
 
 from adapters.disk_space import spare
-from adapters.rest.limits import declared_length
-from adapters.rest.operation import Call
+from adapters.rest.kit.limits import declared_length
+from adapters.rest.kit.operation import Call
 from domain.errors import Refused
-from domain.image import Image
-from domain.kind import of_project
+from domain.log.kind import of_project
+from domain.neighbours.image import Image
 
 
 def check_count(call: Call) -> None:

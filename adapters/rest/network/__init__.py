@@ -3,8 +3,8 @@
 A network has exactly one subnet, made with it. Ports belong to servers and come and go with them.
 """
 
+from adapters.rest.kit.operation import Operation
 from adapters.rest.network import networks, parts
-from adapters.rest.operation import Operation
 
 
 def operations() -> list[Operation]:

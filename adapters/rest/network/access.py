@@ -1,8 +1,8 @@
 """Who may see a network."""
 
-from adapters.rest.operation import Call
+from adapters.rest.kit.operation import Call
 from domain.errors import Refused
-from domain.network import Network
+from domain.neighbours.network import Network
 from handlers.neighbours import networks
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from adapters.rest.operation import Call
-from adapters.rest.paging import page_limit
-from adapters.rest.times import seconds
+from adapters.rest.kit.operation import Call
+from adapters.rest.kit.paging import page_limit
+from adapters.rest.kit.times import seconds
 from domain.errors import Invalid
-from domain.network import FIRST_FREE_OFFSET, Network, PortCreated
+from domain.neighbours.network import FIRST_FREE_OFFSET, Network, PortCreated
 
 Document = dict[str, Any]
 

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta
 
+from adapters.rest.kit.operation import Access, Call, Operations
+from adapters.rest.kit.validation import Text255
 from adapters.rest.network.access import find, visible_networks
 from adapters.rest.network.documents import listing, network_document, selected, subnet_document
-from adapters.rest.operation import Access, Call, Operations
-from adapters.rest.validation import Text255
-from domain import network as domain_network
 from domain.errors import Invalid, Refused
-from domain.kind import of_project
-from domain.network import NetworkCreated
+from domain.log.kind import of_project
+from domain.neighbours import network as domain_network
+from domain.neighbours.network import NetworkCreated
 
 operations = Operations()
 

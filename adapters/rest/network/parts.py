@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.network.access import visible_networks
 from adapters.rest.network.documents import Document, listing, port_document, selected
-from adapters.rest.operation import Access, Call, Operations
 from domain.errors import Refused
-from domain.network import PortCreated
+from domain.neighbours.network import PortCreated
 
 operations = Operations()
 

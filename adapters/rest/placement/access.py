@@ -5,8 +5,8 @@ from typing import Protocol
 
 import msgspec
 
-from adapters.rest.errors import unauthorized
-from adapters.rest.identity.tokens import Tokens
+from adapters.rest.kit.caller import Validator
+from adapters.rest.kit.errors import unauthorized
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class Authenticator(Protocol):
 class ByToken:
     """Believes the tokens of the embedded identity."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Validator) -> None:
         self._tokens = tokens
 
     def __call__(self, headers: Mapping[str, str]) -> Actor:

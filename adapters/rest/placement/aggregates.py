@@ -5,7 +5,7 @@ from typing import Any
 from adapters.rest.placement import schemas
 from adapters.rest.placement.existing import check_provider, provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
-from domain.ledger.providers import set_aggregates
+from domain.placement.ledger.providers import set_aggregates
 
 operations = Operations()
 POLICY = "placement:resource_providers:aggregates"

@@ -7,10 +7,10 @@ from adapters.rest.placement import schemas
 from adapters.rest.placement.existing import provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.schema import is_uuid_like
-from domain.ledger import Ledger
-from domain.ledger import allocations as decisions
-from domain.ledger.allocations import NewAllocations
-from domain.ledger.refusals import bad
+from domain.placement.ledger import Ledger
+from domain.placement.ledger import allocations as decisions
+from domain.placement.ledger.allocations import NewAllocations
+from domain.placement.ledger.refusals import bad
 
 operations = Operations()
 POLICY = "placement:allocations"

@@ -12,8 +12,11 @@ from email.utils import formatdate
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.rest.errors import retry_after
-from adapters.rest.gate import check_names, check_path
+from adapters.rest.kit.errors import retry_after
+from adapters.rest.kit.gate import check_names, check_path
+from adapters.rest.kit.media_types import accepts
+from adapters.rest.kit.request_id import GLOBAL_REQUEST_ID, REQUEST_ID, RequestIds
+from adapters.rest.kit.request_log import RequestLog, told
 from adapters.rest.placement import (
     aggregates,
     allocations,
@@ -29,13 +32,11 @@ from adapters.rest.placement import (
 )
 from adapters.rest.placement.access import Actor, Authenticator
 from adapters.rest.placement.cross_origin import CrossOrigin
-from adapters.rest.placement.negotiation import HEADER, SERVICE, accepts, negotiate, version_of
+from adapters.rest.placement.negotiation import HEADER, SERVICE, negotiate, version_of
 from adapters.rest.placement.operation import CACHED_FROM, JSON, Call, Operation, Reply, Routes, query_pairs
 from adapters.rest.placement.policy import Policy
-from adapters.rest.request_id import GLOBAL_REQUEST_ID, REQUEST_ID, RequestIds
-from adapters.rest.request_log import RequestLog, told
 from domain.errors import LightcurveError, Refused
-from domain.ledger.refusals import bad
+from domain.placement.ledger.refusals import bad
 from domain.text import is_one_line
 from handlers.context import Context
 from handlers.placement import Placement

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from adapters.rest.placement import schemas
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.query import candidate_request
-from domain.candidates import Candidate, Request, explain, search
-from domain.ledger import Ledger, Provider
+from domain.placement.candidates import Candidate, Request, explain, search
+from domain.placement.ledger import Ledger, Provider
 
 log = logging.getLogger(__name__)
 

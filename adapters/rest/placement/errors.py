@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from adapters.rest.placement.negotiation import MAXIMUM, MINIMUM, accepts, version_of
+from adapters.rest.kit.media_types import accepts
+from adapters.rest.placement.negotiation import MAXIMUM, MINIMUM, version_of
 from domain.errors import LightcurveError
-from domain.ledger.refusals import UNDEFINED
+from domain.placement.ledger.refusals import UNDEFINED
 
 CODES_FROM = 23
 """The microversion that brought codes."""

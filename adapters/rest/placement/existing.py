@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adapters.rest.placement.operation import Call
-from domain.ledger.refusals import find
-from domain.ledger.state import Ledger, Provider
+from domain.placement.ledger.refusals import find
+from domain.placement.ledger.state import Ledger, Provider
 
 
 @asynccontextmanager

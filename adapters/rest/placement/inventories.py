@@ -7,9 +7,9 @@ import msgspec
 from adapters.rest.placement import schemas
 from adapters.rest.placement.existing import check_provider, provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
-from domain.ledger import Inventory, Ledger, LedgerChange, Provider
-from domain.ledger import inventories as decisions
-from domain.ledger.refusals import missing
+from domain.placement.ledger import Inventory, Ledger, LedgerChange, Provider
+from domain.placement.ledger import inventories as decisions
+from domain.placement.ledger.refusals import missing
 
 operations = Operations()
 POLICY = "placement:resource_providers:inventories"

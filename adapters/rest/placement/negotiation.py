@@ -1,4 +1,4 @@
-"""Which microversion a request speaks, and which media it takes."""
+"""Which microversion a request speaks."""
 
 from domain.errors import Refused
 
@@ -37,27 +37,3 @@ def _of_service(header: str | None) -> str | None:
         if service.lower() == SERVICE and version:
             return version.strip()
     return None
-
-
-def accepts(header: str, media_type: str, before: str = "") -> bool:
-    """Whether an Accept header takes a media type; and if ``before`` is given, likes that no better."""
-    quality = _quality(header, media_type)
-    return quality > 0 and (not before or quality > _quality(header, before))
-
-
-def _quality(header: str, media_type: str) -> float:
-    best: tuple[int, float] = (-1, 0.0)
-    for part in header.split(","):
-        pattern, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        if pattern not in (media_type, media_type.split("/", maxsplit=1)[0] + "/*", "*/*"):
-            continue
-        quality = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip() == "q":
-                try:
-                    quality = float(value)
-                except ValueError:
-                    quality = 0.0
-        best = max(best, (2 - pattern.count("*"), quality))
-    return best[1]

@@ -8,13 +8,13 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
 
-from adapters.rest.gate import MAX_PARAMETERS
-from adapters.rest.limits import read_body
+from adapters.rest.kit.gate import MAX_PARAMETERS
+from adapters.rest.kit.limits import read_body
 from adapters.rest.placement.access import Actor
 from adapters.rest.placement.negotiation import MAXIMUM
 from adapters.rest.placement.policy import ADMIN_OR_SERVICE
 from adapters.rest.placement.schemas import Since
-from domain.ledger.refusals import bad
+from domain.placement.ledger.refusals import bad
 from domain.text import is_digestible
 from handlers.context import Context
 from handlers.placement import Placement

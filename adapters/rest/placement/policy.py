@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from adapters.rest.kit.policy_checks import Check, parse
 from adapters.rest.placement.access import Actor
-from adapters.rest.policy_checks import Check, parse
 from domain.errors import Refused
 
 ADMIN_OR_SERVICE = "admin_or_service_api"

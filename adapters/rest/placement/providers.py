@@ -9,9 +9,9 @@ from adapters.rest.placement import schemas
 from adapters.rest.placement.existing import check_provider, provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.query import member_of, required_traits, resources
-from domain.candidates.providers import Filters, matching
-from domain.ledger import Ledger, LedgerChange, Provider
-from domain.ledger import providers as decisions
+from domain.placement.candidates.providers import Filters, matching
+from domain.placement.ledger import Ledger, LedgerChange, Provider
+from domain.placement.ledger import providers as decisions
 
 operations = Operations()
 POLICY = "placement:resource_providers"

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from adapters.rest.placement.operation import Call
 from adapters.rest.placement.schema import is_uuid_like
 from adapters.rest.placement.schemas import NUMBERED, SUFFIX
-from domain.candidates import Group, Request
-from domain.ledger.refusals import BAD_QUERY_VALUE, DUPLICATE_QUERY_KEY, MISSING_QUERY_VALUE, bad
+from domain.placement.candidates import Group, Request
+from domain.placement.ledger.refusals import BAD_QUERY_VALUE, DUPLICATE_QUERY_KEY, MISSING_QUERY_VALUE, bad
 
 INVALID = "Invalid query string parameters"
 _KEY = re.compile(f"^(resources|required|member_of|in_tree)({NUMBERED})?$")

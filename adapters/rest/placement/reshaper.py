@@ -5,7 +5,7 @@ from adapters.rest.placement.allocations import new_allocations
 from adapters.rest.placement.inventories import GENERATION, inventory
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.policy import SERVICE
-from domain.ledger.reshape import Reshaped, reshape
+from domain.placement.ledger.reshape import Reshaped, reshape
 
 operations = Operations()
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from adapters.rest.placement import schemas
 from adapters.rest.placement.operation import Call, Operations, Reply
-from domain.ledger import vocabulary as decisions
-from domain.ledger.refusals import missing
+from domain.placement.ledger import vocabulary as decisions
+from domain.placement.ledger.refusals import missing
 
 operations = Operations()
 POLICY = "placement:resource_classes"

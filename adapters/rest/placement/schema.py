@@ -8,7 +8,7 @@ from uuid import UUID
 import jsonschema
 import msgspec
 
-from domain.ledger.refusals import bad
+from domain.placement.ledger.refusals import bad
 
 Schema = dict[str, Any]
 Check = Callable[[Any], bool]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from adapters.rest.placement.schema import Schema, Validator
-from domain.ledger.inventory import MAX_FIGURE
+from domain.placement.ledger.inventory import MAX_FIGURE
 
 MAX_FLOAT = 3.40282e38
 

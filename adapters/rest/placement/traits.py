@@ -6,9 +6,9 @@ from typing import Any
 from adapters.rest.placement import schemas
 from adapters.rest.placement.existing import check_provider, provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
-from domain.ledger import Ledger, LedgerChange
-from domain.ledger import vocabulary as decisions
-from domain.ledger.refusals import bad, missing
+from domain.placement.ledger import Ledger, LedgerChange
+from domain.placement.ledger import vocabulary as decisions
+from domain.placement.ledger.refusals import bad, missing
 
 operations = Operations()
 POLICY = "placement:traits"

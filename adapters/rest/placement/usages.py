@@ -9,7 +9,7 @@ from adapters.rest.placement.allocations import UNKNOWN_TYPE
 from adapters.rest.placement.existing import provider_of
 from adapters.rest.placement.operation import Call, Operations, Reply
 from adapters.rest.placement.policy import PROJECT_READER
-from domain.ledger import Usage
+from domain.placement.ledger import Usage
 
 operations = Operations()
 ALL = "all"

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from domain.record import Metadata
+from domain.log.record import Metadata
 from domain.server.action import (
     Action,
     ActionDone,

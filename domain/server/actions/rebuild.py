@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from domain.guest import ImageSource
-from domain.record import Metadata
+from domain.log.record import Metadata
 from domain.server.action import Action, ActionDoneAs, ActionRequested, Fields, Task
 from domain.server.limits import check_metadata
 from domain.server.state import ACTIVE, ERROR, REBUILDING, STOPPED, VM_STATE_OF_POWER, Server

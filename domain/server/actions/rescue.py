@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from domain.errors import Refused
 from domain.guest import ImageSource, PowerState
-from domain.record import Metadata
+from domain.log.record import Metadata
 from domain.server.action import Action, ActionDone, ActionRequested, Fields, Task, running
 from domain.server.parts import Rescue
 from domain.server.state import ACTIVE, ERROR, RESCUED, RESCUING, STOPPED, UNRESCUING, Server

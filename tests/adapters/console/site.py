@@ -10,16 +10,16 @@ from pathlib import Path
 
 from adapters.console.proxy import ConsoleProxy, ProxySettings, start
 from domain import console
-from domain.record import Recorded
+from domain.log.record import Recorded
 from domain.server.state import Server
-from handlers.console_sessions import Doorkeeper
-from handlers.consoles import Consoles
+from handlers.consoles.consoles import Consoles
+from handlers.consoles.sessions import Doorkeeper
 from handlers.context import Context
 from handlers.messages import ConsoleAddress, ConsoleAddressQuestion, encode, question_decoder
 from ops.listening import listening_socket
 from tests.adapters.console.viewer import Viewer
 from tests.cell import Cell
-from tests.domain.servers import PLACED
+from tests.domain.server.servers import PLACED
 from tests.waiting import until
 
 USER = Context(request_id="req-user", user_id="u", project_id="p")

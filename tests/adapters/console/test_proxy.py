@@ -24,7 +24,7 @@ from ops.listening import allow_many_files
 from tests.adapters.console.site import USER, Site, nobody_listens, site
 from tests.adapters.console.viewer import CLOSE, PING, Denied, Viewer, denied
 from tests.aio import asynchronous
-from tests.domain.servers import BUILT, DELETE
+from tests.domain.server.servers import BUILT, DELETE
 from tests.waiting import until
 
 MOVED = ServerPlaced(host="node1", host_id="h1", epoch=2, availability_zone="nova")

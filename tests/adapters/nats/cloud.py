@@ -15,24 +15,25 @@ from adapters.nats.streams import ensure_cell
 from adapters.nats.vault import NatsVault
 from adapters.simulated import SimulatedHypervisor
 from adapters.system import SystemClock, SystemIds
-from domain import network, quota
-from domain.flavor import Flavor
+from domain.catalogue import quota
+from domain.catalogue.flavor import Flavor
+from domain.catalogue.quota import Limits
 from domain.kinds import EVENTS
-from domain.network import NetworkCreated
-from domain.quota import Limits
-from domain.record import Recorded
+from domain.log.record import Recorded
+from domain.neighbours import network
+from domain.neighbours.network import NetworkCreated
 from domain.server.state import Server
-from handlers.agent import Agent
 from handlers.cells import Cell, Cells
-from handlers.conducting import Conducting
+from handlers.conducting.conducting import Conducting
 from handlers.context import Context, Stamp
-from handlers.guest_secrets import Secrets
-from handlers.liveness import LifeSigns
+from handlers.fleet.liveness import LifeSigns
+from handlers.fleet.refusals import Refusals
+from handlers.host.agent import Agent
+from handlers.log.registry import Registry
 from handlers.ports import Vault
-from handlers.refusals import Refusals
-from handlers.registry import Registry
-from handlers.server_requests import NewServer
-from handlers.servers import Servers
+from handlers.servers.guest_secrets import Secrets
+from handlers.servers.requests import NewServer
+from handlers.servers.servers import Servers
 from ops.embedded.nats import EmbeddedNats
 from ops.embedded.nats_accounts import CONTROL
 from projections.event_log import EventLogView

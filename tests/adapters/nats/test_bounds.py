@@ -15,8 +15,8 @@ from adapters.nats.names import MAX_TOKEN, Names, token, untoken
 from adapters.nats.serving import MAX_OF_ONE, MAX_WAITING
 from adapters.nats.streams import MAX_SIGN_BYTES, ensure, fleeting
 from domain.errors import Invalid, Unavailable
-from domain.record import AggregateId
-from handlers.refusals import Refusals
+from domain.log.record import AggregateId
+from handlers.fleet.refusals import Refusals
 from ops.embedded.nats import EmbeddedNats
 from tests.aio import asynchronous
 from tests.contract.test_command_bus import background

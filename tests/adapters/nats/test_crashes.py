@@ -9,7 +9,7 @@ import adapters.nats.log as log_module
 from adapters.nats import breaker
 from adapters.nats.store import NatsEventStore
 from domain.errors import Stale, Unavailable
-from domain.record import GENESIS, Recorded
+from domain.log.record import GENESIS, Recorded
 from ops.embedded.nats import NatsProcess
 from tests.adapters.nats.proxy import Proxy
 from tests.aio import asynchronous

@@ -13,8 +13,8 @@ from adapters.nats.reader import Reader
 from adapters.nats.soundness import WITNESS, Gaps, Recovered
 from adapters.nats.store import NatsEventStore
 from domain.errors import OutOfOrder, Unavailable
-from domain.record import GENESIS
-from domain.recovery import Missing, RecoveryDecided, ranges, told
+from domain.log.record import GENESIS
+from domain.log.recovery import Missing, RecoveryDecided, ranges, told
 from handlers.ports import Snapshot
 from ops.embedded.nats import NatsProcess
 from tests.adapters.nats.damage import (

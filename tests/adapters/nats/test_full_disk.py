@@ -9,7 +9,7 @@ import pytest
 
 from adapters.nats import breaker
 from domain.errors import Unavailable
-from domain.record import GENESIS
+from domain.log.record import GENESIS
 from handlers.ports import EventStore
 from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port
 from tests.aio import asynchronous

@@ -18,7 +18,7 @@ from adapters.nats.connection import Connection, NoAnswer
 from domain.errors import LightcurveError, Unavailable
 from domain.guest import GuestState, PowerState
 from domain.server.actions.power import STOP
-from handlers.consoles import Consoles
+from handlers.consoles.consoles import Consoles
 from handlers.messages import ConsoleAddress, Enrolment, Failure, Observation, Outcome, encode
 from handlers.metadata import Passwords, ServerFacts
 from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port
@@ -26,7 +26,7 @@ from ops.host_keys import HostKeys
 from tests.adapters.nats.cloud import API, CELL, EVIL, GOOD, STAMP, Cloud, context, host_id
 from tests.adapters.rest.client import Client
 from tests.aio import asynchronous
-from tests.handlers.test_host_gate import HOSTILE, assert_digestible, places, put, written
+from tests.handlers.conducting.test_host_gate import HOSTILE, assert_digestible, places, put, written
 from tests.waiting import until
 
 pytestmark = pytest.mark.nats

@@ -10,9 +10,9 @@ from adapters.nats.liveness import NatsLiveness
 from adapters.nats.names import token
 from adapters.nats.store import NatsEventStore
 from domain.errors import Unavailable
-from domain.record import GENESIS
+from domain.log.record import GENESIS
+from handlers.fleet.refusals import Refusals
 from handlers.ports import Liveness
-from handlers.refusals import Refusals
 from ops.admission import admit
 from ops.embedded.nats import EmbeddedNats
 from ops.embedded.nats_accounts import SIMULATED

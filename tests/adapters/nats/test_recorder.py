@@ -10,7 +10,7 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Store
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 
 from adapters.nats.recorder import NatsApplicationRecorder
-from domain.record import GENESIS
+from domain.log.record import GENESIS
 from ops.embedded.nats import EmbeddedNats
 from ops.embedded.nats_accounts import CONTROL
 from tests.aio import run

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from adapters.rest.app import create_faces
-from adapters.rest.operation import Access, Operation
+from adapters.rest.kit.operation import Access, Operation
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import World, new_server

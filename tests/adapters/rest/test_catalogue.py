@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers.liveness import DOWN_AFTER
+from handlers.fleet.liveness import DOWN_AFTER
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, GREEN, new_server, turns_until
 from tests.aio import asynchronous

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.rest import gate
 from adapters.rest.app import create_faces
-from adapters.rest.operation import Access
+from adapters.rest.kit import gate
+from adapters.rest.kit.operation import Access
 from domain.errors import Invalid
 from domain.server.listing import ServerFilter
 from tests.adapters.rest.conftest import MakeWorld

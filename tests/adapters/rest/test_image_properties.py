@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain import host as hosts
-from domain import image
-from domain.host import HostDescribed
-from domain.image import ImageCreated, ImageUploaded
+from domain.fleet import host as hosts
+from domain.fleet.host import HostDescribed
+from domain.neighbours import image
+from domain.neighbours.image import ImageCreated, ImageUploaded
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.test_rebuild import act, told

@@ -7,7 +7,7 @@ import pytest
 from adapters.rest.image.files import ImageFile
 from adapters.rest.image.formats import inspect
 from domain.errors import Invalid, Refused
-from handlers.image_tickets import GOOD_SECONDS, ImageTickets
+from handlers.host.image_tickets import GOOD_SECONDS, ImageTickets
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import IMAGE

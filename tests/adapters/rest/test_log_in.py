@@ -7,7 +7,7 @@ import pytest
 from adapters.rest.identity import log_in
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.log_in import GUESSES_AT_USER, MAX_REMEMBERED, MAX_WAITING, LogIns
-from adapters.rest.settings import User
+from adapters.rest.kit.settings import User
 from domain.errors import Refused
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import PASSWORDS, identity_settings, login

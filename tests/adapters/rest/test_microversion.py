@@ -1,6 +1,6 @@
 import pytest
 
-from adapters.rest.microversion import negotiate
+from adapters.rest.kit.microversion import negotiate
 from domain.errors import LightcurveError
 from tests.adapters.rest.conftest import MakeWorld
 from tests.aio import asynchronous

@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from domain import host
-from domain.flavor import CATALOGUE, Flavor, FlavorCreated
+from domain.catalogue.flavor import CATALOGUE, Flavor, FlavorCreated
+from domain.fleet import host
 from domain.guest import HostDescription
 from domain.server.limits import MAX_FILE_BYTES, MAX_FILES, MAX_METADATA
 from tests.adapters.rest.client import Client

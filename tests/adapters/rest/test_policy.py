@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from adapters.rest.app import create_faces
-from adapters.rest.policy import Policy
+from adapters.rest.kit.policy import Policy
 from domain.errors import Invalid
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, new_server, user_id

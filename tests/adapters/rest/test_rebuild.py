@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from handlers import guest_secrets
-from handlers.guest_secrets import Secrets
+from handlers.servers import guest_secrets
+from handlers.servers.guest_secrets import Secrets
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.test_servers import SERVERS, boot, shown

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.rest import request_log
+from adapters.rest.kit import request_log
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, login, new_server, user_id
 from tests.aio import asynchronous

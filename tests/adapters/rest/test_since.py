@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from adapters.rest import compute, microversion, since
+from adapters.rest import compute
+from adapters.rest.kit import microversion, since
 
 NAMED = {name: number for name, number in vars(since).items() if name.isupper()}
 

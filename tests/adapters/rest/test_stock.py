@@ -7,12 +7,12 @@ import pytest
 
 from adapters.rest.image import stock
 from adapters.rest.image.bodies import MAX_TAGS
-from adapters.rest.limits import LARGE, LARGE_AT_ONCE, LARGE_PER_SECOND
+from adapters.rest.kit.limits import LARGE, LARGE_AT_ONCE, LARGE_PER_SECOND
+from adapters.rest.kit.services import StockLimits
 from adapters.rest.network.networks import POOL, SUBNET_PREFIX
-from adapters.rest.services import StockLimits
-from domain import image as images
-from domain.image import ImageCreated, ImageUploaded
 from domain.image_properties import MAX_BYTES
+from domain.neighbours import image as images
+from domain.neighbours.image import ImageCreated, ImageUploaded
 from tests.adapters.rest.test_images import BYTES, IMAGES, PATCH, announce, qcow2
 from tests.adapters.rest.world import BLUE, new_server, world
 from tests.aio import asynchronous

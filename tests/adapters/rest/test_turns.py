@@ -5,8 +5,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from adapters.rest import turns as rounds
-from adapters.rest.turns import Turns
+from adapters.rest.kit import turns as rounds
+from adapters.rest.kit.turns import Turns
 from handlers.context import current_owner
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE

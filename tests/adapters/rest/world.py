@@ -17,38 +17,40 @@ from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
-from adapters.rest.limits import LargeBodies
-from adapters.rest.policy import Policy
-from adapters.rest.services import Services, StockLimits
-from adapters.rest.settings import IdentitySettings, Project, RestSettings, User
+from adapters.rest.kit.limits import LargeBodies
+from adapters.rest.kit.policy import Policy
+from adapters.rest.kit.services import Services, StockLimits
+from adapters.rest.kit.settings import IdentitySettings, Project, RestSettings, User
 from adapters.simulated.hypervisor import SimulatedHypervisor
 from adapters.system import SystemIds
-from domain import flavor, host, image, keypair, network, quota
-from domain.flavor import Flavor, FlavorCreated
-from domain.image import ImageCreated, ImageUploaded
+from domain.catalogue import flavor, keypair, quota
+from domain.catalogue.flavor import Flavor, FlavorCreated
+from domain.fleet import host
 from domain.kinds import EVENTS
-from domain.network import NetworkCreated
-from domain.record import Event
+from domain.log.record import Event
+from domain.neighbours import image, network
+from domain.neighbours.image import ImageCreated, ImageUploaded
+from domain.neighbours.network import NetworkCreated
 from handlers.accepted import Accepted
-from handlers.agent import Agent
 from handlers.cells import Cell, Cells
-from handlers.conducting import Conducting
-from handlers.console_logs import ConsoleLogs
-from handlers.consoles import Consoles
+from handlers.conducting.conducting import Conducting
+from handlers.consoles.consoles import Consoles
+from handlers.consoles.logs import ConsoleLogs
 from handlers.context import Stamp
-from handlers.fleet import Fleet
-from handlers.hosts import Hosts
-from handlers.image_tickets import ImageTickets
-from handlers.ledger_feed import LedgerFeed
-from handlers.liveness import LifeSigns
+from handlers.fleet.fleet import Fleet
+from handlers.fleet.hosts import Hosts
+from handlers.fleet.liveness import LifeSigns
+from handlers.host.agent import Agent
+from handlers.host.image_tickets import ImageTickets
+from handlers.log.ledger_feed import LedgerFeed
+from handlers.log.registry import Registry
 from handlers.messages import question_decoder
 from handlers.metadata import Passwords
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
-from handlers.registry import Registry
-from handlers.revocations import Revocations
-from handlers.server_details import ServerDetails
-from handlers.servers import Servers
+from handlers.neighbours.revocations import Revocations
+from handlers.servers.details import ServerDetails
+from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows

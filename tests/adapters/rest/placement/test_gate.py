@@ -15,8 +15,8 @@ from adapters.rest.placement.app import create_app, operations
 from adapters.system import SystemIds
 from domain.kinds import EVENTS
 from handlers.context import Stamp
-from handlers.group_writer import GroupWriter
-from handlers.ledger_feed import LedgerFeed
+from handlers.log.group_writer import GroupWriter
+from handlers.log.ledger_feed import LedgerFeed
 from handlers.placement import Placement
 from tests.adapters.rest.client import Client
 from tests.aio import asynchronous

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from adapters.rest.kit.policy_checks import read_overrides
 from adapters.rest.placement.access import Actor
 from adapters.rest.placement.policy import ADMIN_OR_SERVICE, PROJECT_READER, SERVICE, Policy
-from adapters.rest.policy_checks import read_overrides
 from domain.errors import Invalid, Refused
 from ops.roles.placement import check
 from ops.settings import PlacementSettings, Settings

@@ -1,0 +1,1 @@
+"""Servers: asked for, listed, shown, changed, looked at."""

@@ -1,0 +1,1 @@
+"""What is done to a server by ``POST /servers/{server_id}/action``."""

@@ -1,0 +1,173 @@
+"""What a new server is made of: its image, key, networks, zone and host, as the request names them."""
+
+import base64
+import binascii
+import secrets
+import string
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from adapters.rest.compute import inner_rules
+from adapters.rest.compute.servers.actions.rebuild_body import RebuildArguments
+from adapters.rest.compute.servers.create_body import File, NetworkRef, NewServerBody
+from adapters.rest.kit.errors import not_implemented
+from adapters.rest.kit.operation import Call
+from adapters.rest.kit.validation import address, identifier
+from domain import image_properties
+from domain.catalogue import keypair as keypairs
+from domain.errors import Invalid, Refused
+from domain.guest import ImageSource
+from domain.server import limits
+from domain.server.parts import NetworkRequest
+from handlers.neighbours import BootImage
+from handlers.servers import guest_secrets
+from handlers.servers.requests import Key
+
+MAX_COUNT = 1000
+"""Servers that one request may ask for."""
+
+PASSWORD_LENGTH = 12
+_ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
+
+
+async def image(call: Call, reference: str | UnsetType, host: str | None = None) -> BootImage:
+    """The image to start from, on that host if it is known already."""
+    if reference is UNSET or not reference:
+        raise Invalid("Invalid imageRef provided.")
+    image_id = reference.rstrip("/").rpartition("/")[2]
+    identifier("imageRef", image_id)
+    found = await call.services.images.bootable(call.context, image_id)
+    properties = found.source.properties
+    if image_properties.size(properties) > image_properties.MAX_BYTES:
+        raise Invalid(f"Image {image_id} has properties of more than {image_properties.MAX_BYTES} bytes.")
+    image_properties.check(properties)
+    _check_architecture(call, found.source, host)
+    return found
+
+
+def _check_architecture(call: Call, found: ImageSource, host: str | None) -> None:
+    where = call.services.fleet.named(host) if host else None
+    wanted = image_properties.architecture(found.properties)
+    if where and not image_properties.runs_on(wanted, where.description.architecture):
+        raise Invalid(f"Image {found.id} is made for {wanted}, and does not run on the server's host.")
+
+
+async def networks(
+    call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType
+) -> tuple[NetworkRequest, ...]:
+    """The interfaces wanted."""
+    if isinstance(asked, str):
+        return (await _automatic(call),) if asked == "auto" else ()
+    if isinstance(asked, UnsetType) or not asked:
+        return await _the_only_one(call)
+    if len(asked) > limits.MAX_INTERFACES:
+        raise Invalid(f"A server can have {limits.MAX_INTERFACES} network interfaces at the most.")
+    found = tuple([await _interface(call, each) for each in asked])
+    fixed = [(each.network_id, each.fixed_ip) for each in found if each.fixed_ip]
+    if len(set(fixed)) < len(fixed):
+        raise Invalid("The same fixed IP address is requested for several interfaces.")
+    return found
+
+
+async def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
+    if asked.port not in (UNSET, None):
+        raise not_implemented("Booting with an existing port")
+    if asked.uuid is UNSET:
+        raise Invalid("Bad networks format: a network's uuid is missing.")
+    identifier("uuid", asked.uuid)
+    fixed_ip = None if asked.fixed_ip is UNSET else asked.fixed_ip
+    return await call.services.networks.interface(call.context, asked.uuid, fixed_ip)
+
+
+async def _automatic(call: Call) -> NetworkRequest:
+    """On the project's own network, or else on a shared one."""
+    usable = await call.services.networks.usable(call.context)
+    if not usable:
+        project_id = call.context.project_id
+        raise Invalid(f"Unable to automatically allocate a network for project {project_id}: there is none.")
+    return NetworkRequest(network_id=usable[0].id)
+
+
+async def _the_only_one(call: Call) -> tuple[NetworkRequest, ...]:
+    """On the network of a request that names none: clear only if there is just one."""
+    usable = await call.services.networks.usable(call.context)
+    if len(usable) > 1:
+        raise Refused("network.ambiguous", "Multiple possible networks found, use a Network ID to be more specific.")
+    return tuple(NetworkRequest(network_id=each.id) for each in usable)
+
+
+def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, str | None]:
+    """The zone and the host asked for; a host is an administrator's to ask for."""
+    zone: str | None = asked.availability_zone if asked.availability_zone is not UNSET else None
+    host: str | None = None
+    if zone and ":" in zone:
+        zone, _, host = zone.partition(":")
+        host = host.partition(":")[0] or None
+        call.require(inner_rules.FORCED_HOST)
+        zone = None
+    for named in (asked.host, asked.hypervisor_hostname):
+        if named is UNSET:
+            continue
+        call.require(inner_rules.REQUESTED_DESTINATION)
+        if host not in (None, named):
+            raise Invalid("host and hypervisor_hostname name different hosts, or the availability zone does.")
+        host = named
+    if host is not None and call.services.fleet.named(host) is None:
+        raise Invalid(f"Compute host {host} could not be found.")
+    if zone is not None and zone not in call.services.fleet.zones():
+        raise Invalid("The requested availability zone is not available")
+    return zone, host
+
+
+def key(call: Call, name: str | None, owner: str | None = None) -> Key:
+    """A key of the caller's, or of the owner's of a server that is there."""
+    if name is None:
+        return Key(None, None)
+    user_id = owner or call.context.user_id
+    assert user_id
+    known = call.services.registry.of(keypairs.KIND, user_id)
+    if known is None or name not in known.by_name:
+        raise Invalid("Invalid key_name provided.")
+    return Key(name, known.by_name[name].public_key)
+
+
+def password(asked: str | UnsetType) -> str:
+    """The administrator's password asked for, or a new one."""
+    return asked if asked is not UNSET else "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
+
+
+def files(asked: list[File] | UnsetType) -> tuple[guest_secrets.File, ...]:
+    """The files for the guest."""
+    given = asked if asked is not UNSET else []
+    limits.check_files((file.path, decoded("contents", file.contents)) for file in given)
+    return tuple(guest_secrets.File(file.path, file.contents) for file in given)
+
+
+def refuse_unsupported(asked: NewServerBody | RebuildArguments) -> None:
+    """Refuse what this cloud cannot do yet, for new servers and for rebuilt ones."""
+    if asked.trusted_image_certificates not in (UNSET, None, []):
+        raise not_implemented("Validating image certificates")
+    for name in ("accessIPv4", "accessIPv6"):
+        given = getattr(asked, name)
+        if given is not UNSET:
+            address(name, given)
+            raise not_implemented(f"Setting {name}")
+    if asked.disk_config is not UNSET and asked.disk_config == "AUTO":
+        raise Refused("disk_config", "Automatic disk configuration is not supported by this cloud.", status=400)
+
+
+def check_base64(name: str, text: str) -> str:
+    """The text, which is base64. Raises Invalid."""
+    decoded(name, text)
+    return text
+
+
+def decoded(name: str, text: str) -> bytes:
+    """What the base64 says. Raises Invalid."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (ValueError, binascii.Error):
+        raise Invalid(
+            f"Invalid input for field/attribute {name}. Value: {text[:64]}. {text[:64]!r} is not a 'base64'"
+        ) from None

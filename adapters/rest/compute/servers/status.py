@@ -1,0 +1,49 @@
+"""Nova's status of a server, out of vm_state and task_state."""
+
+from adapters.rest.kit.words import words
+from domain.server import state as s
+
+STATUSES: dict[str, dict[str | None, str]] = {
+    s.BUILDING: {None: "BUILD"},
+    s.ACTIVE: {
+        None: "ACTIVE",
+        s.REBOOTING: "REBOOT",
+        s.REBOOTING_HARD: "HARD_REBOOT",
+        s.REBUILDING: "REBUILD",
+    },
+    s.STOPPED: {None: "SHUTOFF", s.REBUILDING: "REBUILD"},
+    s.PAUSED: {None: "PAUSED"},
+    s.SUSPENDED: {None: "SUSPENDED"},
+    s.RESCUED: {None: "RESCUE"},
+    s.ERROR: {None: "ERROR", s.REBUILDING: "REBUILD"},
+    s.DELETED: {None: "DELETED"},
+}
+"""By vm_state, then by task_state; None is any other task."""
+
+NEVER_HERE = words("MIGRATING PASSWORD RESIZE REVERT_RESIZE SHELVED SHELVED_OFFLOADED SOFT_DELETED VERIFY_RESIZE")
+"""Nova's other statuses: what has them cannot be made here, so a listing by them finds nothing."""
+
+WITH_FAULT = ("ERROR", "DELETED")
+WITH_PROGRESS = ("ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING")
+
+
+def status_of(server: s.Server) -> str:
+    """The status shown."""
+    by_task = STATUSES.get(server.vm_state, {None: "UNKNOWN"})
+    return by_task.get(server.task_state, by_task[None])
+
+
+def states_of(status: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The vm_states, and the task_states (none: any), that a listing by status means. As in Nova, ACTIVE
+    includes servers that are being rebooted."""
+    vm_states: list[str] = []
+    task_states: list[str] = []
+    any_task = False
+    for vm_state, by_task in STATUSES.items():
+        for task_state, shown in by_task.items():
+            if shown == status.upper():
+                vm_states.append(vm_state)
+                any_task = any_task or task_state is None
+                if task_state is not None:
+                    task_states.append(task_state)
+    return tuple(dict.fromkeys(vm_states)), () if any_task else tuple(task_states)

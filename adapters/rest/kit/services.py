@@ -1,0 +1,76 @@
+"""What the REST faces stand on. The composition root fills this in; tests fill it with what lies in memory."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from adapters.rest.kit.limits import LargeBodies
+from adapters.rest.kit.policy import Policy
+from adapters.rest.kit.settings import RestSettings
+from domain.catalogue.quota import Limits
+from domain.placement.ledger import Ledger
+from handlers.accepted import Accepted
+from handlers.consoles.consoles import Consoles
+from handlers.consoles.logs import ConsoleLogs
+from handlers.context import Stamp
+from handlers.fleet.fleet import Fleet
+from handlers.fleet.hosts import Hosts
+from handlers.fleet.liveness import LifeSigns
+from handlers.host.image_tickets import ImageTickets
+from handlers.log.registry import Registry
+from handlers.metadata import Passwords
+from handlers.neighbours import Identity, Images, Networks
+from handlers.neighbours.revocations import Revocations
+from handlers.ports import Clock, Ids, Queries
+from handlers.servers.details import ServerDetails
+from handlers.servers.servers import Servers
+
+
+class StockLimits(NamedTuple):
+    """How much one project may have of what the embedded neighbours keep; -1: no limit."""
+
+    networks: int = 100
+    images: int = 100
+    image_bytes: int = 1 << 40
+    """Of all its images together."""
+    one_image_bytes: int = 1 << 40
+    """Of a single one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """Everything a handler of a request may use."""
+
+    settings: RestSettings
+    registry: Registry
+    """Of the API cell."""
+    identity: Identity
+    images: Images
+    networks: Networks
+    servers: Servers
+    details: ServerDetails
+    hosts: Hosts
+    fleet: Fleet
+    queries: Queries
+    liveness: LifeSigns
+    ledger: Callable[[], Ledger]
+    """The cell's ledger, for reading."""
+    settle: Callable[[Iterable[Accepted]], Awaitable[None]]
+    """Wait (within a bound) until all who answer have read what was written: read-your-writes."""
+    console_logs: ConsoleLogs
+    consoles: Consoles
+    console_url: str
+    """Where browsers reach the console proxies, without a slash at the end."""
+    spice_direct_url: str = ""
+    """Where viewers that speak SPICE themselves go with their token; empty: nowhere."""
+    policy: Policy
+    passwords: Passwords
+    revocations: Revocations
+    tickets: ImageTickets
+    """By which hosts fetch images."""
+    default_limits: Limits
+    stock_limits: StockLimits
+    large_bodies: LargeBodies
+    stamp: Stamp
+    clock: Clock
+    ids: Ids

@@ -1,0 +1,162 @@
+"""Quota: what a project may use, and what each of its servers has reserved.
+
+All of a project is one aggregate, and a reservation precedes its server, so the limit holds under any
+concurrency. The limit of a resource may be -1: no limit.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from domain.errors import Refused
+from domain.log.batch import Change, Journal, Undo, apply_all, journaled
+from domain.log.kind import Batching, Kind, unfoldable
+from domain.log.record import AggregateId, Event, Metadata
+
+UNLIMITED = -1
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a project may use at the most."""
+
+    instances: int = 10
+    cores: int = 20
+    ram_mb: int = 51200
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one server counts for."""
+
+    cell: str
+    cores: int
+    ram_mb: int
+
+
+class Reserved(Change, tag="reserved", frozen=True, kw_only=True):
+    """A server that is about to be requested counts from now on."""
+
+    server_id: str
+    cell: str
+    """Where the server is about to be requested."""
+    cores: int
+    ram_mb: int
+
+
+class ReservationReleased(Change, tag="released", frozen=True, kw_only=True):
+    """A server counts no longer."""
+
+    server_id: str
+
+
+class LimitsSet(Change, tag="limits_set", frozen=True, kw_only=True):
+    """The operator gave the project limits of its own; None goes back to the default."""
+
+    limits: Limits | None
+
+
+QuotaChange = Reserved | ReservationReleased | LimitsSet
+
+
+class QuotaChanged(Event, tag="quota.changed", frozen=True, kw_only=True):
+    """Everything that one writer changed at once, in order."""
+
+    changes: tuple[QuotaChange, ...]
+
+
+class Quota:
+    """A project's limits and reservations."""
+
+    def __init__(self) -> None:
+        self.limits: Limits | None = None
+        self.reservations: dict[str, Reservation] = {}
+        self.cores = 0
+        self.ram_mb = 0
+
+    def apply(self, change: QuotaChange) -> Undo:
+        """Make one change; nothing of it, where that raises."""
+        return journaled(partial(self._make, change))
+
+    def _make(self, change: QuotaChange, journal: Journal) -> None:
+        match change:
+            case Reserved():
+                reservation = Reservation(cell=change.cell, cores=change.cores, ram_mb=change.ram_mb)
+                self._end(journal, change.server_id)
+                journal.put(self.reservations, change.server_id, reservation)
+                self._count(journal, reservation, 1)
+            case ReservationReleased():
+                self._end(journal, change.server_id)
+            case LimitsSet():
+                journal.assign(self, "limits", change.limits)
+
+    def _end(self, journal: Journal, server_id: str) -> None:
+        if server_id in self.reservations:
+            self._count(journal, journal.drop(self.reservations, server_id), -1)
+
+    def _count(self, journal: Journal, reservation: Reservation, sign: int) -> None:
+        journal.assign(self, "cores", self.cores + sign * reservation.cores)
+        journal.assign(self, "ram_mb", self.ram_mb + sign * reservation.ram_mb)
+
+
+def aggregate(project_id: str) -> AggregateId:
+    """The aggregate of one project's quota."""
+    return AggregateId("quota", project_id)
+
+
+def reserve(
+    quota: Quota,
+    default: Limits,
+    server_ids: Sequence[str],
+    *,
+    cell: str,
+    at_least: int,
+    cores: int,
+    ram_mb: int,
+    request_id: str | None,
+) -> tuple[Reserved, ...]:
+    """Reserve for as many of these servers as fit, and for at least ``at_least``; each needs as much.
+
+    Raises Refused (403), in Nova's words, naming what was exceeded.
+    """
+    limits = quota.limits or default
+    used = {"instances": len(quota.reservations), "cores": quota.cores, "ram": quota.ram_mb}
+    limit = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb}
+    each = {"instances": 1, "cores": cores, "ram": ram_mb}
+    bounded = [name for name in each if limit[name] != UNLIMITED and each[name] > 0]
+    room = min(((limit[name] - used[name]) // each[name] for name in bounded), default=len(server_ids))
+    count = min(len(server_ids), room)
+    if count < at_least:
+        over = [name for name in bounded if limit[name] - used[name] < each[name] * at_least]
+
+        def listed(figures: dict[str, int], times: int = 1) -> str:
+            return ", ".join(str(figures[name] * times) for name in over)
+
+        raise Refused(
+            "quota.exceeded",
+            f"Quota exceeded for {', '.join(over)}: Requested {listed(each, at_least)}, "
+            f"but already used {listed(used)} of {listed(limit)} {', '.join(over)}",
+            status=403,
+        )
+    return tuple(
+        Reserved(server_id=server_id, cell=cell, cores=cores, ram_mb=ram_mb, request_id=request_id)
+        for server_id in server_ids[:count]
+    )
+
+
+def release(quota: Quota, server_id: str, request_id: str | None) -> tuple[ReservationReleased, ...]:
+    """Release a server's reservation; nothing to do if it has none."""
+    if server_id not in quota.reservations:
+        return ()
+    return (ReservationReleased(server_id=server_id, request_id=request_id),)
+
+
+def evolve(state: Quota | None, event: Event, _meta: Metadata) -> Quota:
+    """Fold one event, in place."""
+    state = state or Quota()
+    if not isinstance(event, QuotaChanged):
+        raise unfoldable(event)
+    apply_all(state, event.changes)
+    return state
+
+
+KIND = Kind("quota", (QuotaChanged,), evolve, batching=Batching(lambda changes: QuotaChanged(changes=changes), Quota))

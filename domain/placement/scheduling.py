@@ -1,0 +1,163 @@
+"""The choice of a host: filters, then weighers, then the claim. Pure; runs inside the ledger's decision.
+
+It is the search for allocation candidates, with the scheduler's own order and filters on top. The rules and their
+names follow Nova's scheduler
+(https://docs.openstack.org/nova/latest/admin/scheduling.html).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import NoCapacity, Refused, Stale
+from domain.image_properties import X86_64, runs_on
+from domain.placement.candidates import Group, Request, candidates, nearest
+from domain.placement.ledger import DISK_GB, MEMORY_MB, VCPU, Claimed, Ledger
+
+NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scheduler knows of a host beside its resources."""
+
+    id: str
+    """Also the id of its resource provider."""
+    name: str
+    availability_zone: str
+    enabled: bool
+    up: bool
+    architecture: str = X86_64
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server needs of its host."""
+
+    server_id: str
+    epoch: int
+    project_id: str
+    user_id: str
+    resources: dict[str, int]
+    availability_zone: str | None = None
+    host: str | None = None
+    excluded_hosts: tuple[str, ...] = ()
+    """Names of the hosts that already failed this server."""
+    architecture: str | None = None
+    """That its image is made for; None runs on any."""
+    request_id: str | None = None
+    required: frozenset[str] = frozenset()
+    """Traits that the flavor wants."""
+    forbidden: frozenset[str] = frozenset()
+    """And those that it does not."""
+
+
+Filter = Callable[[HostView, Demand], bool]
+
+FILTERS: dict[str, Filter] = {
+    "requested_host": lambda host, demand: demand.host in (None, host.name),
+    "availability_zone": lambda host, demand: demand.availability_zone in (None, host.availability_zone),
+    "architecture": lambda host, demand: runs_on(demand.architecture, host.architecture),
+    "host_enabled": lambda host, _: host.enabled,
+    "host_up": lambda host, _: host.up,
+    "not_tried_before": lambda host, demand: host.name not in demand.excluded_hosts,
+}
+"""Every rule beside capacity, by the name under which the explanation counts it."""
+
+
+def place(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand) -> Claimed:
+    """The claim on the best host. ``hosts`` is by id.
+
+    A claim of the same (server, epoch) that stands already is the answer: asking again changes nothing.
+    Raises NoCapacity, with the number of hosts that each rule removed; Stale for an epoch that is over.
+    """
+    standing = ledger.claims.get(demand.server_id)
+    if standing and standing.epoch == demand.epoch:
+        return standing
+    if standing and standing.epoch > demand.epoch:
+        raise Stale(f"Server {demand.server_id} was assigned anew meanwhile.")
+    request = Request(groups={"": _group(demand)})
+    try:
+        for host_id, candidate in candidates(ledger, request, lambda rows: _best_first(ledger, rows)):
+            host = hosts.get(host_id)
+            # What a server is placed on must be among what it takes from.
+            if host and host.id in candidate.allocations and _passes(host, demand):
+                others = {one: dict(amounts) for one, amounts in candidate.allocations.items() if one != host.id}
+                return Claimed(
+                    consumer_id=demand.server_id,
+                    epoch=demand.epoch,
+                    project_id=demand.project_id,
+                    user_id=demand.user_id,
+                    allocations={host.id: dict(candidate.allocations[host.id]), **others},
+                    generation=standing.generation + 1 if standing else 1,
+                    request_id=demand.request_id,
+                )
+    except Refused as refusal:
+        # A resource class that there is not: no host can have it.
+        raise NoCapacity(f"{NO_VALID_HOST} {refusal.message}") from None
+    raise explain(ledger, hosts, demand)
+
+
+def _group(demand: Demand) -> Group:
+    required = tuple(frozenset((trait,)) for trait in sorted(demand.required))
+    return Group(resources=demand.resources, required=required, forbidden=demand.forbidden)
+
+
+def explain(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand) -> NoCapacity:
+    """Why no host can take it: each rule in turn, how many of the remaining hosts it removed, and which of those that
+    only lack room lacks least."""
+    removed: dict[str, int] = {}
+    remaining = list(hosts.values())
+    for name, passes in FILTERS.items():
+        kept = [host for host in remaining if passes(host, demand)]
+        if len(kept) < len(remaining):
+            removed[name] = len(remaining) - len(kept)
+        remaining = kept
+    if demand.required or demand.forbidden:
+        kept = [host for host in remaining if _has_traits(ledger, host, demand)]
+        if len(kept) < len(remaining):
+            removed["traits"] = len(remaining) - len(kept)
+        remaining = kept
+    suitable = remaining
+    for resource_class, amount in demand.resources.items():
+        fits = ledger.columns.fits(resource_class, amount)
+        rows = ledger.columns.row_of
+        kept = [host for host in remaining if host.id in rows and fits[rows[host.id]]]
+        if len(kept) < len(remaining):
+            removed[resource_class] = len(remaining) - len(kept)
+        remaining = kept
+    story = ", ".join(f"{name} removed {count}" for name, count in removed.items())
+    miss = nearest(ledger, (host.id for host in suitable if host.id in ledger.providers), demand.resources)
+    words = f" {miss}" if miss else ""
+    return NoCapacity(f"{NO_VALID_HOST} Of {len(hosts)} hosts, {story or 'none was there'}.{words}", removed)
+
+
+def _has_traits(ledger: Ledger, host: HostView, demand: Demand) -> bool:
+    provider = ledger.providers.get(host.id)
+    traits = provider.traits if provider else frozenset[str]()
+    return demand.required.issubset(traits) and demand.forbidden.isdisjoint(traits)
+
+
+def _passes(host: HostView, demand: Demand) -> bool:
+    return all(passes(host, demand) for passes in FILTERS.values())
+
+
+def _weights(ledger: Ledger, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The sum of free RAM, CPU and disk, each scaled to 0..1 over the candidates: spread, as Nova's default."""
+    weights = np.zeros(len(rows))
+    for resource_class in (MEMORY_MB, VCPU, DISK_GB):
+        free = ledger.columns.free(resource_class)[rows]
+        low, high = free.min(), free.max()
+        if high > low:
+            weights += (free - low) / (high - low)
+    return weights
+
+
+def _best_first(ledger: Ledger, rows: NDArray[np.intp]) -> Iterator[int]:
+    """The best row first; the others are put in order only if it is refused."""
+    weights = _weights(ledger, rows)
+    best = int(rows[int(np.argmax(weights))])
+    yield best
+    for index in np.argsort(-weights, kind="stable"):
+        if rows[index] != best:
+            yield int(rows[index])

@@ -1,0 +1,90 @@
+"""What a server holds beside its own events: claim, addresses, quota, key. Taking them and giving them back."""
+
+from collections.abc import Iterable, Mapping
+
+from domain.catalogue import quota
+from domain.guest import Nic
+from domain.placement import ledger
+from domain.placement.ledger import Claimed, Ledger
+from domain.placement.scheduling import Demand, HostView, place
+from domain.server.state import Server
+from handlers.context import Context
+from handlers.log.group_writer import GroupWriter
+from handlers.log.registry import Registry
+from handlers.neighbours import Networks
+from handlers.ports import Vault
+from handlers.together import together
+
+
+class Holdings:
+    """Each operation is idempotent, so that whoever died in between can be followed by another."""
+
+    def __init__(
+        self, cell: str, ledger_writer: GroupWriter[Ledger], registry: Registry, networks: Networks, vault: Vault
+    ) -> None:
+        """``registry`` holds the quotas."""
+        self.cell = cell
+        self.ledger = ledger_writer
+        self.registry = registry
+        self.networks = networks
+        self._vault = vault
+
+    async def claim(self, context: Context, hosts: Mapping[str, HostView], demand: Demand) -> Claimed:
+        """Choose a host and take its resources, in one event. Raises NoCapacity."""
+
+        def decide(state: Ledger) -> tuple[Claimed, ...]:
+            claim = place(state, hosts, demand)
+            return () if state.claims.get(demand.server_id) is claim else (claim,)
+
+        changes, _ = await self.ledger.submit(context, decide)
+        claim = changes[0] if changes else self.ledger.state.claims[demand.server_id]
+        assert isinstance(claim, Claimed)
+        return claim
+
+    async def allocate_addresses(self, context: Context, server: Server) -> tuple[Nic, ...]:
+        """A port for each interface that the server asked for. Raises Refused where a network has no more."""
+        return tuple(
+            await together(
+                *(self.networks.allocate(context, self.cell, server, i) for i in range(len(server.networks)))
+            )
+        )
+
+    async def release_claim(self, context: Context, server_id: str) -> None:
+        """Give back the server's resources."""
+        await self.ledger.submit(context, lambda state: ledger.release(state, server_id, context.request_id))
+
+    async def release_addresses(self, context: Context, server: Server) -> None:
+        """Give back the server's addresses."""
+        await self.networks.release(context, server)
+
+    async def release_quota(self, context: Context, project_id: str, server_id: str) -> None:
+        """Let the server count no longer."""
+        await self.registry.writer(quota.aggregate(project_id)).submit(
+            context, lambda state: quota.release(state, server_id, context.request_id)
+        )
+
+    async def release_all_of(
+        self, context: Context, server_id: str, project_id: str, networks: Iterable[str]
+    ) -> None:
+        """Give back everything of a server of which no event tells (any more) what it holds. ``networks`` are the ids
+        of those in which it may have ports."""
+        await together(
+            self.release_claim(context, server_id),
+            self.release_quota(context, project_id, server_id),
+            self.networks.release_all(context, server_id, networks),
+        )
+        await self.destroy_key(server_id)
+
+    async def release_all(self, context: Context, server: Server) -> None:
+        """Give back everything, and destroy the key of what was sealed for it."""
+        await together(
+            self.release_claim(context, server.id),
+            self.release_addresses(context, server),
+            self.release_quota(context, server.project_id, server.id),
+        )
+        if server.has_key:
+            await self.destroy_key(server.id)
+
+    async def destroy_key(self, server_id: str) -> None:
+        """Erase for ever what was sealed for the server, if anything was."""
+        await self._vault.destroy(server_id)

@@ -1,0 +1,194 @@
+"""What hosts report, turned into events. A host cannot write the log: it can only ask us to."""
+
+from functools import partial
+
+from domain.errors import Invalid, Refused, Unavailable
+from domain.guest import GuestState, PowerState
+from domain.log.record import Event
+from domain.server import deletion, observation, reported
+from domain.server.parts import Fault
+from domain.server.state import DELETED, DELETING, Server
+from handlers.allowances import Allowances
+from handlers.conducting.conductor import Conductor
+from handlers.conducting.holdings import Holdings
+from handlers.conducting.states import ServerStates
+from handlers.context import Context, current_request
+from handlers.fleet.hosts import Hosts
+from handlers.fleet.refusals import Refusals
+from handlers.messages import (
+    Answer,
+    AnyReport,
+    Enrolment,
+    Failure,
+    Observation,
+    Outcome,
+    StillWanted,
+    encode,
+    read_report,
+)
+from handlers.ports import Clock
+
+CHANGES_AT_ONCE, CHANGES_PER_SECOND = 2_000, 1.0
+"""How often a host may change what the log says without having been told to: all of its guests at once when it loses
+its power, and then again and again. What it may not is left for its next observation."""
+
+
+class Reports:
+    """Handles the reports to one cell. Every report may come twice, late, or for what is no longer so; one that
+    cannot be believed is refused and counted."""
+
+    def __init__(
+        self,
+        states: ServerStates,
+        conductor: Conductor,
+        holdings: Holdings,
+        hosts: Hosts,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> None:
+        self._states = states
+        self._conductor = conductor
+        self._holdings = holdings
+        self._hosts = hosts
+        self._refusals = refusals
+        self._changes = Allowances(clock, CHANGES_AT_ONCE, CHANGES_PER_SECOND)
+
+    async def handle(self, host: str, body: bytes) -> bytes:
+        """Take one report, and answer it once its consequences are in the log."""
+        try:
+            report = read_report(body)
+            current_request.set(report.request_id)
+            return encode(await self._answer(host, report))
+        except (Invalid, Refused) as error:
+            self._refusals.count(host, error.message)
+            return encode(Answer(refused=error.message))
+
+    async def _answer(self, host: str, report: AnyReport) -> Answer:
+        match report:
+            case Enrolment():
+                return await self._enrol(host, report)
+            case StillWanted():
+                server = await self._fresh(report.server_id)
+                wanted = bool(
+                    _belongs(server, host, report.epoch) and server and server.action
+                    and server.action.version == report.version
+                )  # fmt: skip
+                guest = GuestState(server_id=report.server_id, epoch=report.epoch, power_state=PowerState.NOSTATE)
+                return Answer(wanted=wanted, remove=() if wanted else self._unwanted(server, host, guest))
+            case Outcome():
+                return await self._outcome(host, report)
+            case Failure():
+                return await self._failure(host, report)
+            case Observation():
+                return await self._observe(host, report)
+
+    async def _enrol(self, host: str, report: Enrolment) -> Answer:
+        if report.description.name != host:
+            raise Invalid(f"{host} may not enrol as another.")
+        if not self._changes.take(host):
+            raise Unavailable(f"Host {host} changes too often.")
+        context = Context(request_id=report.request_id)
+        await self._hosts.enrol(context, self._holdings.ledger, report.host_id, report.description)
+        return Answer()
+
+    async def _outcome(self, host: str, report: Outcome) -> Answer:
+        server = await self._acting(report)
+        if report.kind == deletion.COMMAND:
+            if _belongs(server, host, report.epoch) and server and server.task_state == DELETING:
+                await self._conductor.finish_delete(self._context(server, report), server, without_host=False)
+            return Answer()
+        server, recorded = await self._states.execute(
+            self._context(server, report), report.server_id, lambda state: self._decide(state, host, report)
+        )
+        if recorded is None:
+            return Answer(remove=self._unwanted(server, host, _guest(report)))
+        return Answer()
+
+    def _decide(self, server: Server | None, host: str, report: Outcome) -> Event | None:
+        if not _belongs(server, host, report.epoch):
+            return None
+        return reported.done(server, report.kind, report.version, _guest(report))
+
+    async def _failure(self, host: str, report: Failure) -> Answer:
+        fault = Fault(code=500, message=report.message, details=report.details)
+        server = await self._acting(report)
+        await self._states.execute(
+            self._context(server, report),
+            report.server_id,
+            lambda state: (
+                reported.failed(state, report.epoch, report.version, fault)
+                if _belongs(state, host, report.epoch)
+                else None
+            ),
+        )
+        return Answer()
+
+    async def _observe(self, host: str, report: Observation) -> Answer:
+        remove: list[GuestState] = []
+        for guest in report.guests:
+            if self._states.agrees(host, guest):
+                continue
+            server = await self._states.get(guest.server_id)
+            if not _belongs(server, host, guest.epoch):
+                if self._unwanted(server, host, guest):
+                    remove.extend(self._unwanted(await self._fresh(guest.server_id), host, guest))
+                continue
+            decision = partial(_observed, guest, report.versions.get(guest.server_id))
+            if decision(server) is None:
+                # The server is as its host sees it. Should what is remembered be old, the next observation tells.
+                if _observed(guest, None, server) is None:
+                    self._states.agree(host, guest)
+                continue
+            if not self._changes.take(host):
+                self._refusals.count(host, "its guests change too often")
+                break
+            await self._states.execute(Context(request_id=report.request_id), guest.server_id, decision)
+        return Answer(remove=tuple(remove))
+
+    async def _acting(self, report: Outcome | Failure) -> Server | None:
+        """The server, in the action that is reported on if the log knows it so."""
+        server = await self._states.get(report.server_id)
+        if server is None or server.action is None or server.action.version != report.version:
+            server = await self._fresh(report.server_id)
+        return server
+
+    async def _fresh(self, server_id: str) -> Server | None:
+        """The server as the log has it now: guests are removed on certain knowledge only."""
+        self._states.forget(server_id)
+        return await self._states.get(server_id)
+
+    def _unwanted(self, server: Server | None, host: str, guest: GuestState) -> tuple[GuestState, ...]:
+        """The guest, if the log says that it must not be there. An unknown one is left alone."""
+        if server is None:
+            self._refusals.count(host, f"it has guest {guest.server_id}, of which the log knows nothing")
+            return ()
+        gone = server.vm_state == DELETED or guest.epoch < server.epoch
+        reassigned = guest.epoch == server.epoch and server.host != host
+        return (guest,) if gone or reassigned else ()
+
+    @staticmethod
+    def _context(server: Server | None, report: Outcome | Failure) -> Context:
+        action = server.action if server else None
+        if action is None or action.request_id != report.request_id:
+            return Context(request_id=report.request_id)
+        return Context(
+            request_id=action.request_id,
+            global_request_id=action.global_request_id,
+            user_id=action.user_id,
+            project_id=action.project_id,
+        )
+
+
+def _observed(guest: GuestState, version: int | None, server: Server | None) -> Event | None:
+    if server is None or (version is not None and version < server.last_action):
+        return None
+    return observation.power_observed(server, guest.epoch, guest.power_state)
+
+
+def _belongs(server: Server | None, host: str, epoch: int) -> bool:
+    """Whether the server is assigned to that host in that epoch. A deleted one is on none, whatever it last was."""
+    return server is not None and server.vm_state != DELETED and server.host == host and server.epoch == epoch
+
+
+def _guest(report: Outcome) -> GuestState:
+    return GuestState(server_id=report.server_id, epoch=report.epoch, power_state=report.power_state)

@@ -1,0 +1,1 @@
+"""Who may see which screen or log, and who does."""

@@ -1,0 +1,1 @@
+"""The hosts of a cell: enrolled, switched, looked at, and heard of."""

@@ -1,0 +1,132 @@
+"""The hosts of a cell: enrolment, the operator's switches, and what the scheduler sees of them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from domain.errors import Refused, Unavailable
+from domain.fleet import host as domain_host
+from domain.fleet.host import Host, HostEnrolled
+from domain.guest import HostDescription
+from domain.log.record import Event, Recorded
+from domain.placement import ledger
+from domain.placement.ledger import DISK_GB, MEMORY_MB, VCPU, Inventory, Ledger
+from domain.placement.scheduling import HostView
+from handlers.accepted import Accepted
+from handlers.context import Context
+from handlers.log.group_writer import GroupWriter
+from handlers.log.registry import Registry
+
+CPU_ALLOCATION_RATIO = 4.0
+RESERVED_HOST_MEMORY_MB = 512
+"""Nova's defaults (cpu_allocation_ratio, reserved_host_memory_mb)."""
+
+
+class Hosts:
+    """The commands on hosts."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._names: dict[str, str] = {}
+        """Names by id; an id never gets another name."""
+        for host in registry.all("host"):
+            self._names.setdefault(host.id, host.name)
+        registry.listen(self._note)
+
+    def _note(self, recorded: Recorded) -> None:
+        if isinstance(recorded.event, HostEnrolled):
+            self._names.setdefault(recorded.event.host_id, recorded.aggregate.id)
+
+    async def move(self, context: Context, name: str, address: str) -> Accepted:
+        """A host has another address. Raises Refused, Invalid."""
+        return await self._execute(context, name, lambda host: domain_host.move(host, name, address))
+
+    async def enable(self, context: Context, name: str) -> Accepted:
+        """Let new servers go there. Raises Refused (404)."""
+        return await self._execute(context, name, lambda host: domain_host.enable(host, name))
+
+    async def disable(self, context: Context, name: str, reason: str | None) -> Accepted:
+        """Let no new server go there. Raises Refused (404)."""
+        return await self._execute(context, name, lambda host: domain_host.disable(host, name, reason))
+
+    async def enrol(
+        self, context: Context, writer: GroupWriter[Ledger], host_id: str, description: HostDescription
+    ) -> None:
+        """A machine reports for duty. Its first event comes before its inventory, so that nothing is offered
+        by a machine that was refused, and nobody may pass for another by its id. Raises Refused, Invalid."""
+        _check_id(self.get(host_id), writer.state, host_id, description.name)
+        await self._execute(context, description.name, lambda host: domain_host.enrol(host, host_id, description))
+        offered = inventories(description)
+        await writer.submit(context, lambda state: ledger.offer(state, host_id, description.name, offered))
+
+    def views(self, is_up: Callable[[str], bool]) -> "HostViews":
+        """What the scheduler sees, by host id."""
+        return HostViews(self, is_up)
+
+    def ids(self) -> Iterable[str]:
+        """The ids of all hosts."""
+        return [host.id for host in self._registry.all("host")]
+
+    def get(self, host_id: str) -> Host | None:
+        """The host of that id, if it is known here."""
+        name = self._names.get(host_id)
+        return self._registry.of(domain_host.KIND, name) if name else None
+
+    def by_id(self, host_id: str) -> Host:
+        """The host of that id. Raises Unavailable while this process has not heard of it."""
+        host = self.get(host_id)
+        if host is None:
+            raise Unavailable(f"Host {host_id} is not known here yet.")
+        return host
+
+    async def _execute(self, context: Context, name: str, decide: Callable[[Any], Event | None]) -> Accepted:
+        return (await self._registry.execute(context, domain_host.aggregate(name), decide))[1]
+
+
+def _check_id(known: Host | None, resources: Ledger, host_id: str, name: str) -> None:
+    if known is not None:
+        others = known.name != name
+    else:
+        provider = resources.providers.get(host_id)
+        others = provider is not None and provider.name != name
+    if others:
+        raise Refused("host.id_taken", f"The id {host_id} is not {name}'s, but of something else that is here.")
+
+
+class HostViews(Mapping[str, HostView]):
+    """Hosts by id. A view is made when it is asked for: of thousands of hosts, a choice looks at a few."""
+
+    def __init__(self, hosts: Hosts, is_up: Callable[[str], bool]) -> None:
+        self._hosts = hosts
+        self._is_up = is_up
+
+    def __getitem__(self, host_id: str) -> HostView:
+        host = self._hosts.get(host_id)
+        if host is None:
+            raise KeyError(host_id)
+        return HostView(
+            id=host.id,
+            name=host.name,
+            availability_zone=host.availability_zone,
+            enabled=host.enabled,
+            up=self._is_up(host.name),
+            architecture=host.description.architecture,
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hosts.ids())
+
+    def __len__(self) -> int:
+        return len(list(self._hosts.ids()))
+
+
+def inventories(description: HostDescription) -> dict[str, Inventory]:
+    """What a host offers to claims."""
+    return {
+        VCPU: Inventory(total=description.vcpus, allocation_ratio=CPU_ALLOCATION_RATIO, max_unit=description.vcpus),
+        MEMORY_MB: Inventory(
+            total=description.memory_mb,
+            reserved=min(RESERVED_HOST_MEMORY_MB, description.memory_mb),
+            max_unit=description.memory_mb,
+        ),
+        DISK_GB: Inventory(total=description.disk_gb, max_unit=description.disk_gb),
+    }

@@ -1,0 +1,379 @@
+"""The compute agent: takes its hosts' commands, has the hypervisor carry them out, and reports.
+
+A command leaves its queue only after its outcome is in the log, so a crash at any moment only repeats work, and
+all work is idempotent.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import TypeVar
+
+import msgspec
+
+from domain.errors import HostFailed, LightcurveError, Unavailable
+from domain.guest import GuestSpec, GuestState, PowerState
+from handlers.context import Stamp, current_request
+from handlers.fleet.liveness import keep_beating
+from handlers.messages import (
+    MAX_DETAILS,
+    MAX_GUESTS,
+    MAX_MESSAGE,
+    Answer,
+    ConsoleAddressQuestion,
+    Enrolment,
+    Failure,
+    HostCommand,
+    Observation,
+    Outcome,
+    Report,
+    StillWanted,
+    answer_decoder,
+    clean,
+    command_decoder,
+    encode,
+    question_decoder,
+)
+from handlers.ports import CommandBus, Delivery, Hypervisor, Liveness
+
+log = logging.getLogger(__name__)
+
+WORKING_SECONDS = 3.0
+"""How often the queue is told that a long command is still being worked on."""
+RETRY_SECONDS = 2.0
+MAX_RETRY_SECONDS = 300.0
+"""What cannot be done again and again is tried less and less often."""
+OBSERVE_SECONDS = 60.0
+"""How often the power of all guests is reported, should an event have been lost."""
+DESTROY_ATTEMPTS = 15
+"""Times that a guest is tried to be removed, over a quarter of an hour, before the command leaves the queue."""
+MAX_AT_ONCE = 200
+ASK_FIRST = ("rebuild",)
+"""Commands that destroy what a user may still count on: certain is certain."""
+REMEMBERED = 100_000
+"""Servers whose last command is remembered."""
+
+T = TypeVar("T")
+Done = tuple[int, Report]
+
+
+def _spec(command: HostCommand) -> GuestSpec:
+    if command.spec is None:
+        raise HostFailed("The host was not told what the server shall be.", f"{command.kind} without a spec")
+    return command.spec
+
+
+def _build(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.build(_spec(command))
+
+
+def _start(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.start(_spec(command))
+
+
+def _reboot_soft(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.reboot(_spec(command), hard=False, timeout=command.timeout)
+
+
+def _reboot_hard(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.reboot(_spec(command), hard=True, timeout=command.timeout)
+
+
+CARRY_OUT: dict[str, Callable[[Hypervisor, HostCommand], Awaitable[GuestState | None]]] = {
+    "build": _build,
+    "stop": lambda host, command: host.stop(command.server_id, command.timeout),
+    "start": _start,
+    "reboot_soft": _reboot_soft,
+    "reboot_hard": _reboot_hard,
+    "pause": lambda host, command: host.pause(command.server_id),
+    "unpause": _start,
+    "suspend": lambda host, command: host.suspend(command.server_id),
+    "resume": _start,
+    "rebuild": _build,
+    # The spec says from what the guest starts. Into a rescue its own system is shut down in an orderly way first, for
+    # its disk is what shall be saved; the rescue system has nothing to lose.
+    "rescue": _reboot_soft,
+    "unrescue": _reboot_hard,
+    "inject_nmi": lambda host, command: host.inject_nmi(command.server_id),
+    "destroy": lambda host, command: host.destroy(command.server_id),
+}
+"""What each command comes to."""
+
+
+async def _execute(hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
+    if command.kind not in CARRY_OUT:
+        raise HostFailed(f"This host cannot {command.kind} a server.")
+    return await CARRY_OUT[command.kind](hypervisor, command)
+
+
+class Agent:
+    """Serves one host, or many simulated ones. ``host_ids`` gives each host's identity for ever, by name;
+    ``keep_tickets`` is told what opens the images that the commands are about."""
+
+    def __init__(
+        self,
+        hypervisors: Mapping[str, Hypervisor],
+        host_ids: Mapping[str, str],
+        bus: CommandBus,
+        liveness: Liveness,
+        stamp: Stamp,
+        keep_tickets: Callable[[Mapping[str, str]], None] = lambda _: None,
+    ) -> None:
+        self._hypervisors = hypervisors
+        self._host_ids = host_ids
+        self._bus = bus
+        self._liveness = liveness
+        self._stamp = stamp
+        self._keep_tickets = keep_tickets
+        self._newest: dict[str, int] = {}
+        """The newest command version seen, by server: older ones are skipped."""
+        self._done: dict[str, Done] = {}
+        """The outcome of the last command carried out, by server."""
+        self._locks: dict[str, asyncio.Lock] = {}
+        """One for each server that has commands in hand."""
+        self._in_hand: Counter[str] = Counter()
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._enrolled = asyncio.Semaphore(0)
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises LightcurveError if a host may not take part."""
+        async with asyncio.TaskGroup() as group:
+            for host in self._hypervisors:
+                group.create_task(self._serve_host(host))
+            group.create_task(self._bus.serve_questions(list(self._hypervisors), self._answer_question))
+            await self._work(group)
+
+    async def enrolled(self) -> None:
+        """Wait until every host takes part."""
+        for _ in self._hypervisors:
+            await self._enrolled.acquire()
+
+    async def _serve_host(self, host: str) -> None:
+        await self._enrol(host)
+        self._enrolled.release()
+        facts: dict[str, object] = {"host_id": self._host_ids[host]}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_beating(self._liveness, self._stamp.clock, f"compute/{host}", facts))
+            group.create_task(self._watch(host))
+            group.create_task(self._observe_all(host))
+
+    async def _enrol(self, host: str) -> None:
+        description = await self._until_it_answers(self._hypervisors[host].describe)
+        report = Enrolment(request_id=self._request_id(), host_id=self._host_ids[host], description=description)
+        answer = await self._report(host, report)
+        if answer.refused:
+            raise LightcurveError(answer.refused)
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        async with aclosing(self._bus.receive(list(self._hypervisors))) as deliveries:  # type: ignore[type-var]
+            async for delivery in deliveries:
+                command = await self._read(delivery)
+                if command is None:
+                    continue
+                await self._slots.acquire()
+                # The lock is taken in the order of arrival: commands of one server keep their order.
+                lock = self._locks.setdefault(command.server_id, asyncio.Lock())
+                self._in_hand[command.server_id] += 1
+                group.create_task(self._handle(command, delivery, lock))
+
+    async def _read(self, delivery: Delivery) -> HostCommand | None:
+        """The command; None if it is one of a version that this agent does not know yet: it comes again."""
+        try:
+            return command_decoder.decode(delivery.body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.error("a command is not understood: %s", error)
+            with suppress(Unavailable):
+                await delivery.retry(MAX_RETRY_SECONDS)
+            return None
+
+    async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
+        current_request.set(command.request_id)
+        heart = asyncio.create_task(self._keep_working(delivery))
+        try:
+            async with lock:
+                await self._carry_out(command, ask=delivery.attempt > 1 or self._is_doubtful(command))
+            await delivery.done()
+        except Unavailable as error:
+            await self._put_off(command, delivery, error)
+        finally:
+            heart.cancel()
+            self._slots.release()
+            self._in_hand[command.server_id] -= 1
+            if not self._in_hand[command.server_id]:
+                del self._in_hand[command.server_id], self._locks[command.server_id]
+
+    async def _put_off(self, command: HostCommand, delivery: Delivery, error: Unavailable) -> None:
+        with suppress(Unavailable):
+            if isinstance(error.__cause__, HostFailed) and delivery.attempt >= DESTROY_ATTEMPTS:
+                # Its place in the queue is wanted by others. Should the guest be seen, it is removed on sight.
+                log.error("%s of server %s is given up: %s", command.kind, command.server_id, error)
+                await delivery.done()
+            else:
+                log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
+                await delivery.retry(_pause(delivery.attempt))
+
+    def _is_doubtful(self, command: HostCommand) -> bool:
+        late = command.deadline is not None and self._stamp.clock.now() >= command.deadline
+        return command.repeated or late or command.kind in ASK_FIRST
+
+    async def _keep_working(self, delivery: Delivery) -> None:
+        while True:
+            await self._stamp.clock.sleep(WORKING_SECONDS)
+            with suppress(Unavailable):
+                await delivery.working()
+
+    async def _carry_out(self, command: HostCommand, *, ask: bool) -> None:
+        server_id, host = command.server_id, command.host
+        if command.version < self._newest.get(server_id, 0):
+            return
+        version, report = self._done.get(server_id, (0, None))
+        if report is None or version != command.version:
+            if ask and not await self._still_wanted(command):
+                return
+            self._newest[server_id] = command.version
+            self._keep_tickets(command.image_tickets)
+            report = await self._try(command)
+            self._remember(server_id, (command.version, report))
+        await self._remove(host, (await self._report(host, report)).remove)
+
+    def _remember(self, server_id: str, done: Done) -> None:
+        self._done[server_id] = done
+        if len(self._done) > REMEMBERED:
+            oldest = next(iter(self._done))
+            del self._done[oldest]
+            self._newest.pop(oldest, None)
+
+    async def _still_wanted(self, command: HostCommand) -> bool:
+        question = StillWanted(
+            request_id=command.request_id,
+            server_id=command.server_id,
+            epoch=command.epoch,
+            version=command.version,
+        )
+        answer = await self._report(command.host, question)
+        await self._remove(command.host, answer.remove)
+        return answer.wanted
+
+    async def _try(self, command: HostCommand) -> Report:
+        try:
+            state = await self._try_to_execute(command)
+        except HostFailed as error:
+            log.warning("%s of server %s failed: %s %s", command.kind, command.server_id, error, error.details)
+            if command.kind == "destroy":
+                raise Unavailable(error.message) from error
+            return Failure(
+                request_id=command.request_id,
+                kind=command.kind,
+                server_id=command.server_id,
+                epoch=command.epoch,
+                version=command.version,
+                message=clean(error.message, MAX_MESSAGE),
+                details=clean(error.details, MAX_DETAILS),
+            )
+        log.info("%s of server %s done", command.kind, command.server_id)
+        return Outcome(
+            request_id=command.request_id,
+            kind=command.kind,
+            server_id=command.server_id,
+            epoch=command.epoch,
+            version=command.version,
+            power_state=state.power_state if state else PowerState.NOSTATE,
+        )
+
+    async def _try_to_execute(self, command: HostCommand) -> GuestState | None:
+        """Whatever goes wrong with one command, the others go on. Raises HostFailed, Unavailable."""
+        try:
+            return await _execute(self._hypervisors[command.host], command)
+        except LightcurveError:
+            raise
+        except Exception as error:
+            log.exception("%s of server %s", command.kind, command.server_id)
+            raise HostFailed("The host failed unexpectedly.", f"{type(error).__name__}: {error}") from error
+
+    async def _watch(self, host: str) -> None:
+        """Report guests that change by themselves, for as long as the hypervisor can be reached at all."""
+        while True:
+            try:
+                async with aclosing(self._hypervisors[host].watch()) as events:  # type: ignore[type-var]
+                    async for event in events:
+                        if event.state.server_id not in self._locks:
+                            await self._observe(host, (event.state,))
+            except Exception as error:  # noqa: BLE001 - whatever it is, guests are looked at again
+                _tell("watching %s is interrupted: %s", host, error)
+            await self._stamp.clock.sleep(RETRY_SECONDS)
+            await self._observe_guests(host)
+
+    async def _observe_all(self, host: str) -> None:
+        while True:
+            await self._observe_guests(host)
+            await self._stamp.clock.sleep(OBSERVE_SECONDS)
+
+    async def _observe_guests(self, host: str) -> None:
+        try:
+            guests = await self._hypervisors[host].guests()
+        except Exception as error:  # noqa: BLE001 - whatever it is, commands go on
+            _tell("the guests of %s cannot be listed: %s", host, error)
+            return
+        idle = tuple(guest for guest in guests if guest.server_id not in self._locks)
+        for first in range(0, len(idle), MAX_GUESTS):
+            await self._observe(host, idle[first : first + MAX_GUESTS])
+
+    async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
+        versions = {
+            guest.server_id: version for guest in guests if (version := self._newest.get(guest.server_id)) is not None
+        }
+        report = Observation(request_id=self._request_id(), guests=guests, versions=versions)
+        answer = await self._report(host, report)
+        # A server that got a command meanwhile is left to that; the next observation comes soon.
+        await self._remove(host, tuple(guest for guest in answer.remove if guest.server_id not in self._locks))
+
+    async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> None:
+        for guest in guests:
+            log.warning("removing guest %s: the log says that it must not be on %s", guest.server_id, host)
+            try:
+                await self._hypervisors[host].destroy(guest.server_id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
+                _tell("guest %s is not removed: %s", guest.server_id, error)
+
+    async def _report(self, host: str, report: Report) -> Answer:
+        """Tell the conductor, for as long as it takes: what was done must not be lost."""
+        body = encode(report)
+
+        async def send() -> bytes:
+            return await self._bus.report(host, body)
+
+        answer = answer_decoder.decode(await self._until_it_answers(send))
+        if answer.refused:
+            log.error("%s of host %s is refused: %s", type(report).__name__, host, answer.refused)
+        return answer
+
+    async def _until_it_answers(self, ask: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await ask()
+            except (Unavailable, HostFailed) as error:
+                log.warning("trying again: %s", error)
+                await self._stamp.clock.sleep(RETRY_SECONDS)
+
+    async def _answer_question(self, host: str, question: bytes) -> bytes:
+        asked = question_decoder.decode(question)
+        current_request.set(asked.request_id)
+        hypervisor = self._hypervisors[host]
+        if isinstance(asked, ConsoleAddressQuestion):
+            return encode(await hypervisor.console(asked.server_id, asked.protocol))
+        return (await hypervisor.console_log(asked.server_id, asked.lines)).encode()
+
+    def _request_id(self) -> str:
+        return f"req-{self._stamp.ids.uuid()}"
+
+
+def _tell(words: str, what: str, error: Exception) -> None:
+    """Log what went wrong; with a traceback, if it is nothing that we foresee."""
+    log.warning(words, what, error, exc_info=None if isinstance(error, LightcurveError) else error)
+
+
+def _pause(attempt: int) -> float:
+    """Seconds until a command that could not be carried out comes again."""
+    return min(RETRY_SECONDS * 1.5 ** min(attempt - 1, 30), MAX_RETRY_SECONDS)

@@ -1,0 +1,96 @@
+"""What a user may change of a server without touching its guest: each call becomes one command on one aggregate."""
+
+from collections.abc import Callable
+
+from domain.log.record import Event
+from domain.server import details
+from domain.server.state import Server, aggregate
+from handlers.accepted import Accepted
+from handlers.cells import Cells
+from handlers.context import Context
+from handlers.servers.servers import visible
+
+Decision = Callable[[Server | None], Event | None]
+
+
+class ServerDetails:
+    """The names, metadata, tags and locks of servers. Raises what ``domain.server.details`` does."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+
+    async def rename(self, context: Context, server_id: str, name: str) -> Accepted:
+        """Change the display name."""
+        return await self._change(context, server_id, lambda server: details.rename(server, server_id, name))
+
+    async def describe(self, context: Context, server_id: str, description: str | None) -> Accepted:
+        """Change the description."""
+        return await self._change(context, server_id, lambda server: details.describe(server, server_id, description))
+
+    async def set_hostname(self, context: Context, server_id: str, hostname: str) -> Accepted:
+        """Change the host name that the guest is told."""
+        return await self._change(
+            context, server_id, lambda server: details.set_hostname(server, server_id, hostname)
+        )
+
+    async def set_metadata(
+        self, context: Context, server_id: str, given: dict[str, str], *, replace: bool
+    ) -> Accepted:
+        """Add items to the metadata, or replace all."""
+        return await self._change(
+            context,
+            server_id,
+            lambda server: details.set_metadata(server, server_id, given, replace=replace),
+            guarded=True,
+        )
+
+    async def remove_metadata(self, context: Context, server_id: str, key: str) -> Accepted:
+        """Remove an item of the metadata."""
+        return await self._change(
+            context, server_id, lambda server: details.remove_metadata(server, server_id, key), guarded=True
+        )
+
+    async def set_tags(self, context: Context, server_id: str, tags: tuple[str, ...]) -> Accepted:
+        """Have these tags and no others."""
+        return await self._change(context, server_id, lambda server: details.set_tags(server, server_id, tags))
+
+    async def add_tag(self, context: Context, server_id: str, tag: str) -> Accepted:
+        """Have this tag, too; the position is 0 if it was there."""
+        return await self._change(context, server_id, lambda server: details.add_tag(server, server_id, tag))
+
+    async def remove_tag(self, context: Context, server_id: str, tag: str) -> Accepted:
+        """Have this tag no more."""
+        return await self._change(context, server_id, lambda server: details.remove_tag(server, server_id, tag))
+
+    async def lock(self, context: Context, server_id: str, reason: str | None) -> Accepted:
+        """Keep everybody but administrators from changing the guest."""
+        project_id = context.project_id
+        return await self._change(
+            context,
+            server_id,
+            lambda server: details.lock(server, server_id, project_id=project_id, reason=reason),
+        )
+
+    async def unlock(self, context: Context, server_id: str) -> Accepted:
+        """End the lock."""
+        project_id, is_admin = context.project_id, context.is_admin
+        return await self._change(
+            context,
+            server_id,
+            lambda server: details.unlock(server, server_id, project_id=project_id, is_admin=is_admin),
+        )
+
+    async def _change(
+        self, context: Context, server_id: str, decision: Decision, *, guarded: bool = False
+    ) -> Accepted:
+        """``guarded`` changes are what a lock forbids."""
+
+        def decide(server: Server | None) -> Event | None:
+            server = visible(context, server)
+            if guarded:
+                details.check_lock(server, is_admin=context.is_admin)
+            return decision(server)
+
+        cell = await self._cells.of(server_id)
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide)
+        return cell.accepted(server_id, recorded)

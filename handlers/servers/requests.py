@@ -1,0 +1,77 @@
+"""What users ask for, checked and resolved by the face that took it: new servers, and servers built anew."""
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from domain.catalogue.flavor import Flavor
+from domain.errors import Invalid
+from domain.guest import ImageSource
+from domain.server.parts import NetworkRequest
+from domain.server.state import Server
+from handlers.servers.guest_secrets import File, Secrets
+
+
+class NewServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for servers."""
+
+    name: str
+    flavor: Flavor
+    image: ImageSource | None
+    min_ram_mb: int = 0
+    """The image's demand on the flavor."""
+    networks: tuple[NetworkRequest, ...] = ()
+    key_name: str | None = None
+    public_key: str | None = None
+    metadata: dict[str, str] = {}
+    security_groups: tuple[str, ...] = ()
+    availability_zone: str | None = None
+    host: str | None = None
+    config_drive: bool = False
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    hostname: str | None = None
+    secrets: Secrets | None = None
+    """Sealed before they reach the log."""
+    min_count: int = 1
+    max_count: int = 1
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An SSH key for a guest, or none."""
+
+    name: str | None
+    public_key: str | None
+
+
+class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to build a server anew. What is UNSET stays as it is."""
+
+    image: ImageSource
+    admin_pass: str
+    min_ram_mb: int = 0
+    name: str | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    key: Key | UnsetType = UNSET
+    hostname: str | UnsetType = UNSET
+    user_data: str | UnsetType | None = UNSET
+    """In base64; None takes away what there was."""
+    personality: tuple[File, ...] = ()
+
+    def secrets(self, server: Server, present: Secrets) -> Secrets | None:
+        """What the rebuilt guest is given; None if there is nothing to tell it."""
+        user_data = present.user_data if self.user_data is UNSET else self.user_data
+        if user_data is None and not self.personality and not server.config_drive:
+            return None
+        return Secrets(user_data=user_data, admin_pass=self.admin_pass, personality=self.personality)
+
+
+def check_image(flavor: Flavor, image: ImageSource | None, min_ram_mb: int) -> None:
+    """Refuse an image that the flavor is too small for, in Nova's words."""
+    if min_ram_mb > flavor.ram_mb:
+        raise Invalid("Flavor's memory is too small for requested image.")
+    if image and flavor.disk_gb and image.min_disk_gb > flavor.disk_gb:
+        raise Invalid(
+            f"Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is "
+            f"{flavor.disk_gb << 30} bytes, minimum size is {image.min_disk_gb << 30} bytes."
+        )

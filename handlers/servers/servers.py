@@ -1,0 +1,235 @@
+"""What a user may have done with servers: each call becomes one command on one aggregate."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import UNSET
+
+from domain.catalogue import quota
+from domain.guest import ImageSource
+from domain.log.record import Event
+from domain.server import creation, deletion, details, hostname, reset
+from domain.server.action import Action
+from domain.server.actions import rebuild, rescue
+from domain.server.actions.rebuild import ServerRebuildRequested
+from domain.server.creation import ServerRequested
+from domain.server.state import Server, aggregate, existing
+from handlers.accepted import Accepted
+from handlers.cells import Cell, Cells
+from handlers.context import Context, Stamp
+from handlers.log.registry import Registry
+from handlers.log.repository import NEVER_WAS
+from handlers.servers import guest_secrets
+from handlers.servers.admission import Admission
+from handlers.servers.guest_secrets import Secrets
+from handlers.servers.requests import Key, NewServer, Rebuild, check_image
+
+CREATE_DEADLINE = timedelta(minutes=10)
+"""How long a creation may take before it ends as failed."""
+
+Request = Callable[[Server, datetime], Event | None]
+"""What begins an action on a server that is there, which then has time until then."""
+
+
+class Servers:
+    """The commands on servers."""
+
+    def __init__(
+        self,
+        cells: Cells,
+        registry: Registry,
+        stamp: Stamp,
+        default_limits: quota.Limits,
+        admission: Admission | None = None,
+    ) -> None:
+        """Without ``admission`` every request is let in."""
+        self._cells = cells
+        self._registry = registry
+        self._stamp = stamp
+        self._default_limits = default_limits
+        self._admission = admission
+
+    async def create(self, context: Context, new: NewServer) -> list[Accepted]:
+        """Request between min_count and max_count servers. Quota is reserved first, so a limit is exact.
+
+        If this process dies in between, or the log takes only some of the requests, the conductor gives the other
+        reservations back and closes their ids. Raises Busy (503) if the cloud has too much to build.
+        """
+        assert context.project_id
+        assert context.user_id
+        if self._admission:
+            self._admission.check(context.project_id, new.max_count)
+        check_image(new.flavor, new.image, new.min_ram_mb)
+        cell = self._cells.for_new()
+        ids = [self._stamp.ids.uuid() for _ in range(new.max_count)]
+        writer = self._registry.writer(quota.aggregate(context.project_id))
+        changes, _ = await writer.submit(
+            context,
+            lambda state: quota.reserve(
+                state,
+                self._default_limits,
+                ids,
+                cell=cell.name,
+                at_least=new.min_count,
+                cores=new.flavor.vcpus,
+                ram_mb=new.flavor.ram_mb,
+                request_id=context.request_id,
+            ),
+        )
+        reserved = [change.server_id for change in changes if isinstance(change, quota.Reserved)]
+        if self._admission:
+            self._admission.accepted(context.project_id, len(reserved))
+        reservation_id = f"r-{ids[0][:8]}"
+        deadline = self._stamp.clock.now() + CREATE_DEADLINE
+        numbered = new.max_count > 1
+        outcomes = await asyncio.gather(
+            *(
+                self._request(cell, context, new, server_id, index, reservation_id, deadline, numbered=numbered)
+                for index, server_id in enumerate(reserved)
+            ),
+            return_exceptions=True,
+        )
+        requested = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+        if not requested:
+            raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
+        return requested
+
+    async def _request(
+        self,
+        cell: Cell,
+        context: Context,
+        new: NewServer,
+        server_id: str,
+        index: int,
+        reservation_id: str,
+        deadline: datetime,
+        *,
+        numbered: bool,
+    ) -> Accepted:
+        event = ServerRequested(
+            server_id=server_id,
+            name=f"{new.name}-{index + 1}" if numbered else new.name,
+            project_id=context.project_id or "",
+            user_id=context.user_id or "",
+            flavor=new.flavor,
+            deadline=deadline,
+            image=new.image,
+            key_name=new.key_name,
+            public_key=new.public_key,
+            metadata=new.metadata,
+            networks=new.networks,
+            security_groups=new.security_groups,
+            availability_zone=new.availability_zone,
+            requested_host=new.host,
+            config_drive=new.config_drive,
+            description=new.description,
+            tags=new.tags,
+            hostname=new.hostname or hostname.derived(new.name, server_id, index + 1 if numbered else None),
+            secrets=await guest_secrets.seal(cell.vault, server_id, new.secrets),
+            reservation_id=reservation_id,
+            launch_index=index,
+        )
+        _, recorded = await cell.servers.execute(
+            context, aggregate(server_id), lambda server: creation.request(server, event), known=NEVER_WAS
+        )
+        return cell.accepted(server_id, recorded)
+
+    async def act(self, context: Context, server_id: str, action: Action, request: Request | None = None) -> Accepted:
+        """Begin an action; ``request`` is for one that needs more than time. Raises Refused (404, 409)."""
+        return await self._command(context, server_id, action.time, request or action.request)
+
+    async def rebuild(self, context: Context, server_id: str, wanted: Rebuild) -> tuple[Accepted, Secrets]:
+        """Give the server a fresh disk; returns what its guest will be told, too.
+
+        Raises Refused (404, 409), and Invalid for an image that does not fit the flavor.
+        """
+        cell = await self._cells.of(server_id)
+        held, tail = await cell.servers.load(aggregate(server_id))
+        deadline = self._stamp.clock.now() + rebuild.REBUILD.time
+        sealed: str | None = None
+
+        def decide_on(present: Server | None) -> Event:
+            server = existing(_unlocked(context, present), server_id)
+            check_image(server.flavor, wanted.image, wanted.min_ram_mb)
+            return rebuild.request(server, _rebuild_requested(server, wanted, sealed, deadline))
+
+        # Refused before anything is sealed: a key that the log does not know of would never be destroyed.
+        decide_on(held)
+        assert held
+        secrets = wanted.secrets(held, await guest_secrets.unseal(cell.vault, held))
+        sealed = await guest_secrets.seal(cell.vault, server_id, secrets)
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide_on, known=(held, tail))
+        return cell.accepted(server_id, recorded), secrets or guest_secrets.NO_SECRETS
+
+    async def rescue(self, context: Context, server_id: str, image: ImageSource | None, admin_pass: str) -> Accepted:
+        """Start the server from another image, or from a fresh copy of its own if that is None."""
+        sealed: str | None = None
+
+        def request(server: Server, deadline: datetime) -> Event:
+            return rescue.request(server, deadline, image, sealed)
+
+        cell = await self._cells.of(server_id)
+        held, _ = await cell.servers.load(aggregate(server_id))
+        # As with a rebuild. The password is told on a config drive only.
+        request(existing(_unlocked(context, held), server_id), self._stamp.clock.now())
+        if held and held.config_drive:
+            sealed = await guest_secrets.seal(cell.vault, server_id, Secrets(admin_pass=admin_pass))
+        return await self.act(context, server_id, rescue.RESCUE, request)
+
+    async def reset(self, context: Context, server_id: str, vm_state: str) -> Accepted:
+        """Say in which vm_state it is, which ends what is under way. Raises Refused (404, 409)."""
+        return await self._command(
+            context, server_id, timedelta(), lambda server, _deadline: reset.request(server, vm_state)
+        )
+
+    async def delete(self, context: Context, server_id: str) -> Accepted:
+        """Delete."""
+        return await self._command(context, server_id, deletion.TIME, deletion.request)
+
+    async def _command(self, context: Context, server_id: str, time: timedelta, request: Request) -> Accepted:
+        deadline = self._stamp.clock.now() + time
+
+        def decide_visible(server: Server | None) -> Event | None:
+            return request(existing(_unlocked(context, server), server_id), deadline)
+
+        cell = await self._cells.of(server_id)
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide_visible)
+        return cell.accepted(server_id, recorded)
+
+
+def _rebuild_requested(
+    server: Server, wanted: Rebuild, sealed: str | None, deadline: datetime
+) -> ServerRebuildRequested:
+    """What the server shall be, all of it."""
+
+    def chosen(asked: Any, present: Any) -> Any:
+        return present if asked is UNSET else asked
+
+    key = chosen(wanted.key, Key(server.key_name, server.public_key))
+    return ServerRebuildRequested(
+        deadline=deadline,
+        image=wanted.image,
+        name=chosen(wanted.name, server.name),
+        metadata=chosen(wanted.metadata, server.metadata),
+        description=chosen(wanted.description, server.description),
+        key_name=key.name,
+        public_key=key.public_key,
+        hostname=chosen(wanted.hostname, server.hostname),
+        secrets=sealed,
+    )
+
+
+def _unlocked(context: Context, server: Server | None) -> Server | None:
+    """The server if the caller may know of it. Raises Refused (409) if a lock keeps the caller from changing it."""
+    server = visible(context, server)
+    details.check_lock(server, is_admin=context.is_admin)
+    return server
+
+
+def visible(context: Context, server: Server | None) -> Server | None:
+    """The server if the caller may know of it: its own project's, or any for an administrator."""
+    if server is None or context.is_admin or server.project_id == context.project_id:
+        return server
+    return None

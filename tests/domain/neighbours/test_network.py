@@ -1,0 +1,115 @@
+"""Addresses are given out once."""
+
+import pytest
+
+from domain.errors import Invalid, Refused
+from domain.neighbours.network import (
+    Network,
+    NetworkCreated,
+    PortCreated,
+    PortsChanged,
+    allocate,
+    create,
+    delete,
+    evolve,
+    release,
+)
+from tests.domain.server.servers import meta
+
+CREATED = NetworkCreated(network_id="n", name="net", project_id="p", subnet_id="s", cidr="10.0.0.0/29")
+
+
+def _network() -> Network:
+    return evolve(None, CREATED, meta())
+
+
+def _allocate(network: Network, server_id: str, project_id: str = "p", **more: str) -> PortCreated | None:
+    port_id = f"00000000-0000-4000-8000-{int(server_id):012x}"
+    ports = allocate(
+        network, port_id=port_id, server_id=server_id, cell="c", project_id=project_id, index=0, **more  # type: ignore[arg-type]
+    )  # fmt: skip
+    evolve(network, PortsChanged(changes=ports), meta())
+    return ports[0] if ports else None
+
+
+def test_every_address_once_and_then_no_more() -> None:
+    network = _network()
+    ports = [_allocate(network, str(number)) for number in range(4)]
+    assert [port and port.ip_address for port in ports] == ["10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
+    assert len({port and port.mac_address for port in ports}) == 4
+    with pytest.raises(Refused, match="No more IP addresses"):
+        _allocate(network, "9")
+
+
+def test_a_freed_address_rests_before_it_is_given_out_again() -> None:
+    network = _network()
+    _allocate(network, "1")
+    evolve(network, PortsChanged(changes=release(network, "1", 1, None)), meta())
+    again = _allocate(network, "2")
+    assert again
+    assert again.ip_address == "10.0.0.4"
+
+
+def test_allocating_again_changes_nothing() -> None:
+    network = _network()
+    _allocate(network, "1")
+    assert _allocate(network, "1") is None
+
+
+def test_equal_mac_addresses_are_avoided() -> None:
+    network = _network()
+    same_end = ("00000000-0000-4000-8000-000000000abc", "11111111-0000-4000-8000-000000000abc")
+    found = []
+    for server_id, port_id in zip("12", same_end, strict=True):
+        ports = allocate(network, port_id=port_id, server_id=server_id, cell="c", project_id="p", index=0)
+        evolve(network, PortsChanged(changes=ports), meta())
+        found.append(ports[0].mac_address)
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("address", ["10.0.1.3", "nonsense"])
+def test_a_requested_address_must_be_inside(address: str) -> None:
+    with pytest.raises(Invalid):
+        _allocate(_network(), "1", ip_address=address)
+
+
+def test_a_requested_address_must_be_free() -> None:
+    network = _network()
+    _allocate(network, "1", ip_address="10.0.0.5")
+    with pytest.raises(Refused, match="already in use"):
+        _allocate(network, "2", ip_address="10.0.0.5")
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.0/33", "10.0.0.1/24", "10.0.0.0/30", "x"])
+def test_a_subnet_must_make_sense(cidr: str) -> None:
+    bad = NetworkCreated(network_id="n", name="net", project_id="p", subnet_id="s", cidr=cidr)
+    with pytest.raises(Invalid):
+        create(None, bad)
+
+
+def test_a_network_in_use_cannot_be_deleted_and_a_deleted_one_cannot_be_used() -> None:
+    network = _network()
+    _allocate(network, "1")
+    with pytest.raises(Refused, match="still in use"):
+        delete(network)
+    evolve(network, PortsChanged(changes=release(network, "1", 1, None)), meta())
+    deleted = delete(network)
+    assert deleted
+    evolve(network, deleted, meta())
+    assert delete(network) is None
+    with pytest.raises(Refused) as refusal:
+        _allocate(network, "2")
+    assert refusal.value.status == 404
+
+
+def test_ports_are_found_by_their_server_and_by_their_project() -> None:
+    network = _network()
+    for server, project in (("1", "p"), ("2", "p"), ("3", "q")):
+        _allocate(network, server, project)
+    assert [port.server_id for port in network.ports_in("p")] == ["1", "2"]
+    assert [port.server_id for port in network.ports_in("q")] == ["3"]
+    assert [port.server_id for port in network.ports_of("2")] == ["2"]
+    evolve(network, PortsChanged(changes=release(network, "1", 1, None)), meta())
+    assert [port.server_id for port in network.ports_in("p")] == ["2"]
+    assert not list(network.ports_of("1"))
+    assert not list(network.ports_in("nobody"))

@@ -1,0 +1,67 @@
+"""Nothing that knows of actions forgets one."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.guest import GuestState, PowerState
+from domain.log.record import Event
+from domain.server import deletion, reported
+from domain.server.action import Action, ActionDone, ActionRequested, ServerActionFailed
+from domain.server.actions.all import ACTIONS
+from domain.server.creation import ServerRequested
+from domain.server.fold import EVENTS, evolve
+from domain.server.state import existing
+from handlers.host.agent import CARRY_OUT
+from projections.instance_actions import STARTS, SUCCESSES
+from tests.domain.server.servers import FAULT, GIVEN, LATER, REBUILD, RESCUE, SERVER_ID, SOFT_REBOOT, given, meta
+from tests.sim.arguments import ARGUMENTS
+
+BEGUN_BY: dict[str, Event] = {"reboot": SOFT_REBOOT, "rebuild": REBUILD, "rescue": RESCUE}
+"""The beginnings that say more than a deadline."""
+each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
+
+
+def _takes_arguments(action: Action) -> bool:
+    fields = msgspec.structs.fields(action.requested)
+    return any(field.required and field.name != "deadline" for field in fields)
+
+
+def test_what_begins_and_what_ends_an_action_is_shown_so() -> None:
+    begins = {event for event in EVENTS if issubclass(event, ActionRequested)} | {ServerRequested}
+    assert set(STARTS) == begins
+    assert set(SUCCESSES) == {event for event in EVENTS if issubclass(event, ActionDone)} | {deletion.ServerDeleted}
+
+
+def test_a_host_can_carry_out_every_command_and_is_told_no_other() -> None:
+    assert CARRY_OUT.keys() == {task.command for task in reported.TASKS.values()} | {deletion.COMMAND}
+
+
+def test_every_action_names_what_no_other_does() -> None:
+    tasks = [task.state for action in ACTIONS for task in action.tasks]
+    for names in ([action.name for action in ACTIONS], [action.step for action in ACTIONS], tasks):
+        assert len(set(names)) == len(names)
+
+
+def test_the_storm_and_these_tests_have_arguments_for_all_actions_that_take_any() -> None:
+    assert BEGUN_BY.keys() == ARGUMENTS.keys() == {action.name for action in ACTIONS if _takes_arguments(action)}
+
+
+@each_action
+def test_an_action_begins_is_done_and_fails(action: Action) -> None:
+    before = next(server for state in GIVEN if (server := given(state)) and server.vm_state == action.allowed[0]
+                  and not server.unfinished and server.launched_at)  # fmt: skip
+    requested: Any = BEGUN_BY.get(action.name) or action.request(existing(before, SERVER_ID), LATER)
+    begun = evolve(before, requested, meta(20))
+    assert begun.action
+    assert (begun.action.name, begun.action.request_id, begun.action.deadline) == (action.name, "req-20", LATER)
+    assert begun.task_state == action.tasks[0].state
+    version, guest = begun.version, GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
+    done = reported.done(begun, action.tasks[0].command, version, guest)
+    assert type(done) is action.done
+    failed = reported.failed(begun, 1, version, FAULT)
+    assert isinstance(failed, ServerActionFailed)
+    for end in (done, failed):
+        ended = evolve(begun, end, meta(21))
+        assert (ended.task_state, ended.unfinished) == (None, False)

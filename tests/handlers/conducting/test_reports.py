@@ -1,0 +1,98 @@
+"""What hosts are told about the guests that they report."""
+
+from typing import Any
+from unittest.mock import Mock
+from uuid import uuid4
+
+import pytest
+
+from adapters.mapper import EventMapper
+from adapters.memory.broker import Broker
+from adapters.memory.store import MemoryEventStore
+from adapters.system import SystemClock, SystemIds
+from domain.guest import GuestState, PowerState
+from domain.kinds import EVENTS
+from domain.log.record import GENESIS, Event, Recorded
+from domain.server.deletion import ServerDeleted
+from domain.server.state import ACTIVE, aggregate
+from handlers.conducting.reports import Reports
+from handlers.conducting.states import ServerStates
+from handlers.context import Stamp
+from handlers.fleet.refusals import Refusals
+from handlers.messages import Answer, Observation, answer_decoder, encode
+from tests.aio import asynchronous
+from tests.domain.server.servers import BUILT, DELETE, PLACED, REQUESTED, SERVER_ID, STOP, STOPPED
+
+ALIVE: tuple[Event, ...] = (REQUESTED, PLACED, BUILT)
+GUEST = GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("history", "host", "removed"),
+    [
+        (ALIVE, "node1", False),
+        (ALIVE, "node2", True),
+        ((*ALIVE, DELETE), "node1", False),
+        ((*ALIVE, DELETE, ServerDeleted()), "node1", True),
+        # Its host was silent then; it may have failed to remove the guest when it came back.
+        ((*ALIVE, DELETE, ServerDeleted(without_host=True)), "node1", True),
+        ((), "node1", False),
+    ],
+)
+@asynchronous
+async def test_guests_that_must_not_be_there(history: tuple[Event, ...], host: str, *, removed: bool) -> None:
+    stamp = Stamp(SystemClock(), SystemIds())
+    store = MemoryEventStore(Broker(SystemClock()), "cell1", EventMapper(EVENTS))
+    tail = GENESIS
+    for event in history:
+        tail = (await store.append(aggregate(SERVER_ID), event, stamp(stamp.own_context()), tail)).tail
+    reports = Reports(ServerStates(store, stamp), Mock(), Mock(), Mock(), Refusals(), SystemClock())
+    observation = Observation(request_id=f"req-{uuid4()}", guests=(GUEST,))
+    answer: Answer = answer_decoder.decode(await reports.handle(host, encode(observation)))
+    assert answer.remove == ((GUEST,) if removed else ())
+
+
+class Counted(MemoryEventStore):
+    """Counts how often a history is read."""
+
+    loads = 0
+
+    async def load_first(self, *asked: Any) -> tuple[list[Recorded], bool]:
+        self.loads += 1
+        return await super().load_first(*asked)
+
+
+@asynchronous
+async def test_a_guest_that_is_as_it_was_costs_nothing_though_its_server_is_not_remembered() -> None:
+    stamp = Stamp(SystemClock(), SystemIds())
+    store = Counted(Broker(SystemClock()), "cell1", EventMapper(EVENTS))
+    states = ServerStates(store, stamp)
+    reports = Reports(states, Mock(), Mock(), Mock(), Refusals(), SystemClock())
+    tail = GENESIS
+
+    async def happen(*events: Event) -> None:
+        nonlocal tail
+        for event in events:
+            recorded = await store.append(aggregate(SERVER_ID), event, stamp(stamp.own_context()), tail)
+            tail = recorded.tail
+            states.advance(recorded)
+
+    async def observe(host: str, guest: GuestState, **versions: int) -> int:
+        """How often the log was asked."""
+        states.forget(SERVER_ID)
+        before = store.loads
+        report = Observation(request_id=f"req-{uuid4()}", guests=(guest,), versions=versions)
+        await reports.handle(host, encode(report))
+        return store.loads - before
+
+    await happen(*ALIVE)
+    assert await observe("node1", GUEST) == 1
+    assert await observe("node1", GUEST) == 0
+    assert await observe("node2", GUEST)
+    await happen(STOP, STOPPED)
+    # It still runs, says an observation from before the stop: that is no reason to believe the same later.
+    old = {SERVER_ID: 1}
+    assert await observe("node1", GUEST, **old)
+    assert await observe("node1", GUEST, **old)
+    assert await observe("node1", GUEST)
+    assert (await states.get(SERVER_ID)).vm_state == ACTIVE  # type: ignore[union-attr]

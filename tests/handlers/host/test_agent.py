@@ -1,0 +1,197 @@
+"""Commands that come late: a host asks before it does what may not be wanted any more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from random import Random
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from adapters.memory.broker import Broker
+from adapters.memory.commands import MemoryCommandBus, MemoryDelivery
+from adapters.memory.signs import MemoryLiveness
+from adapters.simulated import SimulatedHypervisor
+from adapters.system import SystemClock, SystemIds
+from domain.errors import HostFailed
+from domain.guest import GuestState, PowerState
+from handlers.context import Stamp
+from handlers.host import agent
+from handlers.host.agent import Agent
+from handlers.messages import Answer, AnyReport, Failure, HostCommand, Outcome, StillWanted, encode, read_report
+from tests.aio import asynchronous
+from tests.real_libvirt import guest_spec
+from tests.waiting import until
+
+HOST = "node1"
+SPEC = guest_spec(None)
+CLOCK = SystemClock()
+HOUR = timedelta(hours=1)
+
+
+class Cell:
+    """A host with its agent, and a conductor that wants nothing any more."""
+
+    def __init__(self) -> None:
+        broker = Broker(CLOCK)
+        self.bus = MemoryCommandBus(broker, "cell1")
+        self.hypervisor = SimulatedHypervisor(HOST, CLOCK, Random(1))
+        liveness = MemoryLiveness(broker, "cell1")
+        self.agent = Agent(
+            {HOST: self.hypervisor}, {HOST: str(uuid4())}, self.bus, liveness, Stamp(CLOCK, SystemIds())
+        )
+        self.reports: list[AnyReport] = []
+        self.wanted = False
+        self.remove: tuple[GuestState, ...] = ()
+
+    async def answer(self, _host: str, body: bytes) -> bytes:
+        report = read_report(body)
+        self.reports.append(report)
+        return encode(Answer(wanted=self.wanted or not isinstance(report, StillWanted), remove=self.remove))
+
+    async def carried_out(self, command: HostCommand) -> bool:
+        """Whether the command is carried out, and not asked about first."""
+        await self.bus.send(HOST, str(uuid4()), encode(command))
+
+        def settled() -> list[AnyReport]:
+            return [report for report in self.reports if isinstance(report, StillWanted | Outcome)]
+
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(self.agent.run()), group.create_task(self.bus.serve_reports(self.answer))]
+            await until(settled)
+            for task in work:
+                task.cancel()
+        return isinstance(settled()[0], Outcome)
+
+
+def command(kind: str, **changes: object) -> HostCommand:
+    usual = HostCommand(
+        host=HOST, kind=kind, server_id=SPEC.server_id, epoch=1, version=5, request_id=f"req-{uuid4()}", spec=SPEC,
+        deadline=CLOCK.now() + HOUR,
+    )  # fmt: skip
+    return replace(usual, **changes)
+
+
+def cases() -> Iterator[tuple[HostCommand, bool]]:
+    late = CLOCK.now() - HOUR
+    yield command("reboot_hard"), True
+    yield command("reboot_hard", deadline=None), True
+    yield command("reboot_hard", deadline=late), False
+    yield command("reboot_hard", repeated=True), False
+    # It would take a disk away.
+    yield command("rebuild", spec=replace(SPEC, generation=1)), False
+
+
+@pytest.mark.parametrize(("given", "carried_out"), list(cases()))
+@asynchronous
+async def test_whether_a_command_is_asked_about_first(given: HostCommand, carried_out: bool) -> None:
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    boots = await cell.hypervisor.console_log(SPEC.server_id, None)
+    assert await cell.carried_out(given) is carried_out
+    assert (await cell.hypervisor.console_log(SPEC.server_id, None) != boots) is carried_out
+    assert [guest.power_state for guest in await cell.hypervisor.guests()] == [PowerState.RUNNING]
+
+
+@asynchronous
+async def test_a_command_that_does_not_say_what_the_guest_shall_be_fails() -> None:
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    await cell.bus.send(HOST, "1", encode(command("start", spec=None)))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: any(getattr(report, "message", None) for report in cell.reports))
+        for task in work:
+            task.cancel()
+
+
+@asynchronous
+async def test_whatever_one_command_meets_the_next_is_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+
+    async def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error\0")
+
+    monkeypatch.setattr(cell.hypervisor, "stop", broken)
+    await cell.bus.send(HOST, "1", encode(command("stop")))
+    await cell.bus.send(HOST, "2", encode(command("reboot_hard", version=6)))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: any(isinstance(report, Outcome) for report in cell.reports))
+        for task in work:
+            task.cancel()
+    (failure,) = [report for report in cell.reports if isinstance(report, Failure)]
+    assert failure.message == "The host failed unexpectedly."
+    assert "Input/output error\N{REPLACEMENT CHARACTER}" in failure.details
+
+
+@asynchronous
+async def test_a_sick_host_goes_on_with_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its list of guests, nor their changes, nor a command of a version to come ends the agent."""
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    asked: set[str] = set()
+
+    def broken(name: str) -> None:
+        async def fail(*_: object) -> None:
+            asked.add(name)
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(cell.hypervisor, name, fail)
+
+    async def watch() -> AsyncIterator[None]:
+        asked.add("watch")
+        raise OSError(5, "Input/output error")
+        yield
+
+    broken("guests")
+    broken("destroy")
+    monkeypatch.setattr(cell.hypervisor, "watch", watch)
+    cell.remove = (GuestState(server_id=SPEC.server_id, epoch=1, power_state=PowerState.RUNNING),)
+    await cell.bus.send(HOST, "1", b'{"kind": 7}')
+    await cell.bus.send(HOST, "2", encode(command("reboot_hard")))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: asked == {"guests", "watch", "destroy"})
+        await until(lambda: any(isinstance(report, Outcome) for report in cell.reports))
+        assert not any(task.done() for task in work)
+        for task in work:
+            task.cancel()
+
+
+def test_what_cannot_be_done_is_tried_less_and_less_often() -> None:
+    pauses = [agent._pause(attempt) for attempt in range(1, 2_000)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] == agent.RETRY_SECONDS
+    assert pauses[-1] == agent.MAX_RETRY_SECONDS
+
+
+@asynchronous
+async def test_what_can_never_be_removed_does_not_stay_in_the_queue_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(agent, "DESTROY_ATTEMPTS", 4)
+    tried, finished = 0, False
+
+    async def done(_delivery: MemoryDelivery) -> None:
+        nonlocal finished
+        finished = True
+
+    async def destroy(_server_id: str) -> None:
+        nonlocal tried
+        tried += 1
+        raise HostFailed("It cannot be removed.")
+
+    cell = Cell()
+    cell.wanted = True
+    await cell.hypervisor.build(SPEC)
+    monkeypatch.setattr(cell.hypervisor, "destroy", destroy)
+    monkeypatch.setattr(MemoryDelivery, "done", done)
+    await cell.bus.send(HOST, "1", encode(command("destroy")))
+    async with asyncio.TaskGroup() as group:
+        work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await until(lambda: finished)
+        for task in work:
+            task.cancel()
+    assert tried == 4
