@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def together(*work: Awaitable[Any]) -> list[Any]:
@@ -18,3 +20,8 @@ async def together(*work: Awaitable[Any]) -> list[Any]:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from None
         raise
+
+
+async def outcomes(*work: Awaitable[T]) -> list[T | BaseException]:
+    """What each has come to, in order: what it returned, or what it raised. Who is cancelled hears of it."""
+    return await asyncio.gather(*work, return_exceptions=True)

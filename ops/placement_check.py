@@ -16,6 +16,7 @@ from domain.placement.ledger import Claimed, Ledger, imbalances
 from domain.server import fold as server_fold
 from domain.server.state import DELETED, Server, aggregate
 from handlers.ports import EventStore
+from handlers.together import together
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
 
@@ -55,7 +56,7 @@ async def _findings(plane: Plane) -> tuple[Ledger, list[str]]:
         known = await _read_through(plane.store, {claim.consumer_id for claim in claims})
     for first in range(0, len(claims), AT_ONCE):
         some = claims[first : first + AT_ONCE]
-        servers = await asyncio.gather(
+        servers = await together(
             *(_server(plane.store, claim.consumer_id, known.get(claim.consumer_id)) for claim in some)
         )
         for claim, server in zip(some, servers, strict=True):

@@ -18,6 +18,7 @@ from domain.errors import Invalid, Unavailable
 from domain.server.state import Server, guest_name
 from handlers.context import current_request
 from handlers.servers.guest_secrets import Secrets
+from handlers.together import together
 
 Json = dict[str, Any]
 MAX_ANSWER = 1 << 20
@@ -69,7 +70,7 @@ class VendorData:
                 "boot-roles": None,
             }
         )
-        answers = await asyncio.gather(*(self._ask(target, question) for target in self._targets))
+        answers = await together(*(self._ask(target, question) for target in self._targets))
         joined: Json = {"static": self.static} if self.static else {}
         return joined | {target.name: answer for target, answer in zip(self._targets, answers, strict=True)}
 

@@ -23,6 +23,7 @@ from handlers.log.ledger_feed import LedgerFeed
 from handlers.log.registry import Registry
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.ports import CommandBus, EventStore, Liveness, Vault
+from handlers.together import together
 
 
 class Conducting:
@@ -74,7 +75,7 @@ class Conducting:
             group.create_task(self._host_registry.run())
             group.create_task(self._feed.run(self._leftovers.take_holding))
             group.create_task(self._life.run())
-            await asyncio.gather(self._registry.ready(), self._host_registry.ready(), self._feed.ready())
+            await together(self._registry.ready(), self._host_registry.ready(), self._feed.ready())
             group.create_task(self._conductor.run())
             group.create_task(self._leftovers.run())
             group.create_task(self._bus.serve_reports(self._reports.handle))

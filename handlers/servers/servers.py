@@ -1,6 +1,5 @@
 """What a user may have done with servers: each call becomes one command on one aggregate."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +24,7 @@ from handlers.servers import guest_secrets
 from handlers.servers.admission import Admission
 from handlers.servers.guest_secrets import Secrets
 from handlers.servers.requests import Key, NewServer, Rebuild, check_image
+from handlers.together import outcomes
 
 CREATE_DEADLINE = timedelta(minutes=10)
 """How long a creation may take before it ends as failed."""
@@ -84,16 +84,15 @@ class Servers:
         reservation_id = f"r-{ids[0][:8]}"
         deadline = self._stamp.clock.now() + CREATE_DEADLINE
         numbered = new.max_count > 1
-        outcomes = await asyncio.gather(
+        tried = await outcomes(
             *(
                 self._request(cell, context, new, server_id, index, reservation_id, deadline, numbered=numbered)
                 for index, server_id in enumerate(reserved)
-            ),
-            return_exceptions=True,
+            )
         )
-        requested = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+        requested = [outcome for outcome in tried if isinstance(outcome, Accepted)]
         if not requested:
-            raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
+            raise next(outcome for outcome in tried if isinstance(outcome, BaseException))
         return requested
 
     async def _request(

@@ -35,6 +35,7 @@ from handlers.neighbours.revocations import Revocations
 from handlers.servers.admission import Admission
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
+from handlers.together import together
 from ops.consoles import consoles
 from ops.identity import LiveIdentity, identity_settings
 from ops.roles import projector
@@ -118,7 +119,7 @@ async def _serve(plane: Plane, queries: PostgresQueries, name: str) -> None:
             group.create_task(workers.announce()),
             group.create_task(plane.watch()),
         ]
-        await asyncio.gather(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
+        await together(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
         await serve(create_app(services, identity.directory), settings.api.listen, settings.api.port, background)
 
 
@@ -168,7 +169,7 @@ class Workers:
         newest: dict[tuple[str, str], int] = {}
         for cell, aggregate, position in accepted:
             newest[cell, aggregate.kind] = max(position, newest.get((cell, aggregate.kind), 0))
-        await asyncio.gather(
+        await together(
             *(
                 self._until_read(reader, cell, position)
                 for (cell, kind), position in newest.items()

@@ -15,6 +15,7 @@ from handlers.log.disorder import Disorder
 from handlers.log.ledger_feed import LedgerFeed
 from handlers.neighbours.revocations import Revocations
 from handlers.placement import Placement
+from handlers.together import together
 from ops.identity import LiveIdentity
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
@@ -78,7 +79,7 @@ async def _serve(plane: Plane, name: str) -> None:
             group.create_task(identity.run()),
             group.create_task(revocations.run()),
         ]
-        await asyncio.gather(feed.ready(), revocations.ready())
+        await together(feed.ready(), revocations.ready())
         await serve(app, settings.placement.listen, settings.placement.port, background)
 
 
@@ -119,7 +120,7 @@ class Workers:
     async def settle(self, position: int) -> None:
         """Wait until every other process knows a position; an answer is not held up longer than SETTLE_SECONDS, and
         only the first ones by a process that is gone."""
-        await asyncio.gather(*(self._wait_for(other, position) for other in self._others))
+        await together(*(self._wait_for(other, position) for other in self._others))
 
     async def _wait_for(self, other: str, position: int) -> None:
         cell, reached = self._plane.settings.cell, self._plane.positions.reached

@@ -1,11 +1,13 @@
 """Several things at once."""
 
+import ast
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from domain.errors import Unavailable
-from handlers.together import together
+from handlers.together import outcomes, together
 from tests.aio import asynchronous
 
 
@@ -45,3 +47,56 @@ async def test_who_is_cancelled_just_as_one_has_failed_is_cancelled() -> None:
     await asyncio.wait({trying}, timeout=5)
     assert trying.cancelled()
     assert tries == 1
+
+
+@asynchronous
+async def test_every_outcome_is_told_and_who_is_cancelled_just_then_is_cancelled() -> None:
+    begun = asyncio.Event()
+    begun.set()
+    failure, success = await outcomes(fail(begun), asyncio.sleep(0, "b"))
+    assert isinstance(failure, Unavailable)
+    assert success == "b"
+    begun.clear()
+    waiting = asyncio.create_task(outcomes(fail(begun), asyncio.sleep(3600)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    begun.set()
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting}, timeout=5)
+    assert waiting.cancelled()
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def gathers(source: str) -> list[int]:
+    """The lines where ``gather`` is used so that a failure can take the place of a cancellation."""
+    nodes = list(ast.walk(ast.parse(source)))
+    harmless = {
+        node.func
+        for node in nodes
+        if isinstance(node, ast.Call)
+        for word in node.keywords
+        if word.arg == "return_exceptions" and ast.unparse(word.value) == "True"
+    }
+    used = {node for node in nodes if isinstance(node, ast.Attribute) and node.attr == "gather"}
+    imported = [node for node in nodes if isinstance(node, ast.alias) and node.name == "gather"]
+    return sorted(node.lineno for node in (*(used - harmless), *imported))
+
+
+def test_the_rule_sees_what_it_forbids() -> None:
+    assert gathers("await asyncio.gather(a)\nf(aio.gather)\nfrom asyncio import gather") == [1, 2, 3]
+    assert gathers("await asyncio.gather(a, return_exceptions=False)") == [1]
+    assert not gathers("await asyncio.gather(a, return_exceptions=True)")
+
+
+def test_nothing_in_the_product_loses_a_cancellation() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for room in ("handlers", "projections", "adapters", "ops")
+        for path in (ROOT / room).rglob("*.py")
+        if path != ROOT / "handlers/together.py" and ROOT / "ops/bench" not in path.parents
+        for line in gathers(path.read_text())
+    ]
+    assert not found
