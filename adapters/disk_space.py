@@ -46,7 +46,6 @@ class Space(NamedTuple):
 
     @property
     def level(self) -> Level:
-        """How it is."""
         if not self.spare:
             return Level.FULL
         return Level.LOW if self.free < LOW_RESERVES * self.reserve else Level.FINE

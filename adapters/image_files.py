@@ -24,7 +24,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows none: what proves who we are is for the service that was configured."""
 
     def redirect_request(self, *_: object) -> None:
-        """Never."""
+        return
 
 
 _opener = urllib.request.build_opener(_NoRedirect)
@@ -54,7 +54,6 @@ class HttpImageFiles:
             del self._tickets[next(iter(self._tickets))]
 
     async def download(self, image_id: str, target: Path) -> None:
-        """Write the image's stored bytes to ``target``. Raises HostFailed; Unavailable if trying again may help."""
         await asyncio.to_thread(self._download, image_id, target)
 
     def _download(self, image_id: str, target: Path) -> None:

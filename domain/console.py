@@ -112,7 +112,6 @@ def token_id(token: str) -> str:
 
 
 def aggregate(grant_id: str) -> AggregateId:
-    """The aggregate of one grant."""
     return AggregateId("console", grant_id)
 
 
@@ -206,7 +205,6 @@ def _refused(code: str, message: str) -> Refused:
 
 
 def evolve(state: ConsoleGrant | None, event: Event, meta: Metadata) -> ConsoleGrant:
-    """Fold one event."""
     if isinstance(event, ConsoleGranted):
         return ConsoleGrant(
             server_id=event.server_id,

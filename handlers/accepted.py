@@ -15,5 +15,4 @@ class Accepted(NamedTuple):
 
 
 def accepted(cell: str, aggregate: AggregateId, recorded: Recorded | None) -> Accepted:
-    """What a command on an aggregate of that cell has come to."""
     return Accepted(cell, aggregate, recorded.position if recorded else 0)

@@ -19,7 +19,6 @@ class Cell:
         self.vault = vault
 
     def accepted(self, server_id: str, recorded: Recorded | None) -> Accepted:
-        """What a command on one of its servers has come to."""
         return accepted(self.name, aggregate(server_id), recorded)
 
 

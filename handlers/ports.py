@@ -63,15 +63,16 @@ class EventStore(Protocol):
         ...
 
     async def last_position(self) -> int:
-        """The position of the newest event; 0 for an empty log."""
+        """The position of the newest event; 0 for an empty log. Raises Unavailable."""
         ...
 
     async def save_snapshot(self, aggregate: AggregateId, snapshot: Snapshot) -> None:
-        """Keep a snapshot, replacing the one before; an older tail never replaces a newer."""
+        """Keep a snapshot, replacing the one before; an older tail never replaces a newer. Raises Unavailable."""
         ...
 
     async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
-        """The newest snapshot kept. One that is damaged, or not of this log's events, is dropped."""
+        """The newest snapshot kept. One that is damaged, or not of this log's events, is dropped. Raises
+        Unavailable."""
         ...
 
 
@@ -124,11 +125,13 @@ class CommandBus(Protocol):
         ...
 
     async def ask(self, host: str, question: bytes, timeout: float = 10.0) -> bytes:
-        """Ask a host something that changes nothing (its console log). Raises Unavailable."""
+        """Ask a host something that changes nothing (its console log). Raises Unavailable, and HostFailed with the
+        host's own words."""
         ...
 
     async def serve_questions(self, hosts: list[str], handle: Callable[[str, bytes], Awaitable[bytes]]) -> None:
-        """Answer the questions to these hosts with ``handle(host, question)`` until cancelled."""
+        """Answer the questions to these hosts with ``handle(host, question)`` until cancelled. A HostFailed that it
+        raises is raised by ``ask``."""
         ...
 
 
@@ -189,15 +192,15 @@ class Vault(Protocol):
     """Keys outside the log: destroying a key erases what was sealed with it, for ever."""
 
     async def seal(self, owner: str, plaintext: bytes) -> str:
-        """Encrypt under the owner's key, made at the first use; returns text fit for an event."""
+        """Encrypt under the owner's key, made at the first use; returns text fit for an event. Raises Unavailable."""
         ...
 
     async def unseal(self, owner: str, sealed: str) -> bytes | None:
-        """Decrypt; None once the key was destroyed."""
+        """Decrypt; None once the key was destroyed. Raises Invalid for what was altered, and Unavailable."""
         ...
 
     async def destroy(self, owner: str) -> None:
-        """Destroy the owner's key; harmless if there is none."""
+        """Destroy the owner's key; harmless if there is none. Raises Unavailable."""
         ...
 
 

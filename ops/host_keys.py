@@ -23,12 +23,10 @@ class HostKey(NamedTuple):
 
     @property
     def password_file(self) -> Path:
-        """Where the password is."""
         return self.directory / PASSWORD
 
     @property
     def secret_file(self) -> Path:
-        """Where the secret is."""
         return self.directory / SECRET
 
     @property
@@ -38,7 +36,6 @@ class HostKey(NamedTuple):
 
     @property
     def secret(self) -> bytes:
-        """The secret."""
         return self.secret_file.read_bytes()
 
     @property
@@ -48,7 +45,6 @@ class HostKey(NamedTuple):
 
 
 def nats_user(name: str) -> str:
-    """The NATS user of a host."""
     return f"host-{token(name)}"
 
 

@@ -28,7 +28,6 @@ class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(token: JoinToken) -> str:
-    """The string."""
     return PREFIX + base64.urlsafe_b64encode(msgspec.json.encode(token)).decode().rstrip("=")
 
 

@@ -26,7 +26,6 @@ class JsonLines(logging.Formatter):
         self._fixed = {"role": role, "cell": cell}
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

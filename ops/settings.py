@@ -143,7 +143,6 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     @property
     def name(self) -> str:
-        """The host's."""
         return self.host or socket.gethostname()
 
 
@@ -228,7 +227,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def cache(self) -> Path:
-        """Where the cache is."""
         return (self.cache_dir or self.state_dir / "cache").absolute()
 
 

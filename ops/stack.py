@@ -71,7 +71,6 @@ class Stack:
         return load(self.config_file)
 
     def nats(self, settings: Settings) -> EmbeddedNats:
-        """Its log."""
         return EmbeddedNats(
             self.directory / "nats",
             int(settings.nats.url.rsplit(":", 1)[1]),
@@ -82,7 +81,6 @@ class Stack:
         )
 
     def libvirt(self, settings: Settings) -> EmbeddedLibvirt:
-        """What runs its guests."""
         return EmbeddedLibvirt(self.directory / "libvirt", settings.compute.screen_tls_dir)
 
     def set_up(self, *, nats_port: int = NATS_PORT, api_port: int = API_PORT) -> None:
@@ -103,7 +101,6 @@ class Stack:
         self._write_client_files(passwords, self.settings())
 
     def password(self, user: str) -> str:
-        """A user's password."""
         return (self.directory / "secrets" / f"{user}.password").read_text()
 
     def prepare(self, settings: Settings) -> None:

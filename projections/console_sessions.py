@@ -90,7 +90,6 @@ class ConsoleSessionsView:
                 yield TABLE, (session_id,)
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
-        """A token is given out, a session opens, a session ends."""
         match recorded.event:
             case ConsoleGranted(console_type=console_type):
                 rows.put(GRANTS, ConsoleGrantRow(grant_id=recorded.aggregate.id, console_type=console_type))

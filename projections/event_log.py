@@ -64,7 +64,6 @@ class EventLogView:
         return ()
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
-        """Index one event."""
         for row in _rows(recorded):
             rows.put(TABLE, row)
 

@@ -36,12 +36,10 @@ class HostsView:
     tables = (TABLE,)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:
-        """The host's own row."""
         if recorded.aggregate.kind == "host" and recorded.version > 1:
             yield TABLE, (recorded.aggregate.id,)
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
-        """Fold one event."""
         if recorded.aggregate.kind != "host":
             return
         row: HostRow | None = rows.get(TABLE, (recorded.aggregate.id,)) if recorded.version > 1 else None

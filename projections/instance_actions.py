@@ -74,7 +74,6 @@ class InstanceActionsView:
             yield TABLE, (recorded.aggregate.id, supersedes)
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
-        """Begin, continue or end an action."""
         if recorded.aggregate.kind != "server":
             return
         event, meta = recorded.event, recorded.meta

@@ -20,11 +20,9 @@ class MemoryRows:
         """By cell."""
 
     def get(self, table: Table, key: Key) -> Any | None:
-        """One row."""
         return self._rows[table.name].get(key)
 
     def put(self, table: Table, row: msgspec.Struct) -> None:
-        """Insert or replace."""
         self._rows[table.name][table.key_of(row)] = row
 
     def all(self, table: Table) -> list[Any]:

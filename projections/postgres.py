@@ -79,11 +79,9 @@ class PostgresRows:
         return min((self.positions.get((build.number, cell), 0) for build in self.builds), default=0)
 
     def get(self, table: Table, key: Key) -> Any | None:
-        """One row, if it was named by ``reads`` or put before."""
         return self._cache[table.name].get(key)
 
     def put(self, table: Table, row: msgspec.Struct) -> None:
-        """Insert or replace, with the batch."""
         key = table.key_of(row)
         self._cache[table.name][key] = row
         self._dirty[table.name][key] = row

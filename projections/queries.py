@@ -68,7 +68,6 @@ class PostgresQueries:
         await self._pool.open()
 
     async def close(self) -> None:
-        """Close all connections."""
         await self._pool.close()
 
     async def __aenter__(self) -> Self:
@@ -79,12 +78,10 @@ class PostgresQueries:
         await self.close()
 
     async def server(self, server_id: str) -> Server | None:
-        """A server, also a deleted one."""
         rows = await self._rows("SELECT state::text FROM servers WHERE id = %s", server_id)
         return server_decoder.decode(rows[0][0]) if rows else None
 
     async def servers(self, wanted: ServerFilter) -> list[Server]:
-        """One page of servers. Raises Invalid for an unknown marker or a malformed regular expression."""
         clauses, values = conditions(wanted)
         order = [(SORT_COLUMNS[key], direction) for key, direction in wanted.sort]
         if ("id", "asc") not in order and ("id", "desc") not in order:
@@ -111,7 +108,6 @@ class PostgresQueries:
         return [server_decoder.decode(row[0]) for row in rows]
 
     async def actions(self, server_id: str) -> list[InstanceAction]:
-        """What was asked of a server, newest first."""
         text = (
             "SELECT coalesce(json_agg(a ORDER BY a.start_time DESC, a.request_id), '[]')::text"
             " FROM instance_actions a WHERE server_id = %s"
@@ -119,7 +115,6 @@ class PostgresQueries:
         return actions_decoder.decode((await self._rows(text, server_id))[0][0])
 
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
-        """One request's action."""
         text = "SELECT row_to_json(a)::text FROM instance_actions a WHERE server_id = %s AND request_id = %s"
         rows = await self._rows(text, server_id, request_id)
         return action_decoder.decode(rows[0][0]) if rows else None
@@ -130,7 +125,6 @@ class PostgresQueries:
         return hosts_decoder.decode((await self._rows(text))[0][0])
 
     async def host(self, name: str) -> HostRow | None:
-        """One host."""
         text = "SELECT coalesce(json_agg(h), '[]')::text FROM hosts h WHERE name = %s"
         found = hosts_decoder.decode((await self._rows(text, name))[0][0])
         return found[0] if found else None

@@ -23,7 +23,6 @@ class Table(NamedTuple):
     """Each the part after ``ON table``, as ``(project_id, created_at)``."""
 
     def key_of(self, row: msgspec.Struct) -> Key:
-        """The primary key of a row."""
         return tuple(getattr(row, name) for name in self.key)
 
 

@@ -56,7 +56,6 @@ class Connection:
         self._listeners.add(listener)
 
     def unlisten(self, listener: Listener) -> None:
-        """Stop telling ``listener``."""
         self._listeners.discard(listener)
 
     async def close(self) -> None:

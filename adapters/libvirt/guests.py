@@ -41,7 +41,6 @@ class Domain:
         self.server_id = identity.server_id
 
     def state(self) -> GuestState:
-        """How it is now."""
         power_state = POWER_STATES.get(self._domain.state()[0], PowerState.NOSTATE)
         return GuestState(server_id=self.server_id, epoch=self.epoch, power_state=power_state)
 

@@ -68,11 +68,10 @@ class LibvirtHypervisor:
         await self._connection.close()
 
     async def describe(self) -> HostDescription:
-        """What the host offers."""
         return await self._connection.call(lambda conn: host.describe(conn, self._settings))
 
     async def guests(self) -> list[GuestState]:
-        """Every guest of ours on the host, running or not; mends their networks by the way."""
+        """As in the port. Networks that these guests lack are made again at the same time."""
         await self._networks.mend()
         return await self._connection.call(lambda conn: list_guests(conn, self._settings.home))
 
@@ -123,14 +122,12 @@ class LibvirtHypervisor:
                 raise
 
     async def start(self, spec: GuestSpec) -> GuestState:
-        """Power on; a paused guest goes on."""
         async with self._turns.turn(spec.server_id):
             spec = await self._on_its_disk(spec)
             await asyncio.to_thread(self._instances.save, spec)
             return self._turns.tell(await self._start(spec))
 
     async def pause(self, server_id: str) -> GuestState:
-        """Stop its processors."""
         async with self._turns.turn(server_id):
             await self._on(server_id, Domain.pause)
             return self._turns.tell(await self._on(server_id, Domain.state))
@@ -142,13 +139,11 @@ class LibvirtHypervisor:
             return self._turns.tell(await self._on(server_id, Domain.state))
 
     async def inject_nmi(self, server_id: str) -> GuestState:
-        """Have QEMU interrupt its processors."""
         async with self._turns.turn(server_id):
             await self._on(server_id, Domain.inject_nmi)
             return self._turns.tell(await self._on(server_id, Domain.state))
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:
-        """Press the power button; after ``timeout`` seconds pull the plug."""
         async with self._turns.turn(server_id):
             await self._power_off(server_id, timeout)
             return self._turns.tell(await self._on(server_id, Domain.state))
@@ -171,7 +166,6 @@ class LibvirtHypervisor:
             return self._turns.tell(await self._start(spec))
 
     async def destroy(self, server_id: str) -> None:
-        """Remove the guest and everything of it on this host; harmless if it is not there."""
         async with self._turns.turn(server_id):
             await self._remove(server_id)
             self._turns.forget(server_id)

@@ -44,13 +44,12 @@ class NoFaults:
     """Everything goes well."""
 
     async def before(self, operation: str) -> None:
-        """Nothing happens."""
+        pass
 
     async def after(self, operation: str) -> None:
-        """Nothing happens."""
+        pass
 
     def copies(self, operation: str) -> int:
-        """Exactly one."""
         return 1
 
 
@@ -61,7 +60,6 @@ class Signal:
         self._waiting: list[asyncio.Future[None]] = []
 
     def give(self) -> None:
-        """Wake them."""
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():

@@ -29,16 +29,13 @@ class MemoryDelivery:
 
     @property
     def attempt(self) -> int:
-        """1 for the first delivery, more when it came before."""
         return self._attempt
 
     @property
     def body(self) -> bytes:
-        """The command, encoded."""
         return self._command.body
 
     async def done(self) -> None:
-        """Never deliver it again."""
         if self._command.deadline is not None:
             self._command.deadline.cancel()
             self._command.deadline = None
@@ -47,12 +44,10 @@ class MemoryDelivery:
             queue.remove(self._command)
 
     async def working(self) -> None:
-        """Start the deadline anew."""
         if self._command.deadline is not None:
             self.again_after(self._broker.ack_wait)
 
     async def retry(self, delay: float) -> None:
-        """Deliver it again after ``delay`` seconds."""
         if self._command.deadline is not None:
             self.again_after(delay)
 
@@ -85,7 +80,6 @@ class MemoryCommandBus:
         self._report_timeout = report_timeout
 
     async def send(self, host: str, command_id: str, body: bytes) -> None:
-        """Put a command in a host's queue; see the port."""
         await self._faults.before("send")
         now = self._broker.now()
         sent = self._cell.sent
@@ -97,7 +91,6 @@ class MemoryCommandBus:
         await self._faults.after("send")
 
     async def receive(self, hosts: list[str]) -> AsyncIterator[MemoryDelivery]:
-        """The commands for these hosts, for ever; what is not ``done`` after a while comes again."""
         while True:
             command = self._take(hosts)
             if command is None:
@@ -118,7 +111,7 @@ class MemoryCommandBus:
         return min(queues, key=lambda queue: queue[0].number).popleft()
 
     async def report(self, host: str, body: bytes) -> bytes:
-        """Tell a conductor; see the port. Waits for one to come while there is none."""
+        """As in the port. While there is no conductor it waits for one."""
         await self._faults.before("report")
         copies = self._faults.copies("report")
         try:
@@ -145,7 +138,6 @@ class MemoryCommandBus:
         return await _nothing()
 
     async def serve_reports(self, handle: Handler) -> None:
-        """Answer reports until cancelled; several servers share the work."""
         responder = Responder(handle)
         self._cell.conductors.append(responder)
         self._cell.conductor_came.give()
@@ -156,7 +148,6 @@ class MemoryCommandBus:
             responder.end()
 
     async def ask(self, host: str, question: bytes, timeout: float = 10.0) -> bytes:
-        """Ask a host; raises Unavailable, or HostFailed with the host's own words."""
         await self._faults.before("ask")
         responder = self._cell.hosts.get(host)
         if responder is None:
@@ -182,7 +173,6 @@ class MemoryCommandBus:
         raise Unavailable("The host could not answer.")
 
     async def serve_questions(self, hosts: list[str], handle: Handler) -> None:
-        """Answer questions until cancelled. What the handler raises is raised by ``ask``."""
         responder = Responder(handle)
         self._cell.hosts.update(dict.fromkeys(hosts, responder))
         try:

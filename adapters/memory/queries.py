@@ -62,12 +62,10 @@ class MemoryQueries:
         self._rows = rows
 
     async def server(self, server_id: str) -> Server | None:
-        """A server, also a deleted one."""
         row = self._rows.get(SERVERS, (server_id,))
         return decoder.decode(row.state) if row else None
 
     async def servers(self, wanted: ServerFilter) -> list[Server]:
-        """One page of servers; see the port."""
         known = _sorted((decoder.decode(row.state) for row in self._rows.all(SERVERS)), wanted.sort)
         if wanted.marker is not None:
             ids = [server.id for server in known if wanted.project_id in (None, server.project_id)]
@@ -83,13 +81,11 @@ class MemoryQueries:
         return found[: wanted.limit]
 
     async def actions(self, server_id: str) -> list[InstanceAction]:
-        """What was asked of a server, newest first."""
         rows: list[InstanceAction] = [row for row in self._rows.all(ACTIONS) if row.server_id == server_id]
         rows.sort(key=lambda row: row.request_id)
         return sorted(rows, key=lambda row: row.start_time, reverse=True)
 
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
-        """What one request did to a server."""
         action: InstanceAction | None = self._rows.get(ACTIONS, (server_id, request_id))
         return action
 
@@ -102,12 +98,10 @@ class MemoryReadServers:
         self._cell = cell
 
     async def unfinished(self) -> tuple[list[str], int]:
-        """The ids of the cell's servers with an action under way, and the position for which that holds."""
         rows: list[ServerRow] = self._rows.all(SERVERS)
         return [row.id for row in rows if row.unfinished and row.cell == self._cell], self._position
 
     async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        """Those of the servers that are neither deleted nor failed before they were anywhere, and the position."""
         rows: list[ServerRow] = [row for each in server_ids if (row := self._rows.get(SERVERS, (each,)))]
         lives = {row.id for row in rows if not row.deleted and not _never_came(row)}
         return lives, self._position

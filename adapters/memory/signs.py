@@ -18,7 +18,6 @@ class MemoryLiveness:
         self._faults: Faults = faults or NoFaults()
 
     async def beat(self, name: str, facts: dict[str, object]) -> None:
-        """Say that ``name`` lives."""
         await self._faults.before("beat")
         if self._faults.copies("beat"):
             said: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(facts))
@@ -26,7 +25,6 @@ class MemoryLiveness:
             self._cell.beaten.give()
 
     async def watch(self) -> AsyncIterator[Beat]:
-        """First the last beat of every sender, then each new one, for ever."""
         seen = 0
         while True:
             new = sorted(numbered for numbered in self._cell.beats.values() if numbered[0] > seen)
@@ -45,7 +43,6 @@ class MemoryPositions:
         self._faults: Faults = faults or NoFaults()
 
     async def announce(self, projection: str, cell: str, position: int) -> None:
-        """A projection says that it answers with everything up to ``position``."""
         await self._faults.before("announce")
         if self._faults.copies("announce"):
             shared = self._broker.cell(cell)
@@ -53,7 +50,6 @@ class MemoryPositions:
             shared.announced.give()
 
     async def reached(self, projection: str, cell: str, position: int, timeout: float) -> bool:
-        """Wait until the projection has announced ``position``; False after ``timeout`` seconds without it."""
         await self._faults.before("reached")
         shared = self._broker.cell(cell)
         if shared.reached.get(projection, 0) >= position:

@@ -24,11 +24,9 @@ class MemoryEventStore:
 
     @property
     def cell(self) -> str:
-        """The name of the cell whose log this is."""
         return self._cell_name
 
     async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
-        """Append one event behind ``tail``; see the port."""
         envelope = self._mapper.encode(self._cell_name, aggregate, event, meta, tail)
         await self._faults.before("append")
         positions = self._cell.positions.setdefault(aggregate, [])
@@ -51,11 +49,9 @@ class MemoryEventStore:
         return self._decode(position)
 
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
-        """All events of an aggregate after ``after``; raises BrokenChain if they do not continue it."""
         return await self._records(aggregate, after)
 
     async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
-        """The first events of an aggregate, at most ``limit``, and whether there are more."""
         records = await self._records(aggregate, GENESIS)
         return records[:limit], len(records) > limit
 
@@ -73,12 +69,10 @@ class MemoryEventStore:
         return records
 
     async def event_at(self, position: int) -> Recorded | None:
-        """The event at a position; None if there is none."""
         await self._faults.before("load")
         return self._decode(position) if 1 <= position <= len(self._cell.entries) else None
 
     async def follow(self, after: int, *kinds: str) -> AsyncIterator[list[Recorded]]:
-        """Every event after position ``after``, in order, for ever; see the port."""
         entries = self._cell.entries
         backlog = True
         while True:
@@ -101,12 +95,10 @@ class MemoryEventStore:
             await self._cell.appended.wait()
 
     async def last_position(self) -> int:
-        """The position of the newest event; 0 for an empty log."""
         await self._faults.before("last_position")
         return len(self._cell.entries)
 
     async def save_snapshot(self, aggregate: AggregateId, snapshot: Snapshot) -> None:
-        """Keep a snapshot unless a newer one is kept."""
         await self._faults.before("save_snapshot")
         kept = self._cell.snapshots.get(aggregate)
         if kept is None or kept.tail.version < snapshot.tail.version:
@@ -114,7 +106,6 @@ class MemoryEventStore:
         await self._faults.after("save_snapshot")
 
     async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
-        """The newest snapshot kept, if the log has the event that it ends with; otherwise it is dropped."""
         await self._faults.before("load_snapshot")
         kept = self._cell.snapshots.get(aggregate)
         if kept and not (1 <= kept.tail.position <= len(self._cell.entries)):

@@ -15,7 +15,6 @@ class MemoryVault:
         self._faults: Faults = faults or NoFaults()
 
     async def seal(self, owner: str, plaintext: bytes) -> str:
-        """Encrypt under the owner's key, made at the first use."""
         await self._faults.before("seal")
         number = self._broker.number()
         if owner not in self._keys:
@@ -23,13 +22,11 @@ class MemoryVault:
         return Key(self._keys[owner]).seal(owner, plaintext, nonce=number.to_bytes(12))
 
     async def unseal(self, owner: str, sealed: str) -> bytes | None:
-        """Decrypt; None once the key was destroyed. Raises Invalid for what was altered."""
         await self._faults.before("unseal")
         secret = self._keys.get(owner)
         return None if secret is None else Key(secret).unseal(owner, sealed)
 
     async def destroy(self, owner: str) -> None:
-        """Destroy the owner's key; harmless if there is none."""
         await self._faults.before("destroy")
         self._keys.pop(owner, None)
         await self._faults.after("destroy")

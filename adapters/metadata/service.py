@@ -49,7 +49,6 @@ class MetadataService:
         self._stamp = stamp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
         assert scope["type"] == "http"
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = f"req-{self._stamp.ids.uuid()}"

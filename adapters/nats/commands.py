@@ -45,12 +45,10 @@ class NatsDelivery:
 
     @property
     def body(self) -> bytes:
-        """The command, encoded."""
         return self._message.data
 
     @property
     def attempt(self) -> int:
-        """1 for the first delivery, more when it came before."""
         # $JS.ACK.<stream>.<consumer>.<delivered>.… ; newer servers put domain and account before the stream.
         tokens = self._message.reply.split(".")
         return int(tokens[4] if len(tokens) == 9 else tokens[6])
@@ -60,11 +58,9 @@ class NatsDelivery:
         self._connection.send(self._message.reply, b"+ACK")
 
     async def working(self) -> None:
-        """Start the deadline anew."""
         self._connection.send(self._message.reply, WORKING)
 
     async def retry(self, delay: float) -> None:
-        """Deliver it again after ``delay`` seconds."""
         wait = msgspec.json.encode({"delay": int(delay * NANOSECONDS)})
         self._connection.send(self._message.reply, b"-NAK " + wait)
 
@@ -94,7 +90,6 @@ class NatsCommandBus:
         self._refusals = refusals or Refusals()
 
     async def send(self, host: str, command_id: str, body: bytes) -> None:
-        """Put a command in a host's queue; see the port."""
         headers = header_block({"Nats-Msg-Id": token(command_id)})
         clock = asyncio.get_running_loop().time
         deadline = clock() + SEND_TIMEOUT
@@ -201,14 +196,13 @@ class NatsCommandBus:
                 await asyncio.sleep(_RETRY)
 
     async def serve_reports(self, handle: Handler) -> None:
-        """Answer reports until cancelled; see the port. Raises Unavailable if the connection ended for good."""
+        """As in the port. Raises Unavailable if the connection ended for good."""
         reports = Route(self._names.report("*"), CONDUCTORS, handle, tell_errors=False)
         receivers = Route(self._names.receiver("*"), CONDUCTORS, self._admit, tell_errors=True,
                           max_bytes=MAX_ADMISSION_BYTES)  # fmt: skip
         await Server(self._connection, self._refusals).run([reports, receivers])
 
     async def ask(self, host: str, question: bytes, timeout: float = 10.0) -> bytes:
-        """Ask a host; raises Unavailable, or HostFailed with the host's own words."""
         try:
             answer = await self._connection.call(self._names.question(host), question, timeout=timeout)
         except NobodyThere:
@@ -222,6 +216,5 @@ class NatsCommandBus:
         return answer.data
 
     async def serve_questions(self, hosts: list[str], handle: Handler) -> None:
-        """Answer questions until cancelled; see the port. What the handler raises is raised by ``ask``."""
         routes = [Route(self._names.question(host), "", handle, tell_errors=True) for host in hosts]
         await Server(self._connection, self._refusals).run(routes)

@@ -39,7 +39,6 @@ class NatsLiveness:
         self._refusals = refusals or Refusals()
 
     async def beat(self, name: str, facts: dict[str, object]) -> None:
-        """Say that ``name`` lives."""
         self._connection.send(self._names.alive(name), msgspec.json.encode(_Sign(facts)))
 
     async def watch(self) -> AsyncIterator[Beat]:

@@ -37,7 +37,6 @@ class NatsPositions:
         self._tell(key)
 
     async def reached(self, projection: str, cell: str, position: int, timeout: float) -> bool:
-        """Wait until the projection has announced ``position``; False after ``timeout`` seconds without it."""
         key = projection, cell
         watched = self._watched.get(key)
         if watched is None:

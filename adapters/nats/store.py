@@ -40,7 +40,6 @@ class NatsEventStore:
 
     @property
     def cell(self) -> str:
-        """The name of the cell whose stream this is."""
         return self._names.cell
 
     @property
@@ -81,10 +80,6 @@ class NatsEventStore:
         )
 
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
-        """All events of an aggregate after ``after``, oldest first.
-
-        Raises Unavailable, and BrokenChain if they do not continue ``after`` or one another.
-        """
         records: list[Recorded] = []
         tail = after
         more = True
@@ -95,7 +90,6 @@ class NatsEventStore:
         return records
 
     async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
-        """The first events of an aggregate, at most ``limit``, and whether it has more; raises as ``load`` does."""
         return await self._page(aggregate, GENESIS, limit)
 
     async def _page(self, aggregate: AggregateId, tail: Tail, limit: int = PAGE) -> tuple[list[Recorded], bool]:
@@ -115,7 +109,6 @@ class NatsEventStore:
         return records, more
 
     async def event_at(self, position: int) -> Recorded | None:
-        """The event at a position; None if there is none. Raises Unavailable."""
         message = await self._log.at(position) if position > 0 else None
         if message is None:
             return None
@@ -158,11 +151,9 @@ class NatsEventStore:
             raise
 
     async def last_position(self) -> int:
-        """The position of the newest event; 0 for an empty log. Raises Unavailable."""
         return await self._log.last_position()
 
     async def save_snapshot(self, aggregate: AggregateId, snapshot: Snapshot) -> None:
-        """Keep a snapshot unless a newer one is kept. Raises Unavailable."""
         await self._snapshots.save(aggregate, snapshot)
 
     async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:

@@ -23,7 +23,6 @@ class NatsVault:
         self._names = Names(cell)
 
     async def seal(self, owner: str, plaintext: bytes) -> str:
-        """Encrypt under the owner's key, made at the first use. Raises Unavailable."""
         key = await self._key(owner)
         while key is None:
             await self._make(owner)
@@ -31,12 +30,10 @@ class NatsVault:
         return key.seal(owner, plaintext)
 
     async def unseal(self, owner: str, sealed: str) -> bytes | None:
-        """Decrypt; None once the key was destroyed. Raises Invalid for what was altered, and Unavailable."""
         key = await self._key(owner)
         return None if key is None else key.unseal(owner, sealed)
 
     async def destroy(self, owner: str) -> None:
-        """Destroy the owner's key; harmless if there is none. Raises Unavailable."""
         subject = self._names.key(owner)
         while True:
             found = await self._api("STREAM.MSG.GET", {"last_by_subj": subject})

@@ -103,7 +103,6 @@ class SimulatedHypervisor:
         self._turns.changed(server_id)
 
     async def describe(self) -> HostDescription:
-        """What the host offers."""
         self._check_available()
         return self._description
 
@@ -137,7 +136,6 @@ class SimulatedHypervisor:
             return self._power_on(guest) if spec.powered_on else self._turns.tell(_state(guest))
 
     async def start(self, spec: GuestSpec) -> GuestState:
-        """Power on; a paused guest goes on."""
         async with self._turns.turn(spec.server_id):
             guest = self._find(spec.server_id)
             await self._work("start")
@@ -145,7 +143,6 @@ class SimulatedHypervisor:
             return self._power_on(guest)
 
     async def pause(self, server_id: str) -> GuestState:
-        """Have it stand still."""
         async with self._turns.turn(server_id):
             guest = self._find(server_id)
             await self._work("pause")
@@ -155,7 +152,6 @@ class SimulatedHypervisor:
             return self._turns.tell(_state(guest))
 
     async def suspend(self, server_id: str) -> GuestState:
-        """Keep its memory."""
         async with self._turns.turn(server_id):
             guest = self._find(server_id)
             await self._work("suspend")
@@ -191,7 +187,6 @@ class SimulatedHypervisor:
             return self._power_on(guest)
 
     async def destroy(self, server_id: str) -> None:
-        """Remove the guest; harmless if it is not there."""
         async with self._turns.turn(server_id):
             self._check_available()
             if server_id in self._guests:
@@ -211,7 +206,6 @@ class SimulatedHypervisor:
         return None
 
     async def watch(self) -> AsyncIterator[GuestEvent]:
-        """Changes of power state that nobody here asked for; see the port."""
         if not self._available:
             raise HostFailed("The connection to the hypervisor was lost.")
         async for state in self._turns.changes(self._look):

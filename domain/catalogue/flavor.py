@@ -69,19 +69,16 @@ def create(flavors: Flavors, flavor: Flavor) -> FlavorCreated:
 
 
 def delete(flavors: Flavors, flavor_id: str) -> FlavorDeleted:
-    """Withdraw a flavor."""
     flavors.get(flavor_id)
     return FlavorDeleted(flavor_id=flavor_id)
 
 
 def set_extra_specs(flavors: Flavors, flavor_id: str, extra_specs: dict[str, str]) -> FlavorExtraSpecsSet:
-    """Replace a flavor's extra specs."""
     flavors.get(flavor_id)
     return FlavorExtraSpecsSet(flavor_id=flavor_id, extra_specs=extra_specs)
 
 
 def evolve(state: Flavors | None, event: Event, _meta: Metadata) -> Flavors:
-    """Fold one event."""
     by_id = dict(state.by_id) if state else {}
     match event:
         case FlavorCreated():

@@ -48,7 +48,6 @@ class Keypairs(msgspec.Struct, frozen=True):
 
 
 def aggregate(user_id: str) -> AggregateId:
-    """The aggregate of a user's keypairs."""
     return AggregateId("keypair", user_id)
 
 
@@ -62,13 +61,11 @@ def create(
 
 
 def delete(keypairs: Keypairs | None, name: str) -> KeypairDeleted:
-    """Forget a key."""
     (keypairs or Keypairs()).get(name)
     return KeypairDeleted(name=name)
 
 
 def evolve(state: Keypairs | None, event: Event, meta: Metadata) -> Keypairs:
-    """Fold one event."""
     by_name = dict(state.by_name) if state else {}
     match event:
         case KeypairCreated():

@@ -74,7 +74,6 @@ class Quota:
         self.ram_mb = 0
 
     def apply(self, change: QuotaChange) -> Undo:
-        """Make one change; nothing of it, where that raises."""
         return journaled(partial(self._make, change))
 
     def _make(self, change: QuotaChange, journal: Journal) -> None:
@@ -99,7 +98,6 @@ class Quota:
 
 
 def aggregate(project_id: str) -> AggregateId:
-    """The aggregate of one project's quota."""
     return AggregateId("quota", project_id)
 
 

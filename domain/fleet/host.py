@@ -87,7 +87,6 @@ def is_simulated(name: str) -> bool:
 
 
 def simulated_name(number: int) -> str:
-    """The name of a simulated host."""
     return f"sim-{number:04d}"
 
 
@@ -108,7 +107,6 @@ def check(description: HostDescription) -> None:
 
 
 def aggregate(name: str) -> AggregateId:
-    """The aggregate of one host."""
     return AggregateId("host", name)
 
 
@@ -166,7 +164,6 @@ def enable(host: Host | None, name: str) -> HostEnabled | None:
 
 
 def evolve(state: Host | None, event: Event, meta: Metadata) -> Host:
-    """Fold one event."""
     if isinstance(event, HostEnrolled):
         return Host(
             id=event.host_id,

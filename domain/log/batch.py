@@ -47,7 +47,6 @@ class Journal:
         self._undos.append(undo)
 
     def put(self, mapping: dict[K, V], key: K, value: V) -> None:
-        """Put a value into a mapping."""
         undo = partial(mapping.__setitem__, key, mapping[key]) if key in mapping else partial(mapping.pop, key, None)
         self._undos.append(undo)
         mapping[key] = value
@@ -60,12 +59,10 @@ class Journal:
         return value
 
     def assign(self, thing: object, name: str, value: object) -> None:
-        """Set an attribute."""
         self._undos.append(partial(setattr, thing, name, getattr(thing, name)))
         setattr(thing, name, value)
 
     def join(self, members: set[V], member: V) -> None:
-        """Add a member to a set."""
         if member not in members:
             self._undos.append(partial(members.discard, member))
             members.add(member)

@@ -39,12 +39,10 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def aggregate(cell: str) -> AggregateId:
-    """The aggregate of a cell's recoveries."""
     return AggregateId("recovery", cell)
 
 
 def evolve(_state: Recovery | None, event: Event, _meta: Metadata) -> Recovery:
-    """Fold one event."""
     if not isinstance(event, RecoveryDecided):
         raise unfoldable(event)
     return Recovery(missing=event.missing)

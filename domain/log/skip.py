@@ -32,7 +32,6 @@ class Skip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def aggregate(cell: str, position: int) -> AggregateId:
-    """The aggregate of one event that may be given up."""
     return AggregateId("skip", f"{cell}.{position}")
 
 
@@ -47,7 +46,6 @@ def decide(skip: Skip | None, skipped: Recorded, reason: str) -> EventSkipped | 
 
 
 def evolve(_state: Skip | None, event: Event, _meta: Metadata) -> Skip:
-    """Fold one event."""
     if not isinstance(event, EventSkipped):
         raise unfoldable(event)
     return Skip(cell=event.cell, position=event.position, reason=event.reason, event_id=event.event_id)

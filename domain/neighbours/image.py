@@ -82,7 +82,6 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def aggregate(image_id: str) -> AggregateId:
-    """The aggregate of one image."""
     return AggregateId("image", image_id)
 
 
@@ -124,7 +123,6 @@ def delete(image: Image | None, image_id: str) -> ImageDeleted:
 
 
 def evolve(state: Image | None, event: Event, meta: Metadata) -> Image:
-    """Fold one event."""
     if isinstance(event, ImageCreated):
         return Image(
             id=event.image_id,

@@ -110,7 +110,6 @@ class Network:
         return any(self.ports_of(server_id))
 
     def apply(self, change: PortChange) -> Undo:
-        """Make one change; nothing of it, where that raises."""
         return journaled(partial(self._make, change))
 
     def _make(self, change: PortChange, journal: Journal) -> None:
@@ -171,7 +170,6 @@ class Network:
 
 
 def aggregate(network_id: str) -> AggregateId:
-    """The aggregate of one network."""
     return AggregateId("network", network_id)
 
 

@@ -34,7 +34,6 @@ def revoke(revoked: RevokedToken | None, user_id: str, expires_at: datetime) -> 
 
 
 def evolve(_state: RevokedToken | None, event: Event, _meta: Metadata) -> RevokedToken:
-    """Fold one event."""
     if not isinstance(event, TokenRevoked):
         raise unfoldable(event)
     return RevokedToken(expires_at=event.expires_at)

@@ -46,7 +46,6 @@ class ActionDoneAs(ActionDone, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, guest: GuestState) -> Self:
-        """What is recorded of a guest that is now like this."""
         return cls(epoch=guest.epoch, power_state=guest.power_state)
 
 

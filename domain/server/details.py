@@ -135,12 +135,10 @@ def _tags(server: Server, tags: tuple[str, ...]) -> ServerTagsChanged | None:
 
 
 def rename(server: Server | None, server_id: str, name: str) -> ServerRenamed | None:
-    """Change the display name."""
     return None if existing(server, server_id).name == name else ServerRenamed(name=name)
 
 
 def describe(server: Server | None, server_id: str, description: str | None) -> ServerDescribed | None:
-    """Change the description."""
     unchanged = existing(server, server_id).description == description
     return None if unchanged else ServerDescribed(description=description)
 

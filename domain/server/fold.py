@@ -29,7 +29,6 @@ VERSION = 3
 
 
 def evolve(state: Server | None, event: Event, meta: Metadata) -> Server:
-    """Fold one event."""
     if isinstance(event, ServerRequested):
         return creation.requested(event, meta)
     if isinstance(event, ServerAbandoned):

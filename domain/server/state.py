@@ -114,7 +114,6 @@ def guest_name(server: Server) -> str:
 
 
 def aggregate(server_id: str) -> AggregateId:
-    """The aggregate of one server."""
     return AggregateId("server", server_id)
 
 

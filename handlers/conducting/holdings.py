@@ -50,15 +50,12 @@ class Holdings:
         )
 
     async def release_claim(self, context: Context, server_id: str) -> None:
-        """Give back the server's resources."""
         await self.ledger.submit(context, lambda state: ledger.release(state, server_id, context.request_id))
 
     async def release_addresses(self, context: Context, server: Server) -> None:
-        """Give back the server's addresses."""
         await self.networks.release(context, server)
 
     async def release_quota(self, context: Context, project_id: str, server_id: str) -> None:
-        """Let the server count no longer."""
         await self.registry.writer(quota.aggregate(project_id)).submit(
             context, lambda state: quota.release(state, server_id, context.request_id)
         )

@@ -49,7 +49,6 @@ class Fleet:
         return len(self._names)
 
     def named(self, name: str) -> Host | None:
-        """The host of that name."""
         return self._registry.of(domain_host.KIND, name)
 
     def by_id(self, identity: str) -> Host | None:
@@ -62,11 +61,9 @@ class Fleet:
         return self.named(self._names[number - 1]) if 1 <= number <= len(self._names) else None
 
     def number(self, host: Host) -> int:
-        """The host's number."""
         return self._numbers[host.name]
 
     def all(self) -> Iterator[Host]:
-        """Every host."""
         return self.after(None)
 
     def after(self, last: Host | None) -> Iterator[Host]:
@@ -80,7 +77,6 @@ class Fleet:
         return list(self._zones)
 
     def in_zone(self, zone: str) -> list[Host]:
-        """The hosts of a zone."""
         known = (self.named(name) for name in self._zones.get(zone, ()))
         return [host for host in known if host]
 

@@ -63,7 +63,6 @@ class Hosts:
         return HostViews(self, is_up)
 
     def ids(self) -> Iterable[str]:
-        """The ids of all hosts."""
         return [host.id for host in self._registry.all("host")]
 
     def get(self, host_id: str) -> Host | None:

@@ -22,7 +22,6 @@ class Remembered(Generic[V]):
         return len(self._values)
 
     def get(self, key: str) -> V | None:
-        """What is remembered, if it is."""
         found = self._values.get(key)
         if found is None:
             return None
@@ -40,7 +39,6 @@ class Remembered(Generic[V]):
             self.bytes -= freed
 
     def forget(self, key: str) -> None:
-        """Remember it no more."""
         found = self._values.pop(key, None)
         if found is not None:
             self.bytes -= found[1]

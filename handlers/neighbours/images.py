@@ -20,7 +20,6 @@ class EmbeddedImages:
         self._registry = registry
 
     async def bootable(self, context: Context, image_id: str) -> BootImage:
-        """See the port."""
         found = self._registry.of(images.KIND, image_id)
         if found is None or found.status == "deleted" or not may_use(context, found):
             raise Invalid("Can not find requested image")

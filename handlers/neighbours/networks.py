@@ -26,11 +26,9 @@ class EmbeddedNetworks:
         self._registry = registry
 
     async def usable(self, context: Context) -> Sequence[UsableNetwork]:
-        """See the port."""
         return [UsableNetwork(each.id, each.project_id) for each in own_and_shared(self._registry, context)]
 
     async def interface(self, context: Context, network_id: str, fixed_ip: str | None) -> NetworkRequest:
-        """See the port."""
         found = find(self._registry, context, network_id)
         if found is None:
             raise Invalid(f"Network {network_id} could not be found.")
@@ -39,12 +37,10 @@ class EmbeddedNetworks:
         return NetworkRequest(network_id=found.id, fixed_ip=fixed_ip)
 
     async def subnet_of(self, nic: Nic) -> str | None:
-        """See the port."""
         network = self._registry.of(networks.KIND, nic.network_id)
         return network.subnet_id if network else None
 
     async def allocate(self, context: Context, cell: str, server: Server, index: int) -> Nic:
-        """See the port."""
         request = server.networks[index]
         writer: GroupWriter[Network] = self._registry.writer(networks.aggregate(request.network_id))
         port_id = str(uuid5(UUID(server.id), f"port-{index}"))
@@ -64,7 +60,6 @@ class EmbeddedNetworks:
         return writer.state.nic(writer.state.ports[port_id])
 
     async def release(self, context: Context, server: Server) -> None:
-        """See the port."""
         count = len(server.networks)
         await together(
             *(
@@ -76,8 +71,6 @@ class EmbeddedNetworks:
         )
 
     async def release_all(self, context: Context, server_id: str, network_ids: Iterable[str]) -> None:
-        """See the port."""
-
         def release(state: Network) -> tuple[PortDeleted, ...]:
             count = max((port.index + 1 for port in state.ports_of(server_id)), default=0)
             return networks.release(state, server_id, count, context.request_id)
@@ -85,12 +78,10 @@ class EmbeddedNetworks:
         await together(*(self._submit(context, network_id, release) for network_id in network_ids))
 
     async def holds(self, server_id: str, network_ids: Iterable[str]) -> bool:
-        """See the port."""
         known = (self._registry.of(networks.KIND, network_id) for network_id in network_ids)
         return any(network.holds(server_id) for network in known if network)
 
     async def holders(self, cell: str) -> Sequence[PortHolder]:
-        """See the port."""
         known: Iterator[Network] = self._registry.all("network")
         return [
             PortHolder(port.server_id, port.project_id, network.id)
@@ -100,8 +91,6 @@ class EmbeddedNetworks:
         ]
 
     def listen(self, cell: str, listener: Callable[[PortHolder], None]) -> None:
-        """See the port."""
-
         def take(recorded: Recorded) -> None:
             if isinstance(recorded.event, PortsChanged):
                 for change in recorded.event.changes:

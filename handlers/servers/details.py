@@ -20,15 +20,12 @@ class ServerDetails:
         self._cells = cells
 
     async def rename(self, context: Context, server_id: str, name: str) -> Accepted:
-        """Change the display name."""
         return await self._change(context, server_id, lambda server: details.rename(server, server_id, name))
 
     async def describe(self, context: Context, server_id: str, description: str | None) -> Accepted:
-        """Change the description."""
         return await self._change(context, server_id, lambda server: details.describe(server, server_id, description))
 
     async def set_hostname(self, context: Context, server_id: str, hostname: str) -> Accepted:
-        """Change the host name that the guest is told."""
         return await self._change(
             context, server_id, lambda server: details.set_hostname(server, server_id, hostname)
         )
@@ -45,13 +42,11 @@ class ServerDetails:
         )
 
     async def remove_metadata(self, context: Context, server_id: str, key: str) -> Accepted:
-        """Remove an item of the metadata."""
         return await self._change(
             context, server_id, lambda server: details.remove_metadata(server, server_id, key), guarded=True
         )
 
     async def set_tags(self, context: Context, server_id: str, tags: tuple[str, ...]) -> Accepted:
-        """Have these tags and no others."""
         return await self._change(context, server_id, lambda server: details.set_tags(server, server_id, tags))
 
     async def add_tag(self, context: Context, server_id: str, tag: str) -> Accepted:
@@ -59,11 +54,9 @@ class ServerDetails:
         return await self._change(context, server_id, lambda server: details.add_tag(server, server_id, tag))
 
     async def remove_tag(self, context: Context, server_id: str, tag: str) -> Accepted:
-        """Have this tag no more."""
         return await self._change(context, server_id, lambda server: details.remove_tag(server, server_id, tag))
 
     async def lock(self, context: Context, server_id: str, reason: str | None) -> Accepted:
-        """Keep everybody but administrators from changing the guest."""
         project_id = context.project_id
         return await self._change(
             context,
@@ -72,7 +65,6 @@ class ServerDetails:
         )
 
     async def unlock(self, context: Context, server_id: str) -> Accepted:
-        """End the lock."""
         project_id, is_admin = context.project_id, context.is_admin
         return await self._change(
             context,

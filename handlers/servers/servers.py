@@ -184,7 +184,6 @@ class Servers:
         )
 
     async def delete(self, context: Context, server_id: str) -> Accepted:
-        """Delete."""
         return await self._command(context, server_id, deletion.TIME, deletion.request)
 
     async def _command(self, context: Context, server_id: str, time: timedelta, request: Request) -> Accepted:

@@ -21,7 +21,6 @@ FIGURE = re.compile(r"( *\S.*?) {2,}([\d.]+)( \S+)?$")
 
 
 def main() -> None:
-    """Run, compare, print."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench.compare")
     parser.add_argument("commit")
     parser.add_argument("--rounds", type=int, default=5)

@@ -47,7 +47,6 @@ HANDSHAKE = (
 
 
 def main() -> None:
-    """Run both measurements, print them."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench.console")
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--sessions", type=int, default=1000)

@@ -17,7 +17,6 @@ class Answer(NamedTuple):
     body: bytes
 
     def json(self) -> Any:
-        """The body, decoded."""
         return json.loads(self.body)
 
 
@@ -73,7 +72,6 @@ class Client:
         return await self._reader.readexactly(int(headers.get("content-length", 0)))
 
     def close(self) -> None:
-        """End the connection."""
         if self._writer:
             self._writer.close()
             self._writer = None

@@ -42,7 +42,6 @@ DOCUMENTS = (
 
 
 def main() -> None:
-    """Start NATS and one process of the role, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench.metadata")
     parser.add_argument("--servers", type=int, default=500)
     parser.add_argument("--clients", type=int, default=16)

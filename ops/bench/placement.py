@@ -98,7 +98,6 @@ def _claim(spread: int) -> Callable[[int], tuple[str, str, object]]:
 
 
 def rows(providers: int) -> list[Row]:
-    """The table's rows."""
     candidates = f"/allocation_candidates?{ASKED}"
     return [
         Row("candidates, limit 10", _get(f"{candidates}&limit=10"), 1, 8, 500),
@@ -110,7 +109,6 @@ def rows(providers: int) -> list[Row]:
 
 
 def main() -> None:
-    """Run all, print the tables."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench.placement")
     parser.add_argument("--providers", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--claims", type=int, default=100_000, help="for the measurement of memory")

@@ -41,7 +41,6 @@ class PlacementService:
 
     @property
     def names(self) -> list[str]:
-        """The names of the Placement processes."""
         return names(self.settings)
 
     def start(self) -> None:
@@ -60,7 +59,6 @@ class PlacementService:
         self.wait()
 
     def start_worker(self, name: str) -> None:
-        """Start one Placement process."""
         argv = [
             sys.executable,
             "-m",
@@ -85,7 +83,6 @@ class PlacementService:
         return [self._nats_process.pid, *(worker.pid for worker in self._processes.values())]
 
     def stop(self) -> None:
-        """End everything."""
         for process in self._processes.values():
             process.send_signal(signal.SIGTERM)
         for process in self._processes.values():

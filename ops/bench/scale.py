@@ -112,7 +112,6 @@ def reads(known: Known) -> list[Read]:
 
 
 def main() -> None:
-    """Measure both clouds, print the table."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench.scale")
     parser.add_argument("--hosts", type=int, nargs=2, default=[100, 5000], metavar=("SMALL", "LARGE"))
     parser.add_argument("--servers", type=int, nargs=2, default=[1000, 100_000], metavar=("SMALL", "LARGE"))

@@ -46,7 +46,6 @@ class Phase(NamedTuple):
 
 
 def main() -> None:
-    """Run all, print the table."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench.servers")
     parser.add_argument("--servers", type=int, default=3000)
     parser.add_argument("--clients", type=int, default=8)

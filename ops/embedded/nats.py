@@ -96,12 +96,10 @@ class EmbeddedNats:
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
         return f"{'tls' if self.tls else 'nats'}://127.0.0.1:{self.port}"
 
     @property
     def config(self) -> Path:
-        """The configuration file of the server."""
         return self.directory / "nats.conf"
 
     def credentials(self, user: str) -> Credentials:
@@ -216,7 +214,6 @@ class NatsProcess:
 
     @property
     def pid(self) -> int:
-        """Of the server's process, which must have been started."""
         assert self._child
         return self._child.pid
 
@@ -240,7 +237,6 @@ class NatsProcess:
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -125,7 +125,6 @@ class EmbeddedPostgres:
             raise Unavailable(f"PostgreSQL does not answer: {problem}") from None
 
     def erase(self) -> None:
-        """Remove the cluster."""
         for directory in (self.directory, self.socket_dir, self._passage):
             shutil.rmtree(directory, ignore_errors=True)
 

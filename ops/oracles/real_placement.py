@@ -87,7 +87,6 @@ class RealPlacement:
             raise RuntimeError(f"Placement's tables cannot be made: {done.stderr[-800:]}")
 
     def stop(self) -> None:
-        """End it."""
         if self._process:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait()

@@ -189,12 +189,10 @@ class Workers:
 
 
 def names(settings: Settings) -> list[str]:
-    """The names of the API processes."""
     return [f"api-{number}" for number in range(1, settings.api.workers + 1)]
 
 
 def rest_settings(settings: Settings) -> RestSettings:
-    """What the REST faces are told."""
     return RestSettings(
         public_url=settings.api.public_url.rstrip("/"),
         identity=identity_settings(settings.identity),

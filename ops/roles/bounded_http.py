@@ -2,7 +2,6 @@
 
 Its parser keeps heads of any length, and nothing limits how long a client takes or how many connections it has.
 """
-# ruff: noqa: D102 - what its methods promise is uvicorn's and asyncio's to say
 
 import asyncio
 import logging

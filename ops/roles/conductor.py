@@ -15,7 +15,7 @@ from projections.console_queries import ConsoleQueries
 
 
 class OfCell:
-    """What a conductor asks the projections of its cell."""
+    """What a conductor asks the projections of its cell; promises what ``ReadServers`` and ``OpenConsoles`` do."""
 
     def __init__(self, queries: ConsoleQueries, store: EventStore) -> None:
         self._queries = queries
@@ -23,22 +23,18 @@ class OfCell:
         self._cell = store.cell
 
     async def unfinished(self) -> tuple[list[str], int]:
-        """See handlers.leftovers.ReadServers."""
         ids, position = await self._queries.unfinished(self._cell)
         if position > await self._store.last_position():
             raise Unavailable("The projections have read more than the log has; see: lightcurve status")
         return ids, position
 
     async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        """See handlers.leftovers.ReadServers."""
         return await self._queries.living(self._cell, server_ids)
 
     async def console_proxies(self) -> list[str]:
-        """See handlers.lost_proxies.OpenConsoles."""
         return await self._queries.console_proxies(self._cell)
 
     async def consoles_of(self, proxy: str) -> list[OpenConsole]:
-        """See handlers.lost_proxies.OpenConsoles."""
         return [OpenConsole(*found) for found in await self._queries.consoles_of(self._cell, proxy)]
 
 

@@ -28,7 +28,6 @@ SETTLE_SECONDS = 5.0
 
 
 def names(settings: Settings) -> list[str]:
-    """The names of the Placement processes."""
     return [f"placement-{number}" for number in range(1, settings.placement.workers + 1)]
 
 

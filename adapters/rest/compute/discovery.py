@@ -30,7 +30,6 @@ def _version(call: Call) -> dict[str, Any]:
 
 @operations("GET", "/", Access.PUBLIC, "os_compute_api:versions:show")
 async def show(call: Call) -> Any:
-    """The one version."""
     return {"version": _version(call)}
 
 

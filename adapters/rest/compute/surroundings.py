@@ -16,7 +16,6 @@ async def server_groups(_call: Call) -> Any:
 
 @operations("GET", "/os-server-groups/{group_id}", Access.READER, "os_compute_api:os-server-groups:show")
 async def server_group(call: Call) -> Any:
-    """There are none."""
     raise Refused("group.not_found", f"Instance group {call.params['group_id']} could not be found.", status=404)
 
 
@@ -66,7 +65,6 @@ async def extensions(_call: Call) -> Any:
 
 @operations("GET", "/extensions/{alias}", Access.READER, "os_compute_api:extensions")
 async def extension(call: Call) -> Any:
-    """One of them."""
     alias = call.params["alias"]
     if alias not in EXTENSIONS:
         raise Refused("extension.not_found", f"Extension {alias} could not be found.", status=404)

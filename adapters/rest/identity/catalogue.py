@@ -51,7 +51,6 @@ def endpoints(settings: RestSettings, service: Service) -> list[dict[str, Any]]:
 
 
 def catalogue(settings: RestSettings) -> list[dict[str, Any]]:
-    """The whole catalogue."""
     return [
         {
             "id": stable_id("service", service.type),

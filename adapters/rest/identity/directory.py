@@ -59,7 +59,6 @@ class Directory:
             raise not_found("Project", project_id) from None
 
     async def project_exists(self, project_id: str) -> bool:
-        """Whether there is a project of exactly this id."""
         return project_id in self.projects
 
     def find_project(self, project_id: str | None, name: str | None) -> Project | None:

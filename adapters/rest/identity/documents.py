@@ -27,7 +27,6 @@ def _links(settings: RestSettings, collection: str, identifier: str) -> dict[str
 
 
 def user_document(settings: RestSettings, user: User) -> Document:
-    """A user."""
     document: Document = {
         "id": user.id,
         "name": user.name,
@@ -45,7 +44,6 @@ def user_document(settings: RestSettings, user: User) -> Document:
 
 
 def project_document(settings: RestSettings, project: Project) -> Document:
-    """A project."""
     return {
         "id": project.id,
         "name": project.name,
@@ -74,7 +72,6 @@ def domain_document(settings: RestSettings) -> Document:
 
 
 def role_document(settings: RestSettings, role: str) -> Document:
-    """A role."""
     identifier = stable_id("role", role)
     return {
         "id": identifier,
@@ -110,7 +107,6 @@ def service_document(settings: RestSettings, service: Service) -> Document:
 
 
 def endpoint_documents(settings: RestSettings) -> list[Document]:
-    """All endpoints of the catalogue."""
     return [
         {
             "id": stable_id("endpoint", service.type, interface),

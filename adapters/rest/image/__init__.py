@@ -8,5 +8,4 @@ from adapters.rest.kit.operation import Operation
 
 
 def operations() -> list[Operation]:
-    """All operations."""
     return [operation for module in (images, changes, data) for operation in module.operations]

@@ -39,7 +39,6 @@ async def patch(call: Call) -> Any:
 
 @operations("PUT", "/v2/images/{image_id}/tags/{tag}", Access.MEMBER, "modify_image", status=204)
 async def add_tag(call: Call) -> Any:
-    """Tag an image."""
     tag = call.params["tag"]
     await _execute(call, find_own(call).id, lambda known: _update(known, tags=_with_tag(known, tag)))
     return empty(204)
@@ -53,7 +52,6 @@ def _with_tag(image: Image, tag: str) -> tuple[str, ...]:
 
 @operations("DELETE", "/v2/images/{image_id}/tags/{tag}", Access.MEMBER, "modify_image", status=204)
 async def remove_tag(call: Call) -> Any:
-    """Take a tag away."""
     tag = call.params["tag"]
     image = find_own(call)
     if tag not in image.tags:

@@ -89,7 +89,6 @@ class Part:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        """Append."""
         if len(self._head) < HEADER_BYTES:
             self._head = (self._head + data)[:HEADER_BYTES]
         self._file.write(data)

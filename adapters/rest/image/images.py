@@ -35,7 +35,6 @@ def _version(call: Call, identity: str, status: str) -> dict[str, Any]:
 
 @operations("GET", "/", Access.PUBLIC, "versions", status=300)
 async def versions(call: Call) -> Any:
-    """The versions of the API."""
     older = [_version(call, f"v2.{minor}", "SUPPORTED") for minor in (7, 6, 5, 4, 3, 2, 1, 0)]
     return {"versions": [_version(call, "v2.9", "CURRENT"), *older]}
 
@@ -131,7 +130,6 @@ def _sort_by(found: list[Image], key: str, *, descending: bool) -> None:
 
 @operations("GET", "/v2/images/{image_id}", Access.READER, "get_image")
 async def show(call: Call) -> Any:
-    """One image."""
     return document(find(call))
 
 

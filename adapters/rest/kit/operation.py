@@ -56,7 +56,6 @@ class Call:
 
     @property
     def headers(self) -> Headers:
-        """The request's headers."""
         return Headers(scope=self.scope)
 
     @property
@@ -161,5 +160,4 @@ class Operations:
 
 
 def empty(status: int, headers: dict[str, str] | None = None) -> Response:
-    """An answer without a body."""
     return Response(status_code=status, headers=headers)

@@ -17,11 +17,11 @@ class Subject(Protocol):
     """Who wants to do something."""
 
     @property
-    def user_id(self) -> str: ...  # noqa: D102
+    def user_id(self) -> str: ...
     @property
-    def project_id(self) -> str | None: ...  # noqa: D102
+    def project_id(self) -> str | None: ...
     @property
-    def roles(self) -> Collection[str]: ...  # noqa: D102
+    def roles(self) -> Collection[str]: ...
 
 
 Check = Callable[[Subject, Mapping[str, str | None]], bool]

@@ -8,5 +8,4 @@ from adapters.rest.network import networks, parts
 
 
 def operations() -> list[Operation]:
-    """All operations."""
     return [*networks.operations, *parts.operations]

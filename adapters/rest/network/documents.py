@@ -15,7 +15,6 @@ CONTROLS = frozenset(("fields", "limit", "marker", "page_reverse", "sort_key", "
 
 
 def network_document(call: Call, network: Network) -> Document:
-    """A network."""
     return {
         "id": network.id,
         "name": network.name,
@@ -42,7 +41,6 @@ def network_document(call: Call, network: Network) -> Document:
 
 
 def subnet_document(_call: Call, network: Network) -> Document:
-    """A network's subnet."""
     return {
         "id": network.subnet_id,
         "name": f"{network.name}-subnet",
@@ -72,7 +70,6 @@ def subnet_document(_call: Call, network: Network) -> Document:
 
 
 def port_document(_call: Call, network: Network, port: PortCreated) -> Document:
-    """A server's port."""
     return {
         "id": port.port_id,
         "name": "",

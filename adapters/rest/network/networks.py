@@ -24,13 +24,11 @@ SUBNET_PREFIX = 24
 
 @operations("GET", "/v2.0/networks", Access.READER, "get_network")
 async def index(call: Call) -> Any:
-    """Networks."""
     return listing(call, "networks", [network_document(call, network) for network in visible_networks(call)])
 
 
 @operations("GET", "/v2.0/networks/{network_id}", Access.READER, "get_network")
 async def show(call: Call) -> Any:
-    """One network."""
     return {"network": selected(call, network_document(call, find(call, call.params["network_id"])))}
 
 
@@ -120,13 +118,11 @@ async def delete(call: Call) -> None:
 
 @operations("GET", "/v2.0/subnets", Access.READER, "get_subnet")
 async def subnets(call: Call) -> Any:
-    """Subnets."""
     return listing(call, "subnets", [subnet_document(call, network) for network in visible_networks(call)])
 
 
 @operations("GET", "/v2.0/subnets/{subnet_id}", Access.READER, "get_subnet")
 async def show_subnet(call: Call) -> Any:
-    """One subnet."""
     wanted = call.params["subnet_id"]
     for network in visible_networks(call):
         if network.subnet_id == wanted:
@@ -135,8 +131,6 @@ async def show_subnet(call: Call) -> Any:
 
 
 class NewSubnet(msgspec.Struct):
-    """The subnet that is wanted."""
-
     network_id: Text255
 
 

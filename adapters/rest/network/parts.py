@@ -14,14 +14,12 @@ operations = Operations()
 
 @operations("GET", "/", Access.PUBLIC, "versions")
 async def versions(call: Call) -> Any:
-    """The one version."""
     href = f"{call.services.settings.public_url}/network/v2.0/"
     return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": href}]}]}
 
 
 @operations("GET", "/v2.0", Access.PUBLIC, "versions")
 async def resources(call: Call) -> Any:
-    """What there is in it."""
     base = f"{call.services.settings.public_url}/network/v2.0"
     return {
         "resources": [
@@ -57,7 +55,6 @@ async def extensions(_call: Call) -> Any:
 
 @operations("GET", "/v2.0/extensions/{alias}", Access.TOKEN, "get_extensions")
 async def extension(call: Call) -> Any:
-    """One of them."""
     alias = call.params["alias"]
     if alias not in EXTENSIONS:
         raise Refused("extension_not_found", f"Extension with alias {alias} does not exist", status=404)
@@ -87,13 +84,11 @@ def _ports(call: Call) -> Iterator[Document]:
 
 @operations("GET", "/v2.0/ports", Access.READER, "get_port")
 async def ports(call: Call) -> Any:
-    """Ports."""
     return listing(call, "ports", _ports(call))
 
 
 @operations("GET", "/v2.0/ports/{port_id}", Access.READER, "get_port")
 async def show_port(call: Call) -> Any:
-    """One port."""
     wanted = call.params["port_id"]
     for network in visible_networks(call):
         port = network.ports.get(wanted)
@@ -115,7 +110,6 @@ def _quota(call: Call) -> Document:
 
 @operations("GET", "/v2.0/quotas/{project_id}", Access.READER, "get_quota")
 async def quota(call: Call) -> Any:
-    """What a project may have."""
     if call.params["project_id"] != call.context.project_id and not call.is_admin:
         raise Refused("policy_not_authorized", "rule:get_quota is disallowed by policy", status=403)
     return _quota(call)

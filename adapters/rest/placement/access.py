@@ -34,7 +34,6 @@ class ByToken:
         self._tokens = tokens
 
     def __call__(self, headers: Mapping[str, str]) -> Actor:
-        """See Authenticator."""
         caller = self._tokens.validate(headers.get("x-auth-token"))
         return Actor(caller.user_id, caller.project_id, frozenset(caller.roles))
 

@@ -22,7 +22,6 @@ def _document(call: Call, aggregates: list[str], generation: int) -> dict[str, A
 
 @operations("GET", PATH, f"{POLICY}:list", first=1)
 async def list_aggregates(call: Call) -> Reply:
-    """All of them."""
     async with provider_of(call) as (_, provider):
         return Reply(_document(call, list(provider.aggregates), provider.generation))
 

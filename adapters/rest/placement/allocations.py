@@ -102,6 +102,5 @@ async def post_allocations(call: Call) -> Reply:
 
 @operations("DELETE", "/allocations/{consumer_uuid}", f"{POLICY}:delete")
 async def delete_allocations(call: Call) -> Reply:
-    """A consumer has none any more."""
     await call.placement.write(call.context, lambda ledger: decisions.delete(ledger, call.params["consumer_uuid"]))
     return Reply(status=204, dated=False)

@@ -55,7 +55,6 @@ Answer = tuple[int, Headers, bytes]
 
 
 def operations() -> list[Operation]:
-    """Everything that is served."""
     return [operation for module in MODULES for operation in module.operations]
 
 
@@ -73,7 +72,6 @@ class PlacementFace:
         self._routes = Routes(iter(operations()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"nothing here speaks {scope['type']}")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

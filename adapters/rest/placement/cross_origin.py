@@ -15,7 +15,6 @@ class CrossOrigin:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         asked = dict(scope["headers"]) if scope["type"] == "http" else {}
         origin: bytes = asked.get(b"origin", b"")
         allowed = origin.decode("latin-1") in self._origins

@@ -26,7 +26,6 @@ def inventory(raw: dict[str, Any]) -> Inventory:
 
 
 def document(shown: Inventory) -> dict[str, Any]:
-    """All of its fields."""
     return {name: getattr(shown, name) for name in Inventory.__struct_fields__}
 
 
@@ -49,7 +48,6 @@ def _after(ledger: Ledger, call: Call) -> int:
 
 @operations("GET", PATH, f"{POLICY}:list")
 async def list_inventories(call: Call) -> Reply:
-    """All of them."""
     async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found : ") as (
         _,
         provider,
@@ -59,7 +57,6 @@ async def list_inventories(call: Call) -> Reply:
 
 @operations("POST", PATH, f"{POLICY}:create")
 async def create_inventory(call: Call) -> Reply:
-    """One more."""
     await check_provider(call)
     body = await call.body(schemas.INVENTORY_CREATE)
     resource_class, wanted = body["resource_class"], inventory(body)
@@ -99,14 +96,12 @@ async def set_inventories(call: Call) -> Reply:
 
 @operations("DELETE", PATH, f"{POLICY}:delete", first=5, status_elsewhere=405)
 async def delete_inventories(call: Call) -> Reply:
-    """All of them."""
     await call.placement.write(call.context, lambda ledger: decisions.delete_all(ledger, call.params["uuid"]))
     return Reply(status=204, dated=False)
 
 
 @operations("GET", PATH + "/{resource_class}", f"{POLICY}:show")
 async def show_inventory(call: Call) -> Reply:
-    """One."""
     name = call.params["resource_class"]
     async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found : ") as (
         _,
@@ -139,7 +134,6 @@ async def update_inventory(call: Call) -> Reply:
 
 @operations("DELETE", PATH + "/{resource_class}", f"{POLICY}:delete")
 async def delete_inventory(call: Call) -> Reply:
-    """One."""
     await call.placement.write(
         call.context, lambda ledger: decisions.delete(ledger, call.params["uuid"], call.params["resource_class"])
     )

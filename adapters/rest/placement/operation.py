@@ -57,7 +57,6 @@ class Call:
         return dict(self.pairs)
 
     def values(self, name: str) -> list[str]:
-        """All values of a query parameter."""
         return [value for key, value in self.pairs if key == name]
 
     async def body(self, schema: Since) -> Any:

@@ -21,12 +21,10 @@ LINKS = ((0, "inventories"), (0, "usages"), (1, "aggregates"), (6, "traits"), (1
 
 
 def url(provider_id: str) -> str:
-    """Where a provider is."""
     return f"/resource_providers/{provider_id}"
 
 
 def document(provider: Provider, minor: int) -> dict[str, Any]:
-    """A provider, as it is shown."""
     own = url(provider.id)
     links = [{"rel": "self", "href": own}]
     links += [{"rel": rel, "href": f"{own}/{rel}"} for first, rel in LINKS if minor >= first]
@@ -87,7 +85,6 @@ async def create_provider(call: Call) -> Reply:
 
 @operations("GET", "/resource_providers/{uuid}", f"{POLICY}:show")
 async def show_provider(call: Call) -> Reply:
-    """One."""
     async with provider_of(call) as (_, provider):
         return Reply(document(provider, call.minor))
 
@@ -114,6 +111,5 @@ async def update_provider(call: Call) -> Reply:
 
 @operations("DELETE", "/resource_providers/{uuid}", f"{POLICY}:delete")
 async def delete_provider(call: Call) -> Reply:
-    """Remove one."""
     await call.placement.write(call.context, lambda ledger: decisions.delete(ledger, call.params["uuid"]))
     return Reply(status=204, dated=False)

@@ -21,7 +21,6 @@ def _document(name: str) -> dict[str, Any]:
 
 @operations("GET", "/resource_classes", f"{POLICY}:list", first=2)
 async def list_classes(call: Call) -> Reply:
-    """All of them."""
     async with call.placement.recorded() as ledger:
         names = [*decisions.STANDARD_CLASSES, *ledger.resource_classes]
     return Reply({"resource_classes": [_document(name) for name in names]})
@@ -29,7 +28,6 @@ async def list_classes(call: Call) -> Reply:
 
 @operations("POST", "/resource_classes", f"{POLICY}:create", first=2)
 async def create_class(call: Call) -> Reply:
-    """A new custom one."""
     body = await call.body(schemas.RESOURCE_CLASS)
     await call.placement.write(call.context, lambda ledger: decisions.create_class(ledger, body["name"]))
     return Reply(status=201, location=_url(body["name"]), dated=False)
@@ -37,7 +35,6 @@ async def create_class(call: Call) -> Reply:
 
 @operations("GET", "/resource_classes/{name}", f"{POLICY}:show", first=2)
 async def show_class(call: Call) -> Reply:
-    """One."""
     name = call.params["name"]
     if not decisions.is_class(call.placement.state, name):
         await call.placement.refreshed()
@@ -49,7 +46,6 @@ async def show_class(call: Call) -> Reply:
 
 @operations("PUT", "/resource_classes/{name}", f"{POLICY}:update", first=2, last=6)
 async def rename_class(call: Call) -> Reply:
-    """Another name."""
     body = await call.body(schemas.RESOURCE_CLASS)
     await call.placement.write(
         call.context, lambda ledger: decisions.rename_class(ledger, call.params["name"], body["name"])
@@ -68,6 +64,5 @@ async def ensure_class(call: Call) -> Reply:
 
 @operations("DELETE", "/resource_classes/{name}", f"{POLICY}:delete", first=2)
 async def delete_class(call: Call) -> Reply:
-    """Remove a custom one."""
     await call.placement.write(call.context, lambda ledger: decisions.delete_class(ledger, call.params["name"]))
     return Reply(status=204, dated=False)

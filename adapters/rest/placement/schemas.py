@@ -37,7 +37,6 @@ class Since:
         self._versions = [(minor, Validator(schema)) for minor, schema in reversed(versions)]
 
     def __call__(self, minor: int) -> Validator:
-        """The one of a microversion."""
         return next(validator for first, validator in self._versions if minor >= first)
 
 

@@ -79,14 +79,12 @@ async def put_trait(call: Call) -> Reply:
 
 @operations("DELETE", "/traits/{name}", f"{POLICY}:delete", first=6)
 async def delete_trait(call: Call) -> Reply:
-    """Remove a custom one."""
     await call.placement.write(call.context, lambda ledger: decisions.delete_trait(ledger, call.params["name"]))
     return Reply(status=204, dated=False)
 
 
 @operations("GET", PATH, f"{PROVIDER_POLICY}:list", first=6)
 async def list_provider_traits(call: Call) -> Reply:
-    """Those of a provider."""
     async with provider_of(call, f"No resource provider with uuid {call.params['uuid']} found: ") as (
         _,
         provider,
@@ -112,8 +110,6 @@ async def put_provider_traits(call: Call) -> Reply:
 
 @operations("DELETE", PATH, f"{PROVIDER_POLICY}:delete", first=6)
 async def delete_provider_traits(call: Call) -> Reply:
-    """A provider has none any more."""
-
     def decide(ledger: Ledger) -> tuple[LedgerChange, ...]:
         return decisions.set_traits(ledger, call.params["uuid"], (), None)
 

@@ -75,7 +75,6 @@ class SingleOptions:
                     self._choices.share(row, anchor)
 
     def anchors(self) -> Rows:
-        """See Options."""
         return self._choices.anchors()
 
     def at(self, anchor: int) -> Iterator[Option]:

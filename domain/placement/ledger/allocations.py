@@ -170,7 +170,6 @@ def _unable(resource_class: str, provider_id: str, harm: str) -> Refused:
 
 
 def delete(ledger: Ledger, consumer_id: str) -> tuple[LedgerChange, ...]:
-    """End a consumer's allocations."""
     if consumer_id not in ledger.claims:
         raise missing(f"No allocations for consumer '{consumer_id}'")
     return (Released(consumer_id=consumer_id),)

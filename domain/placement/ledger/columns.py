@@ -126,7 +126,6 @@ class Columns:
                 self._free.append(row)
 
     def set_root(self, journal: Journal, provider_id: str, root_id: str) -> None:
-        """The provider is in the tree of that root."""
         row, root = self.row_of[provider_id], self.row_of[root_id]
         journal.note(partial(self._put_root, row, int(self._root[row])))
         self._put_root(row, root)
@@ -143,13 +142,11 @@ class Columns:
             column.stock(journal, row, inventories.get(name))
 
     def set_traits(self, journal: Journal, provider_id: str, before: Iterable[str], traits: Iterable[str]) -> None:
-        """Replace the provider's traits."""
         _move(journal, self._traits, self.row_of[provider_id], before, traits)
 
     def set_aggregates(
         self, journal: Journal, provider_id: str, before: Iterable[str], aggregates: Iterable[str]
     ) -> None:
-        """Replace the provider's aggregates."""
         _move(journal, self._aggregates, self.row_of[provider_id], before, aggregates)
 
     def use(self, journal: Journal, provider_id: str, amounts: Mapping[str, int], sign: int) -> None:
@@ -160,7 +157,6 @@ class Columns:
             column.use(journal, row, int(column.used[row]) + sign * amount)
 
     def rename(self, journal: Journal, resource_class: str, new_name: str) -> None:
-        """The class has another name now."""
         if resource_class in self._columns:
             journal.put(self._columns, new_name, journal.drop(self._columns, resource_class))
 

@@ -52,7 +52,6 @@ def claimed_classes(provider: Provider, kept: Mapping[str, Inventory]) -> list[s
 def create(
     ledger: Ledger, provider_id: str, resource_class: str, inventory: Inventory, *, may_be_reserved: bool
 ) -> tuple[LedgerChange, ...]:
-    """One more class."""
     provider = find(ledger, provider_id)
     words = "Unable to create inventory for resource provider"
     _check_numbers(provider_id, {resource_class: inventory}, words, may_be_reserved=may_be_reserved)
@@ -113,7 +112,6 @@ def replace(
 
 
 def delete(ledger: Ledger, provider_id: str, resource_class: str) -> tuple[LedgerChange, ...]:
-    """Remove one class."""
     provider = find(ledger, provider_id)
     words = f"No inventory of class {resource_class} found for delete"
     if not is_class(ledger, resource_class):
@@ -129,7 +127,6 @@ def delete(ledger: Ledger, provider_id: str, resource_class: str) -> tuple[Ledge
 
 
 def delete_all(ledger: Ledger, provider_id: str) -> tuple[LedgerChange, ...]:
-    """Remove all classes."""
     provider = find(ledger, provider_id)
     _check_unclaimed(provider, {}, "{}")
     return _set(provider, {})

@@ -30,7 +30,6 @@ SELF_PARENT = (
 
 
 def create(ledger: Ledger, provider_id: str, name: str, parent_id: str | None) -> tuple[LedgerChange, ...]:
-    """A new provider."""
     reason = None
     if not name:
         reason = "name is required"

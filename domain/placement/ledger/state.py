@@ -96,7 +96,6 @@ class Ledger:
         }
 
     def apply(self, change: LedgerChange) -> Undo:
-        """Make one change; nothing of it, where that raises."""
         return journaled(partial(self._makers[type(change)], change))
 
     def tree(self, provider_id: str) -> Iterator[Provider]:
@@ -272,7 +271,6 @@ def _count_touch(provider: Provider) -> None:
 
 
 def aggregate(cell: str) -> AggregateId:
-    """The aggregate of a cell's ledger."""
     return AggregateId("ledger", cell)
 
 

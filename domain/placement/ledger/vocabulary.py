@@ -26,12 +26,10 @@ _TRAITS = frozenset(STANDARD_TRAITS)
 
 
 def is_class(ledger: Ledger, name: str) -> bool:
-    """Whether there is such a resource class."""
     return name in _ORDER or name in ledger.resource_classes
 
 
 def is_trait(ledger: Ledger, name: str) -> bool:
-    """Whether there is such a trait."""
     return name in _TRAITS or name in ledger.traits
 
 

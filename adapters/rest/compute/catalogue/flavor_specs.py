@@ -32,7 +32,6 @@ class CreateBody(Body):
 
 @operations("GET", AT, Access.READER, f"{RULE}:index")
 async def index(call: Call) -> Any:
-    """All extra specs."""
     return {"extra_specs": find(call).extra_specs}
 
 
@@ -46,7 +45,6 @@ async def create(call: Call) -> Any:
 
 @operations("GET", f"{AT}/{{key}}", Access.READER, f"{RULE}:show")
 async def show(call: Call) -> Any:
-    """One extra spec."""
     specs = find(call).extra_specs
     key = call.params["key"]
     if key not in specs:
@@ -56,7 +54,6 @@ async def show(call: Call) -> Any:
 
 @operations("PUT", f"{AT}/{{key}}", Access.ADMIN, f"{RULE}:update", streamed=True)
 async def update(call: Call) -> Any:
-    """Set one extra spec."""
     try:
         body = msgspec.json.decode(await read_body(call.scope, call.receive), type=dict[SpecKey, SpecValue])
     except UNREADABLE:
@@ -70,7 +67,6 @@ async def update(call: Call) -> Any:
 
 @operations("DELETE", f"{AT}/{{key}}", Access.ADMIN, f"{RULE}:delete")
 async def delete(call: Call) -> None:
-    """Remove one extra spec."""
     flavor_id, key = call.params["flavor_id"], call.params["key"]
 
     def decide(known: Flavors) -> flavors.FlavorExtraSpecsSet:

@@ -61,8 +61,6 @@ Factor = float | Annotated[str, Meta(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?
 
 
 class NewFlavor(Body):
-    """The flavor that is wanted."""
-
     name: Name
     ram: Positive
     vcpus: Positive
@@ -84,8 +82,6 @@ class CreateBody(Body):
 
 
 class FlavorUpdate(Body):
-    """What may be changed of a flavor."""
-
     description: Text64K | None
 
 
@@ -96,7 +92,6 @@ class UpdateBody(Body):
 
 
 def catalogue(call: Call) -> Flavors:
-    """All flavors."""
     return call.services.registry.of(flavors.KIND, flavors.CATALOGUE.id) or Flavors()
 
 
@@ -123,7 +118,6 @@ async def execute(call: Call, decide: Callable[[Flavors], Event]) -> Flavors:
 
 
 def document(call: Call, flavor: Flavor) -> dict[str, Any]:
-    """A flavor in full."""
     shown: dict[str, Any] = {
         "id": flavor.id,
         "name": flavor.name,
@@ -147,7 +141,6 @@ def document(call: Call, flavor: Flavor) -> dict[str, Any]:
 
 @operations("GET", "/flavors", Access.READER, "os_compute_api:flavors", query=QUERY)
 async def index(call: Call) -> Any:
-    """Flavors by id and name."""
     page, more = _page(call)
     documents: list[dict[str, Any]] = []
     for flavor in page:
@@ -160,7 +153,6 @@ async def index(call: Call) -> Any:
 
 @operations("GET", "/flavors/detail", Access.READER, "os_compute_api:flavors", query=QUERY)
 async def detail(call: Call) -> Any:
-    """Flavors in full."""
     page, more = _page(call)
     return _listing(call, "/flavors/detail", [document(call, flavor) for flavor in page], more=more)
 
@@ -202,13 +194,11 @@ def _shown(call: Call, flavor: Flavor) -> bool:
 
 @operations("GET", "/flavors/{flavor_id}", Access.READER, "os_compute_api:flavors")
 async def show(call: Call) -> Any:
-    """One flavor."""
     return {"flavor": document(call, find(call))}
 
 
 @operations("POST", "/flavors", Access.ADMIN, "os_compute_api:os-flavor-manage:create", body=CreateBody)
 async def create(call: Call) -> Any:
-    """Offer a new flavor."""
     asked: NewFlavor = call.body.flavor
     factor = float(asked.rxtx_factor) if asked.rxtx_factor is not UNSET else 1.0
     if factor <= 0:
@@ -250,7 +240,6 @@ async def update(call: Call) -> Any:
 
 @operations("DELETE", "/flavors/{flavor_id}", Access.ADMIN, "os_compute_api:os-flavor-manage:delete", status=202)
 async def delete(call: Call) -> Any:
-    """Withdraw a flavor."""
     await execute(call, lambda known: flavors.delete(known, call.params["flavor_id"]))
     return empty(202)
 

@@ -32,8 +32,6 @@ QUERY = frozenset(("limit", "marker", "user_id"))
 
 
 class NewKeypair(Body):
-    """The keypair that is wanted."""
-
     name: KeypairName
     type: Annotated[Literal["ssh", "x509"] | UnsetType, Versions(2)] = UNSET
     public_key: Annotated[str, Meta(max_length=MAX_PUBLIC_KEY)] | UnsetType = UNSET
@@ -87,7 +85,6 @@ async def index(call: Call) -> Any:
 @operations("GET", "/os-keypairs/{name}", Access.READER, "os_compute_api:os-keypairs:show",
             query=frozenset(("user_id",)))  # fmt: skip
 async def show(call: Call) -> Any:
-    """One keypair."""
     user_id = _user(call, call.query.get("user_id"))
     keypair = _keys(call, user_id).get(call.params["name"])
     return {
@@ -150,7 +147,6 @@ async def create(call: Call) -> Reply:
 @operations("DELETE", "/os-keypairs/{name}", Access.READER, "os_compute_api:os-keypairs:delete",
             query=frozenset(("user_id",)))  # fmt: skip
 async def delete(call: Call) -> Any:
-    """Forget a keypair."""
     user_id = _user(call, call.query.get("user_id"))
     await _execute(call, user_id, lambda known: keypairs.delete(known, call.params["name"]))
     return empty(204 if call.minor >= since.KEYPAIR_TYPES else 202)

@@ -95,7 +95,6 @@ async def _existing(call: Call) -> str:
 
 @operations("GET", "/os-quota-sets/{project_id}", Access.READER, f"{RULE}:show", query=frozenset(("user_id",)))
 async def show(call: Call) -> Any:
-    """A project's limits."""
     project_id = await _readable(call, "show")
     limits = _usage(call, project_id).limits or call.services.default_limits
     return {"quota_set": {"id": project_id} | _limits(call, limits)}

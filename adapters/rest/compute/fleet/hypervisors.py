@@ -27,13 +27,11 @@ QUERY = frozenset(("limit", "marker", "hypervisor_hostname_pattern", "with_serve
 
 @operations("GET", "/os-hypervisors", Access.ADMIN, f"{RULE}:list", query=QUERY)
 async def index(call: Call) -> Any:
-    """Hypervisors by name and state."""
     return await _listing(call, "/os-hypervisors", detailed=False)
 
 
 @operations("GET", "/os-hypervisors/detail", Access.ADMIN, f"{RULE}:list-detail", query=QUERY)
 async def detail(call: Call) -> Any:
-    """Hypervisors in full."""
     return await _listing(call, "/os-hypervisors/detail", detailed=True)
 
 
@@ -63,7 +61,6 @@ def _not_counted(fleet: Fleet, ledger: Ledger) -> list[Provider]:
 @operations("GET", "/os-hypervisors/{hypervisor_id}", Access.ADMIN, f"{RULE}:show",
             query=frozenset(("with_servers",)))  # fmt: skip
 async def show(call: Call) -> Any:
-    """One hypervisor."""
     return {"hypervisor": await _document(call, _find(call), detailed=True)}
 
 

@@ -114,7 +114,6 @@ def _document(call: Call, service: Service) -> dict[str, Any]:
 
 @operations("GET", "/os-services", Access.ADMIN, f"{RULE}:list", query=frozenset(("host", "binary")))
 async def index(call: Call) -> Any:
-    """All services, or those of a host or a kind."""
     host, binary = call.query.get("host") or None, call.query.get("binary") or None
     return {"services": [_document(call, service) for service in _services(call, host, binary)]}
 

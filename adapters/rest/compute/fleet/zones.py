@@ -19,7 +19,6 @@ def _zones(call: Call) -> list[str]:
 
 @operations("GET", "/os-availability-zone", Access.READER, f"{ZONES}:list")
 async def zones(call: Call) -> Any:
-    """The zones, and whether servers can be put there."""
     fleet = call.services.fleet
     return {
         "availabilityZoneInfo": [
@@ -31,7 +30,6 @@ async def zones(call: Call) -> Any:
 
 @operations("GET", "/os-availability-zone/detail", Access.ADMIN, f"{ZONES}:detail")
 async def zones_in_detail(call: Call) -> Any:
-    """The zones with their hosts."""
     fleet = call.services.fleet
     return {
         "availabilityZoneInfo": [

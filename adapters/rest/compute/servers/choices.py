@@ -56,7 +56,6 @@ def _check_architecture(call: Call, found: ImageSource, host: str | None) -> Non
 async def networks(
     call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType
 ) -> tuple[NetworkRequest, ...]:
-    """The interfaces wanted."""
     if isinstance(asked, str):
         return (await _automatic(call),) if asked == "auto" else ()
     if isinstance(asked, UnsetType) or not asked:
@@ -138,7 +137,6 @@ def password(asked: str | UnsetType) -> str:
 
 
 def files(asked: list[File] | UnsetType) -> tuple[guest_secrets.File, ...]:
-    """The files for the guest."""
     given = asked if asked is not UNSET else []
     limits.check_files((file.path, decoded("contents", file.contents)) for file in given)
     return tuple(guest_secrets.File(file.path, file.contents) for file in given)

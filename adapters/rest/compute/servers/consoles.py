@@ -33,8 +33,6 @@ TYPES = {
 
 
 class NewConsole(Body):
-    """Which console."""
-
     protocol: Literal["vnc", "spice", "rdp", "serial", "mks"]
     type: Literal["novnc", "xvpvnc", "spice-html5", "spice-direct", "rdp-html5", "serial", "webmks"]
 
@@ -79,26 +77,18 @@ async def _url(call: Call, console_type: str) -> str:
 
 
 class VncArguments(Body):
-    """Which viewer."""
-
     type: Literal["novnc", "xvpvnc"]
 
 
 class SpiceArguments(Body):
-    """Which viewer."""
-
     type: Literal["spice-html5"]
 
 
 class RdpArguments(Body):
-    """Which viewer."""
-
     type: Literal["rdp-html5"]
 
 
 class SerialArguments(Body):
-    """Which viewer."""
-
     type: Literal["serial"]
 
 

@@ -26,7 +26,6 @@ FIRST_IN_ORDER = (0, "0")
 
 @operations("POST", "/servers", Access.MEMBER, "os_compute_api:servers:create", body=CreateBody, status=202)
 async def create(call: Call) -> Reply:
-    """Accept one or several servers."""
     body: CreateBody = call.body
     asked = body.server
     if asked.networks is UNSET and call.minor >= since.NETWORKS_REQUIRED:

@@ -67,15 +67,11 @@ class SecurityGroupRef(Body):
 
 
 class File(Body):
-    """A file to be put into the guest."""
-
     path: Text255
     contents: Text64K
 
 
 class NewServerBody(Body):
-    """The server that is wanted."""
-
     name: Name
     flavorRef: Text255 | Integer  # noqa: N815 - Nova's names
     imageRef: Text255 | UnsetType = UNSET  # noqa: N815

@@ -53,7 +53,6 @@ def _changed(call: Call, rows: list[InstanceAction]) -> list[InstanceAction]:
 
 @operations("GET", f"{PATH}/{{request_id}}", Access.READER, f"{RULE}:show")
 async def show(call: Call) -> Any:
-    """One action with its steps."""
     server = await find(call, deleted=call.minor >= since.ACTIONS_OF_DELETED)
     request_id = call.params["request_id"]
     row = await call.services.queries.action(server.id, request_id)

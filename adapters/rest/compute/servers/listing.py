@@ -48,14 +48,12 @@ SORT_ALIASES = {"name": "display_name", "id": "uuid", "flavor": "instance_type_i
 
 @operations("GET", "/servers", Access.READER, "os_compute_api:servers:index", query=QUERY)
 async def index(call: Call) -> Any:
-    """Servers by id and name."""
     found, more = await _page(call)
     return _listing(call, "/servers", [basic(call, server) for server in found], more=more)
 
 
 @operations("GET", "/servers/detail", Access.READER, "os_compute_api:servers:detail", query=QUERY)
 async def detail(call: Call) -> Any:
-    """Servers with everything about them."""
     found, more = await _page(call)
     documents = [detailed(call, server, host_of(call, server), alone=False) for server in found]
     return _listing(call, "/servers/detail", documents, more=more)

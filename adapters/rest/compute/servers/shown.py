@@ -21,7 +21,6 @@ operations = Operations()
 
 @operations("GET", "/servers/{server_id}", Access.READER, "os_compute_api:servers:show")
 async def show(call: Call) -> Any:
-    """One server."""
     server = await find(call)
     return {"server": detailed(call, server, host_of(call, server))}
 
@@ -96,6 +95,5 @@ _SHORT_ANSWER = words(
 
 @operations("DELETE", "/servers/{server_id}", Access.MEMBER, "os_compute_api:servers:delete", status=204)
 async def delete(call: Call) -> None:
-    """Begin the deletion."""
     accepted = await call.services.servers.delete(call.context, call.params["server_id"])
     await call.settle(accepted)

@@ -28,7 +28,6 @@ WITH_PROGRESS = ("ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRA
 
 
 def status_of(server: s.Server) -> str:
-    """The status shown."""
     by_task = STATUSES.get(server.vm_state, {None: "UNKNOWN"})
     return by_task.get(server.task_state, by_task[None])
 

@@ -16,8 +16,6 @@ operations = Operations()
 
 
 class RescueArguments(Body):
-    """From what, and with which password."""
-
     adminPass: Text255 | UnsetType = UNSET  # noqa: N815 - Nova's name
     rescue_image_ref: Text255 | UnsetType = UNSET
 

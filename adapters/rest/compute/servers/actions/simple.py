@@ -64,8 +64,6 @@ for _simple in SIMPLE:
 
 
 class RebootArguments(Body):
-    """How to reboot."""
-
     type: Literal["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]
 
 
@@ -76,8 +74,6 @@ class RebootBody(Body):
 
 
 class ConsoleArguments(Body):
-    """How much of the console log."""
-
     length: Integer | Annotated[str, Meta(max_length=11, pattern=r"^-?[0-9]+\Z")] | UnsetType | None = UNSET
 
 
@@ -90,7 +86,6 @@ class ConsoleBody(Body):
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:reboot", action="reboot", body=RebootBody,
             status=202)  # fmt: skip
 async def reboot(call: Call) -> None:
-    """Reboot, soft or hard."""
     hard = call.body.reboot.type.upper() == "HARD"
     await _command(
         call, call.services.servers.act, action=rebooting.REBOOT, request=partial(rebooting.request, hard=hard)
@@ -98,8 +93,6 @@ async def reboot(call: Call) -> None:
 
 
 class LockArguments(Body):
-    """Why."""
-
     locked_reason: Annotated[Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType, Versions(73)] = UNSET
 
 
@@ -112,7 +105,6 @@ class LockBody(Body):
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:os-lock-server:lock", action="lock", body=LockBody,
             status=202)  # fmt: skip
 async def lock(call: Call) -> None:
-    """Keep everybody but administrators from changing the guest."""
     asked: LockArguments | None = call.body.lock
     reason = asked.locked_reason if asked and asked.locked_reason is not UNSET else None
     await _command(call, call.services.details.lock, reason=reason)
@@ -122,13 +114,10 @@ async def lock(call: Call) -> None:
             body=plain("unlock"),
             status=202)  # fmt: skip
 async def unlock(call: Call) -> None:
-    """End the lock."""
     await _command(call, call.services.details.unlock)
 
 
 class ResetArguments(Body):
-    """Into what."""
-
     state: Literal["active", "error"]
 
 

@@ -28,13 +28,11 @@ class ItemBody(Body):
 
 @operations("GET", PATH, Access.READER, f"{RULE}:index")
 async def index(call: Call) -> Any:
-    """All items."""
     return {"metadata": (await find(call)).metadata}
 
 
 @operations("GET", ITEM, Access.READER, f"{RULE}:show")
 async def show(call: Call) -> Any:
-    """One item."""
     server = await find(call)
     key = call.params["key"]
     if key not in server.metadata:
@@ -56,7 +54,6 @@ async def replace_all(call: Call) -> Any:
 
 @operations("PUT", ITEM, Access.MEMBER, f"{RULE}:update", body=ItemBody)
 async def put(call: Call) -> Any:
-    """Set one item."""
     item: dict[str, str] = call.body.meta
     if len(item) != 1:
         raise Invalid("Request body contains too many items")
@@ -68,7 +65,6 @@ async def put(call: Call) -> Any:
 
 @operations("DELETE", ITEM, Access.MEMBER, f"{RULE}:delete", status=204)
 async def delete(call: Call) -> None:
-    """Remove one item."""
     details = call.services.details
     accepted = await details.remove_metadata(call.context, call.params["server_id"], call.params["key"])
     await call.settle(accepted)

@@ -22,7 +22,6 @@ async def ips(call: Call) -> Any:
 
 @operations("GET", f"{AT}/ips/{{network}}", Access.READER, "os_compute_api:ips:show")
 async def ips_of_network(call: Call) -> Any:
-    """The addresses on one network."""
     found = plain_addresses((await find(call)).nics)
     name = call.params["network"]
     if name not in found:
@@ -32,7 +31,6 @@ async def ips_of_network(call: Call) -> Any:
 
 @operations("GET", f"{AT}/os-interface", Access.READER, "os_compute_api:os-attach-interfaces:list")
 async def interfaces(call: Call) -> Any:
-    """The network interfaces."""
     server = await find(call)
     documents = []
     for nic in server.nics:

@@ -29,7 +29,6 @@ class TagsBody(Body):
 
 @operations("GET", PATH, Access.READER, f"{RULE}:index", first=since.TAGS)
 async def index(call: Call) -> Any:
-    """All tags."""
     return {"tags": list((await find(call)).tags)}
 
 
@@ -63,7 +62,6 @@ async def replace_all(call: Call) -> Any:
 
 @operations("DELETE", ITEM, Access.MEMBER, f"{RULE}:delete", first=since.TAGS, status=204)
 async def delete(call: Call) -> None:
-    """Have this tag no more."""
     details = call.services.details
     accepted = await details.remove_tag(call.context, call.params["server_id"], call.params["tag"])
     await call.settle(accepted)
@@ -71,7 +69,6 @@ async def delete(call: Call) -> None:
 
 @operations("DELETE", PATH, Access.MEMBER, f"{RULE}:delete_all", first=since.TAGS, status=204)
 async def delete_all(call: Call) -> None:
-    """Have none."""
     await _set(call, ())
 
 
