@@ -31,6 +31,9 @@ STARTS: dict[type, tuple[str, str]] = {
 AT_ONCE: dict[type, str] = {ServerLocked: "lock", ServerUnlocked: "unlock"}
 """Actions that are over when they are accepted, and have no steps."""
 
+BEGINNINGS = frozenset({*STARTS, *AT_ONCE})
+"""No action of their request was there before."""
+
 SUCCESSES: tuple[type, ...] = (ServerBuilt, *(action.done for action in ACTIONS), ServerDeleted)
 SUPERSEDED = "Superseded by a later action."
 
@@ -68,7 +71,7 @@ class InstanceActionsView:
         """The action of the event's request, and the one that it supersedes."""
         if recorded.aggregate.kind != "server":
             return
-        if type(recorded.event) not in STARTS:
+        if type(recorded.event) not in BEGINNINGS:
             yield TABLE, (recorded.aggregate.id, recorded.meta.request_id)
         if supersedes := getattr(recorded.event, "supersedes", None):
             yield TABLE, (recorded.aggregate.id, supersedes)

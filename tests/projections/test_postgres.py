@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from domain.log.record import Recorded
+from domain.server.observation import ServerPowerChanged
 from projections.builds import begin_build, builds_in_force, outdated, put_in_force
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView
@@ -47,6 +48,45 @@ async def test_what_is_kept_in_memory_has_an_end_in_bytes(database: str, monkeyp
             most = max(most, len(rows._cache["servers"]))
         assert 0 < most < 100
         assert rows.position(CELL) == len(events)
+
+
+@asynchronous
+async def test_what_a_batch_itself_begins_is_not_asked_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a host tells of itself belongs to no action.
+    events = [recorded for recorded in history(20) if not isinstance(recorded.event, ServerPowerChanged)]
+    async with await connect(database, "test") as connection:
+        rows = PostgresRows(connection, await builds_in_force(connection, PROJECTIONS))
+        await rows.open()
+        questions: list[object] = []
+
+        async def load(*question: object) -> None:
+            questions.append(question)
+
+        monkeypatch.setattr(rows, "_load", load)
+        await rows.apply(events)
+        assert rows.position(CELL) == events[-1].position
+        assert not questions
+
+
+@asynchronous
+async def test_no_table_is_read_through_however_it_has_grown(database: str) -> None:
+    """A statement that is prepared keeps the plan that was best when its table was small."""
+    events = history(100)
+    scans = "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname ~ '__[0-9]+$'"
+    async with await connect(database, "test") as connection:
+
+        async def read_through() -> int:
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+            row = await (await connection.execute(scans)).fetchone()
+            return int(row[0]) if row else 0
+
+        rows = PostgresRows(connection, await builds_in_force(connection, PROJECTIONS))
+        await rows.open()
+        before = await read_through()
+        for start in range(0, len(events), 10):
+            rows._cache.clear()
+            await rows.apply(events[start : start + 10])
+        assert await read_through() == before
 
 
 @asynchronous
