@@ -5,7 +5,7 @@ from typing import Any
 from domain import console
 from domain.catalogue import flavor, keypair, quota
 from domain.fleet import host
-from domain.log import recovery, skip
+from domain.log import checkpoint, recovery, skip
 from domain.log.kind import Kind
 from domain.log.record import Event
 from domain.neighbours import image, network, token
@@ -27,6 +27,7 @@ KINDS: dict[str, Kind[Any]] = {
         token.KIND,
         skip.KIND,
         recovery.KIND,
+        checkpoint.KIND,
     )
 }
 

@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     log.add_argument("--bodies", action="store_true", help="with the events' bodies")
     log.set_defaults(command=_log)
 
+    checkpoint = commands.add_parser("checkpoint", help="sign the logs up to now, and print what was signed")
+    which = checkpoint.add_mutually_exclusive_group()
+    which.add_argument("--key", action="store_true", help="only print the public keys with which others check it")
+    which.add_argument("--new-key", action="store_true", help="from now on sign with another key, under new names")
+    checkpoint.set_defaults(command=_checkpoint)
+
     rebuild = commands.add_parser("rebuild", help="build a projection anew from the log, while the old one answers")
     rebuild.add_argument("projection")
     rebuild.set_defaults(command=_rebuild)
@@ -244,6 +250,18 @@ def _log(arguments: argparse.Namespace) -> None:
             bodies=arguments.bodies,
         )
     )
+
+
+def _checkpoint(arguments: argparse.Namespace) -> None:
+    from ops.checkpoint import renew_key, show_keys, sign
+
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    if arguments.new_key:
+        renew_key(settings)
+    elif arguments.key:
+        show_keys(settings)
+    else:
+        asyncio.run(sign(settings))
 
 
 def _holdings(arguments: argparse.Namespace) -> None:

@@ -93,7 +93,7 @@ def _join(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from ops.status import ago, table
+    from ops.tables import ago, table
 
     stack, settings = _stack(arguments)
     now = datetime.now(UTC)
@@ -109,7 +109,8 @@ async def _known(settings: "Settings") -> list[tuple[str, str, str, str, str, st
     from handlers.log.disorder import Disorder
     from handlers.log.registry import Registry
     from ops.roles.plane import open_plane
-    from ops.status import ago, beats_now, refusals
+    from ops.status import beats_now, refusals
+    from ops.tables import ago
 
     async with open_plane(settings, "host-list") as plane:
         registry = Registry(plane.store, plane.stamp, [hosts.KIND], Disorder())

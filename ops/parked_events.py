@@ -12,7 +12,7 @@ from handlers.log.repository import Repository
 from ops.roles.parked import RETRIED, RETRY, Retrial
 from ops.roles.plane import open_plane
 from ops.settings import Settings
-from ops.status import table
+from ops.tables import table
 from projections.postgres import connect
 from projections.queries import ParkedRow, PostgresQueries
 

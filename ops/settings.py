@@ -191,6 +191,16 @@ class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """PEM; with all three, hypervisors must show screens by TLS: see ``screen_tls_dir`` under ``[compute]``."""
 
 
+class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the projector signs the logs: whichever comes first, and never for nothing."""
+
+    events: Annotated[int, Meta(ge=1, le=20_000)] = 5_000
+    """Since the last checkpoint. It keeps a hash of each: 43 bytes."""
+    seconds: Annotated[float, Meta(ge=1)] = 300.0
+    key_file: Path | None = None
+    """The private key; None: ``secrets/checkpoint.key`` in the state directory. Without it nothing is signed."""
+
+
 class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Simulated hosts, in one process."""
 
@@ -223,6 +233,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     compute: ComputeSettings = ComputeSettings()
     metadata: MetadataSettings = MetadataSettings()
     console: ConsoleSettings = ConsoleSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
     simulated: SimulatedSettings = SimulatedSettings()
 
     @property

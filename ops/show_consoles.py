@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from adapters.rest.identity.directory import Directory
 from ops.identity import identity_settings
 from ops.settings import Settings
-from ops.status import ago, table
+from ops.tables import ago, table
 from projections.console_queries import ConsoleQueries, Seen
 
 

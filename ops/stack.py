@@ -20,6 +20,7 @@ from ops.embedded.nats import EmbeddedNats, ServerTls
 from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.host_keys import HostKeys, nats_user
+from ops.notary import FileNotary
 from ops.roles.api import names as api_names
 from ops.roles.compute import simulated_hosts
 from ops.roles.placement import names as placement_names
@@ -106,6 +107,7 @@ class Stack:
     def prepare(self, settings: Settings) -> None:
         """What must be there before the programs start. Raises Unavailable in plain words."""
         self._secret(TICKET_KEY, secrets.token_urlsafe(32))
+        FileNotary(settings).ensure_key()
         if not settings.simulated.hosts:
             self.host_keys.ensure(settings.compute.name)
         nats = self.nats(settings)

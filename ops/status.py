@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -12,9 +12,10 @@ from handlers.fleet.liveness import DOWN_AFTER
 from handlers.fleet.refusals import Known, refused_by_host
 from handlers.log.disorder import FACT
 from handlers.ports import Beat
-from ops import damage
+from ops import checkpoint, damage
 from ops.roles.plane import Plane, open_plane
 from ops.stack import Stack, running
+from ops.tables import ago, table
 from projections.queries import PostgresQueries
 
 HEARD_SECONDS = 0.3
@@ -45,6 +46,7 @@ async def show(stack: Stack) -> None:
         async with open_plane(settings, "status") as plane:
             damage.show(plane)
             await _projections(plane, queries)
+            await checkpoint.show_all(plane)
             await _parked(queries)
             beats = await beats_now(plane)
             _out_of_order(beats)
@@ -148,19 +150,3 @@ def _process_state(facts: dict[str, object]) -> str:
     except OSError:
         return "ended"
     return str(facts["state"])
-
-
-def ago(seconds: float) -> str:
-    """A length of time, as exact as it is of use."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
-    """Print a table, after an empty line."""
-    cells = [head, *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    print()
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -15,6 +15,7 @@ from adapters.nats.snapshots import Snapshots
 from adapters.nats.soundness import Soundness
 from domain.errors import Unavailable
 from domain.log import recovery
+from domain.log.checkpoint import Entry
 from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
 from domain.log.recovery import RecoveryDecided
 from handlers.ports import Snapshot
@@ -56,13 +57,8 @@ class NatsEventStore:
     async def append_recovery(self, event: RecoveryDecided, meta: Metadata) -> Recorded:
         """Record that the log goes on with what is left of it; the one event that a damaged log takes."""
         aggregate = recovery.aggregate(self.cell)
-        last = await self._log.last(self._names.event(aggregate))
-        tail = GENESIS
-        if last is not None:
-            headers = last.headers()
-            position = int(headers["Nats-Sequence"])
-            tail = self._mapper.read(headers, last.data, position, self.cell, aggregate).tail
-        return await self._append(aggregate, event, meta, tail)
+        last = await self.last_of(aggregate)
+        return await self._append(aggregate, event, meta, last.tail if last else GENESIS)
 
     async def _append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
         envelope = self._mapper.encode(self.cell, aggregate, event, meta, tail)
@@ -108,6 +104,14 @@ class NatsEventStore:
             records.append(recorded)
         return records, more
 
+    async def last_of(self, aggregate: AggregateId) -> Recorded | None:
+        """The last event of an aggregate; None if there is none. Raises Unavailable."""
+        message = await self._log.last(self._names.event(aggregate))
+        if message is None:
+            return None
+        headers = message.headers()
+        return self._read(headers, message.data, int(headers["Nats-Sequence"]), aggregate)
+
     async def event_at(self, position: int) -> Recorded | None:
         message = await self._log.at(position) if position > 0 else None
         if message is None:
@@ -148,6 +152,23 @@ class NatsEventStore:
             raise Unavailable(f"The log cannot be followed: {error}") from error
         except BrokenChain as error:
             self.soundness.found(error.message)
+            raise
+
+    async def entries(self, after: int) -> AsyncIterator[list[Entry]]:
+        """The messages after a position, as they are kept, up to the end of the log. Raises BrokenChain where one is
+        missing of which no recovery has said so, and Unavailable."""
+        gaps, found = self.soundness.gaps, self.soundness.found
+        reader = Reader(self._connection, self._names.events, after, known_missing=gaps, on_missing=found)
+        try:
+            async with aclosing(reader.batches()) as batches:
+                async for batch in batches:
+                    if not batch:
+                        return
+                    yield [Entry(position, each.subject, each.raw or b"", each.data) for position, each in batch]
+        except ApiError as error:
+            raise Unavailable(f"The log cannot be read: {error}") from error
+        except BrokenChain as error:
+            found(error.message)
             raise
 
     async def last_position(self) -> int:

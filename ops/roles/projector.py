@@ -15,6 +15,7 @@ from domain.log.record import Recorded
 from handlers.fleet.liveness import keep_beating
 from handlers.ports import EventStore
 from ops import notify
+from ops.checkpoint import checkpoints
 from ops.roles import parked
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
@@ -59,6 +60,8 @@ async def run(settings: Settings, name: str) -> None:
         group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}"))
         group.create_task(plane.watch())
         group.create_task(_read_through(plane))
+        for store in plane.stores:
+            group.create_task(checkpoints(plane, store).run())
         while True:
             try:
                 await _project(plane)

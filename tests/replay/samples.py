@@ -30,7 +30,15 @@ def sample(kind: Any, name: str = "value") -> Any:
         hints = typing.get_type_hints(kind)
         fields = msgspec.structs.fields(kind)
         return kind(**{field.name: sample(hints[field.name], field.name) for field in fields})
-    plain: dict[Any, Any] = {str: name, object: name, int: 7, float: 1.5, bool: True, datetime: TIME}
+    plain: dict[Any, Any] = {
+        str: name,
+        bytes: name.encode(),
+        object: name,
+        int: 7,
+        float: 1.5,
+        bool: True,
+        datetime: TIME,
+    }
     return plain[kind]
 
 
