@@ -23,6 +23,11 @@ class PowerState(IntEnum):
     SUSPENDED = 7
 
 
+def instance_name(server_id: str) -> str:
+    """The hypervisor's name for a server's guest; unique, and at most 48 characters."""
+    return f"instance-{server_id}"
+
+
 class ImageSource(msgspec.Struct, frozen=True, kw_only=True):
     """The image a guest's disk starts from. ``checksum`` is the hex digest by ``checksum_algorithm``."""
 
@@ -85,8 +90,7 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def instance_name(self) -> str:
-        """The hypervisor's name for the guest; unique, and at most 48 characters."""
-        return f"instance-{self.server_id}"
+        return instance_name(self.server_id)
 
 
 class GuestState(msgspec.Struct, frozen=True, kw_only=True):

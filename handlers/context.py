@@ -5,6 +5,7 @@ import contextvars
 import msgspec
 
 from domain.log.record import Metadata
+from domain.server.parts import UnderWay
 from handlers.ports import Clock, Ids
 
 
@@ -24,6 +25,16 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def is_admin(self) -> bool:
         """Whether the caller may act on everybody's things."""
         return "admin" in self.roles
+
+
+def on_behalf_of(action: UnderWay) -> Context:
+    """The origin of what is done for an action under way: the request that asked for it."""
+    return Context(
+        request_id=action.request_id,
+        global_request_id=action.global_request_id,
+        user_id=action.user_id,
+        project_id=action.project_id,
+    )
 
 
 current_request: contextvars.ContextVar[str] = contextvars.ContextVar("current_request", default="-")

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from domain.errors import Refused, not_found
+from domain.errors import Invalid, Refused, not_found
+from domain.guest import ImageSource
 from domain.log.kind import Kind, unfoldable
 from domain.log.record import AggregateId, Event, Metadata
 
@@ -76,6 +77,17 @@ def delete(flavors: Flavors, flavor_id: str) -> FlavorDeleted:
 def set_extra_specs(flavors: Flavors, flavor_id: str, extra_specs: dict[str, str]) -> FlavorExtraSpecsSet:
     flavors.get(flavor_id)
     return FlavorExtraSpecsSet(flavor_id=flavor_id, extra_specs=extra_specs)
+
+
+def check_image(flavor: Flavor, image: ImageSource | None, min_ram_mb: int) -> None:
+    """Raise Invalid, in Nova's words, for an image that needs more memory or disk than the flavor has."""
+    if min_ram_mb > flavor.ram_mb:
+        raise Invalid("Flavor's memory is too small for requested image.")
+    if image and flavor.disk_gb and image.min_disk_gb > flavor.disk_gb:
+        raise Invalid(
+            f"Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is "
+            f"{flavor.disk_gb << 30} bytes, minimum size is {image.min_disk_gb << 30} bytes."
+        )
 
 
 def evolve(state: Flavors | None, event: Event, _meta: Metadata) -> Flavors:

@@ -12,7 +12,7 @@ from domain.errors import Refused
 from domain.guest import GuestState, PowerState
 from domain.log.record import Event, Metadata
 from domain.server.parts import Fault, UnderWay
-from domain.server.state import ACTIVE, ERROR, RESCUED, Server
+from domain.server.state import ACTIVE, ERROR, RESCUED, Server, check_state
 
 Fields = dict[str, Any]
 """Fields of a server, with what an event makes of them."""
@@ -118,11 +118,7 @@ def check(
     server: Server, action: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = (None,)
 ) -> None:
     """Raise Refused (409) in Nova's words unless the server is in one of those states, and was launched once."""
-    cannot = f"Cannot '{action}' instance {server.id} while it is in"
-    if server.vm_state not in vm_states:
-        raise Refused("server.state", f"{cannot} vm_state {server.vm_state}")
-    if server.task_state not in task_states:
-        raise Refused("server.state", f"{cannot} task_state {server.task_state}")
+    check_state(server, action, vm_states, task_states)
     if server.launched_at is None:
         raise Refused("server.state", f"Cannot '{action}' instance {server.id} while it was never launched")
 

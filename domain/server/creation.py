@@ -1,6 +1,6 @@
 """Creation: a host is chosen, and builds the guest. It is no action like the others: another host may be tried."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -16,6 +16,8 @@ from domain.server.state import ACTIVE, CREATE, DELETED, ERROR, SCHEDULING, SPAW
 
 MAX_ATTEMPTS = 3
 """On how many hosts a creation is tried."""
+TIME = timedelta(minutes=10)
+"""How long it may take before it ends as failed."""
 
 
 class ServerRequested(Event, tag="server.requested", frozen=True, kw_only=True):

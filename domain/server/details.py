@@ -8,10 +8,13 @@ from domain.log.record import Event, Metadata
 from domain.server.action import Change, Fields
 from domain.server.limits import MAX_TAGS, check_metadata
 from domain.server.parts import Lock
-from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server, existing
+from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server, check_state, existing
 
 MAY_CHANGE = (ACTIVE, PAUSED, SUSPENDED, STOPPED)
 """The vm_states in which metadata and tags can be changed."""
+
+NOT_THE_LOCKER = "server.locked_by_another"
+"""The code of what is refused to who may not end another's lock."""
 
 
 class ServerRenamed(Event, tag="server.renamed", frozen=True, kw_only=True):
@@ -71,13 +74,15 @@ def lock(server: Server | None, server_id: str, *, project_id: str | None, reaso
     return ServerLocked(by_owner=by_owner, reason=reason)
 
 
-def unlock(server: Server | None, server_id: str, *, project_id: str | None, is_admin: bool) -> ServerUnlocked | None:
-    """End the lock; one that an administrator set, only an administrator may. Raises Refused (403)."""
+def unlock(
+    server: Server | None, server_id: str, *, project_id: str | None, overrides: bool
+) -> ServerUnlocked | None:
+    """End the lock. Raises Refused (403, NOT_THE_LOCKER) for one that was set from elsewhere, unless the caller
+    ``overrides`` it."""
     server = existing(server, server_id)
     by_owner = server.project_id == project_id
-    if server.lock and server.lock.by_owner != by_owner and not is_admin:
-        rule = "os_compute_api:os-lock-server:unlock:unlock_override"
-        raise Refused("forbidden", f"Policy doesn't allow {rule} to be performed.", status=403)
+    if server.lock and server.lock.by_owner != by_owner and not overrides:
+        raise Refused(NOT_THE_LOCKER, f"Instance {server.id} was locked by somebody else.", status=403)
     return ServerUnlocked() if server.lock else None
 
 
@@ -86,7 +91,7 @@ def set_metadata(
 ) -> ServerMetadataChanged | None:
     """Add items, or have no others than these. Raises Refused: 403 for too many, 409 in a state that forbids it."""
     server = existing(server, server_id)
-    _check_state(server, "update metadata")
+    check_state(server, "update metadata", MAY_CHANGE)
     metadata = given if replace else server.metadata | given
     check_metadata(metadata)
     return _metadata(server, metadata)
@@ -95,7 +100,7 @@ def set_metadata(
 def remove_metadata(server: Server | None, server_id: str, key: str) -> ServerMetadataChanged | None:
     """Remove an item. Raises Refused (404) if there is none."""
     server = existing(server, server_id)
-    _check_state(server, "delete metadata")
+    check_state(server, "delete metadata", MAY_CHANGE)
     if key not in server.metadata:
         raise Refused("metadata.not_found", "Metadata item was not found", status=404)
     return _metadata(server, {name: value for name, value in server.metadata.items() if name != key})
@@ -108,14 +113,14 @@ def _metadata(server: Server, metadata: dict[str, str]) -> ServerMetadataChanged
 def set_tags(server: Server | None, server_id: str, tags: tuple[str, ...]) -> ServerTagsChanged | None:
     """Have these tags and no others."""
     server = existing(server, server_id)
-    _check_state(server, "update tags")
+    check_state(server, "update tags", MAY_CHANGE)
     return _tags(server, tuple(dict.fromkeys(tags)))
 
 
 def add_tag(server: Server | None, server_id: str, tag: str) -> ServerTagsChanged | None:
     """Have this tag, too. Raises Refused (400) if there are as many as there can be."""
     server = existing(server, server_id)
-    _check_state(server, "update tags")
+    check_state(server, "update tags", MAY_CHANGE)
     if tag not in server.tags and len(server.tags) >= MAX_TAGS:
         raise Refused("tags.limit", f"The number of tags exceeded the per-server limit {MAX_TAGS}", status=400)
     return _tags(server, tuple(dict.fromkeys((*server.tags, tag))))
@@ -124,7 +129,7 @@ def add_tag(server: Server | None, server_id: str, tag: str) -> ServerTagsChange
 def remove_tag(server: Server | None, server_id: str, tag: str) -> ServerTagsChanged | None:
     """Have this tag no more. Raises Refused (404) if it has not."""
     server = existing(server, server_id)
-    _check_state(server, "delete tags")
+    check_state(server, "delete tags", MAY_CHANGE)
     if tag not in server.tags:
         raise Refused("tag.not_found", f"Server {server_id} has no tag '{tag}'", status=404)
     return _tags(server, tuple(name for name in server.tags if name != tag))
@@ -147,15 +152,6 @@ def set_hostname(server: Server | None, server_id: str, hostname: str) -> Server
     """Change the host name that the metadata service tells; the guest learns of it when it asks."""
     unchanged = existing(server, server_id).hostname == hostname
     return None if unchanged else ServerHostnameChanged(hostname=hostname)
-
-
-def _check_state(server: Server, doing: str) -> None:
-    if server.vm_state not in MAY_CHANGE:
-        cannot = f"Cannot '{doing}' instance {server.id} while it is in"
-        raise Refused("server.state", f"{cannot} vm_state {server.vm_state}")
-    if server.task_state is not None:
-        cannot = f"Cannot '{doing}' instance {server.id} while it is in"
-        raise Refused("server.state", f"{cannot} task_state {server.task_state}")
 
 
 def _detail(name: str) -> Change:

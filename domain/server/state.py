@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from domain.catalogue.flavor import Flavor
-from domain.errors import not_found
+from domain.errors import Refused, not_found
 from domain.guest import ImageSource, Nic, PowerState
 from domain.log.record import AggregateId
 from domain.server.hostname import derived
@@ -122,6 +122,17 @@ def existing(server: Server | None, server_id: str) -> Server:
     if server is None or server.vm_state == DELETED:
         raise not_found("Instance", server_id)
     return server
+
+
+def check_state(
+    server: Server, doing: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = (None,)
+) -> None:
+    """Raise Refused (409) in Nova's words unless the server is in one of those states."""
+    cannot = f"Cannot '{doing}' instance {server.id} while it is in"
+    if server.vm_state not in vm_states:
+        raise Refused("server.state", f"{cannot} vm_state {server.vm_state}")
+    if server.task_state not in task_states:
+        raise Refused("server.state", f"{cannot} task_state {server.task_state}")
 
 
 def assigned(server: Server | None, epoch: int) -> Server | None:

@@ -23,7 +23,7 @@ from handlers.conducting.attention import Attention
 from handlers.conducting.holdings import Holdings
 from handlers.conducting.leftovers import Leftovers, ReadServers
 from handlers.conducting.states import ServerStates
-from handlers.context import Context, Stamp, current_request
+from handlers.context import Context, Stamp, current_request, on_behalf_of
 from handlers.fleet.hosts import Hosts
 from handlers.host.image_tickets import ImageTickets
 from handlers.messages import HostCommand, encode
@@ -260,16 +260,7 @@ class Conductor:
         return {image.id: self._tickets.issue(image.id, host) for image in (spec.image, spec.rescue_image) if image}
 
     def _context_of(self, server: Server) -> Context:
-        """What the conductor does is done on the request that asked for the action."""
-        action = server.action
-        if action is None:
-            return self._stamp.own_context()
-        return Context(
-            request_id=action.request_id,
-            global_request_id=action.global_request_id,
-            user_id=action.user_id,
-            project_id=action.project_id,
-        )
+        return on_behalf_of(server.action) if server.action else self._stamp.own_context()
 
 
 def _no_host(server: Server) -> str:

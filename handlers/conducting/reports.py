@@ -12,7 +12,7 @@ from handlers.allowances import Allowances
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.holdings import Holdings
 from handlers.conducting.states import ServerStates
-from handlers.context import Context, current_request
+from handlers.context import Context, current_request, on_behalf_of
 from handlers.fleet.hosts import Hosts
 from handlers.fleet.refusals import Refusals
 from handlers.messages import (
@@ -171,12 +171,7 @@ class Reports:
         action = server.action if server else None
         if action is None or action.request_id != report.request_id:
             return Context(request_id=report.request_id)
-        return Context(
-            request_id=action.request_id,
-            global_request_id=action.global_request_id,
-            user_id=action.user_id,
-            project_id=action.project_id,
-        )
+        return on_behalf_of(action)
 
 
 def _observed(guest: GuestState, version: int | None, server: Server | None) -> Event | None:

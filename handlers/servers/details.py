@@ -8,7 +8,7 @@ from domain.server.state import Server, aggregate
 from handlers.accepted import Accepted
 from handlers.cells import Cells
 from handlers.context import Context
-from handlers.servers.servers import visible
+from handlers.servers.access import changeable, visible
 
 Decision = Callable[[Server | None], Event | None]
 
@@ -64,24 +64,22 @@ class ServerDetails:
             lambda server: details.lock(server, server_id, project_id=project_id, reason=reason),
         )
 
-    async def unlock(self, context: Context, server_id: str) -> Accepted:
-        project_id, is_admin = context.project_id, context.is_admin
+    async def unlock(self, context: Context, server_id: str, *, overrides: bool) -> Accepted:
+        """``overrides``: also a lock that was set from elsewhere."""
+        project_id = context.project_id
         return await self._change(
             context,
             server_id,
-            lambda server: details.unlock(server, server_id, project_id=project_id, is_admin=is_admin),
+            lambda server: details.unlock(server, server_id, project_id=project_id, overrides=overrides),
         )
 
     async def _change(
         self, context: Context, server_id: str, decision: Decision, *, guarded: bool = False
     ) -> Accepted:
-        """``guarded`` changes are what a lock forbids."""
+        """``guarded``: a lock forbids it."""
 
         def decide(server: Server | None) -> Event | None:
-            server = visible(context, server)
-            if guarded:
-                details.check_lock(server, is_admin=context.is_admin)
-            return decision(server)
+            return decision(changeable(context, server, server_id) if guarded else visible(context, server))
 
         cell = await self._cells.of(server_id)
         _, recorded = await cell.servers.execute(context, aggregate(server_id), decide)

@@ -4,7 +4,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from domain.catalogue.flavor import Flavor
-from domain.errors import Invalid
 from domain.guest import ImageSource
 from domain.server.parts import NetworkRequest
 from domain.server.state import Server
@@ -64,14 +63,3 @@ class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
         if user_data is None and not self.personality and not server.config_drive:
             return None
         return Secrets(user_data=user_data, admin_pass=self.admin_pass, personality=self.personality)
-
-
-def check_image(flavor: Flavor, image: ImageSource | None, min_ram_mb: int) -> None:
-    """Refuse an image that the flavor is too small for, in Nova's words."""
-    if min_ram_mb > flavor.ram_mb:
-        raise Invalid("Flavor's memory is too small for requested image.")
-    if image and flavor.disk_gb and image.min_disk_gb > flavor.disk_gb:
-        raise Invalid(
-            f"Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is "
-            f"{flavor.disk_gb << 30} bytes, minimum size is {image.min_disk_gb << 30} bytes."
-        )

@@ -7,27 +7,26 @@ from typing import Any
 from msgspec import UNSET
 
 from domain.catalogue import quota
-from domain.guest import ImageSource
+from domain.catalogue.flavor import check_image
 from domain.log.record import Event
-from domain.server import creation, deletion, details, hostname, reset
+from domain.server import creation, deletion, hostname, reset
 from domain.server.action import Action
 from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.creation import ServerRequested
-from domain.server.state import Server, aggregate, existing
+from domain.server.state import Server, aggregate
 from handlers.accepted import Accepted
 from handlers.cells import Cell, Cells
 from handlers.context import Context, Stamp
 from handlers.log.registry import Registry
 from handlers.log.repository import NEVER_WAS
+from handlers.neighbours import BootImage
 from handlers.servers import guest_secrets
+from handlers.servers.access import changeable
 from handlers.servers.admission import Admission
 from handlers.servers.guest_secrets import Secrets
-from handlers.servers.requests import Key, NewServer, Rebuild, check_image
+from handlers.servers.requests import Key, NewServer, Rebuild
 from handlers.together import outcomes
-
-CREATE_DEADLINE = timedelta(minutes=10)
-"""How long a creation may take before it ends as failed."""
 
 Request = Callable[[Server, datetime], Event | None]
 """What begins an action on a server that is there, which then has time until then."""
@@ -82,7 +81,7 @@ class Servers:
         if self._admission:
             self._admission.accepted(context.project_id, len(reserved))
         reservation_id = f"r-{ids[0][:8]}"
-        deadline = self._stamp.clock.now() + CREATE_DEADLINE
+        deadline = self._stamp.clock.now() + creation.TIME
         numbered = new.max_count > 1
         tried = await outcomes(
             *(
@@ -149,31 +148,37 @@ class Servers:
         deadline = self._stamp.clock.now() + rebuild.REBUILD.time
         sealed: str | None = None
 
-        def decide_on(present: Server | None) -> Event:
-            server = existing(_unlocked(context, present), server_id)
+        def decide(present: Server | None) -> Event:
+            server = changeable(context, present, server_id)
             check_image(server.flavor, wanted.image, wanted.min_ram_mb)
             return rebuild.request(server, _rebuild_requested(server, wanted, sealed, deadline))
 
         # Refused before anything is sealed: a key that the log does not know of would never be destroyed.
-        decide_on(held)
+        decide(held)
         assert held
         secrets = wanted.secrets(held, await guest_secrets.unseal(cell.vault, held))
         sealed = await guest_secrets.seal(cell.vault, server_id, secrets)
-        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide_on, known=(held, tail))
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide, known=(held, tail))
         return cell.accepted(server_id, recorded), secrets or guest_secrets.NO_SECRETS
 
-    async def rescue(self, context: Context, server_id: str, image: ImageSource | None, admin_pass: str) -> Accepted:
-        """Start the server from another image, or from a fresh copy of its own if that is None."""
+    async def rescue(self, context: Context, server_id: str, image: BootImage | None, admin_pass: str) -> Accepted:
+        """Start the server from another image, or from a fresh copy of its own if that is None.
+
+        Raises Refused (404, 409), and Invalid for an image that does not fit the flavor.
+        """
         sealed: str | None = None
 
         def request(server: Server, deadline: datetime) -> Event:
-            return rescue.request(server, deadline, image, sealed)
+            if image:
+                check_image(server.flavor, image.source, image.min_ram_mb)
+            return rescue.request(server, deadline, image.source if image else None, sealed)
 
         cell = await self._cells.of(server_id)
         held, _ = await cell.servers.load(aggregate(server_id))
         # As with a rebuild. The password is told on a config drive only.
-        request(existing(_unlocked(context, held), server_id), self._stamp.clock.now())
-        if held and held.config_drive:
+        server = changeable(context, held, server_id)
+        request(server, self._stamp.clock.now())
+        if server.config_drive:
             sealed = await guest_secrets.seal(cell.vault, server_id, Secrets(admin_pass=admin_pass))
         return await self.act(context, server_id, rescue.RESCUE, request)
 
@@ -189,11 +194,11 @@ class Servers:
     async def _command(self, context: Context, server_id: str, time: timedelta, request: Request) -> Accepted:
         deadline = self._stamp.clock.now() + time
 
-        def decide_visible(server: Server | None) -> Event | None:
-            return request(existing(_unlocked(context, server), server_id), deadline)
+        def decide(server: Server | None) -> Event | None:
+            return request(changeable(context, server, server_id), deadline)
 
         cell = await self._cells.of(server_id)
-        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide_visible)
+        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide)
         return cell.accepted(server_id, recorded)
 
 
@@ -217,17 +222,3 @@ def _rebuild_requested(
         hostname=chosen(wanted.hostname, server.hostname),
         secrets=sealed,
     )
-
-
-def _unlocked(context: Context, server: Server | None) -> Server | None:
-    """The server if the caller may know of it. Raises Refused (409) if a lock keeps the caller from changing it."""
-    server = visible(context, server)
-    details.check_lock(server, is_admin=context.is_admin)
-    return server
-
-
-def visible(context: Context, server: Server | None) -> Server | None:
-    """The server if the caller may know of it: its own project's, or any for an administrator."""
-    if server is None or context.is_admin or server.project_id == context.project_id:
-        return server
-    return None

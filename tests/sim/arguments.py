@@ -7,6 +7,7 @@ from random import Random
 from domain.server.action import Action
 from domain.server.actions import reboot
 from handlers.context import Context
+from handlers.neighbours import BootImage
 from handlers.servers.requests import Rebuild
 from handlers.servers.servers import Servers
 from tests.sim.world import IMAGE
@@ -20,7 +21,9 @@ ARGUMENTS: dict[str, Ask] = {
     "rebuild": lambda servers, context, server_id, _: servers.rebuild(
         context, server_id, Rebuild(image=IMAGE, admin_pass="new")
     ),
-    "rescue": lambda servers, context, server_id, _: servers.rescue(context, server_id, IMAGE, "rescue"),
+    "rescue": lambda servers, context, server_id, _: servers.rescue(
+        context, server_id, BootImage(IMAGE, min_ram_mb=0), "rescue"
+    ),
 }
 
 

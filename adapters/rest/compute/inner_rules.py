@@ -14,4 +14,9 @@ REQUESTED_DESTINATION = Rule(
 OTHER_PROJECT = Rule("os_compute_api:limits:other_project", Access.ADMIN, "See the limits of another project.")
 KEYS_OF_OTHERS = Rule("os_compute_api:os-keypairs:index", Access.ADMIN)
 """Named after the operation; it is about the keys of another user."""
-ALL = (ALL_PROJECTS, FORCED_HOST, REQUESTED_DESTINATION, OTHER_PROJECT)
+UNLOCK_OVERRIDE = Rule(
+    "os_compute_api:os-lock-server:unlock:unlock_override",
+    Access.ADMIN,
+    "Unlock a server that was locked by somebody else.",
+)
+ALL = (ALL_PROJECTS, FORCED_HOST, REQUESTED_DESTINATION, OTHER_PROJECT, UNLOCK_OVERRIDE)

@@ -63,9 +63,13 @@ class Call:
         """Whether the caller may act on everybody's things."""
         return self.context.is_admin
 
+    def may(self, rule: Rule, **target: str) -> bool:
+        """Whether the caller may do what the rule is about; see Policy.allows."""
+        return self.services.policy.allows(self.identified, rule.name, rule.default.value, **target)
+
     def require(self, rule: Rule, **target: str) -> None:
-        """Raise Refused (403) unless the caller may do what the rule is about; see Policy.allows."""
-        if not self.services.policy.allows(self.identified, rule.name, rule.default.value, **target):
+        """Raise Refused (403) unless the caller may do what the rule is about."""
+        if not self.may(rule, **target):
             raise forbidden(rule.name)
 
     async def settle(self, *accepted: Accepted) -> None:

@@ -53,6 +53,15 @@ async def test_what_is_asked_of_an_operation_has_rules_too(cloud: MakeWorld) -> 
 
 
 @asynchronous
+async def test_who_may_end_the_lock_of_somebody_else(cloud: MakeWorld) -> None:
+    async with cloud(policy=Policy({"os_compute_api:os-lock-server:unlock:unlock_override": "role:member"})) as world:
+        amy, root = await world.client("amy"), await world.client("root")
+        action = f"{SERVERS}/{(await amy.post(SERVERS, new_server())).body['server']['id']}/action"
+        assert (await root.post(action, {"lock": None})).status == 202
+        assert (await amy.post(action, {"unlock": None})).status == 202
+
+
+@asynchronous
 async def test_a_rule_that_nobody_asks_for_is_told_of(cloud: MakeWorld, caplog: pytest.LogCaptureFixture) -> None:
     overrides = {"os_compute_api:servers:crate": "!", "mine": "role:mine", "get_image": "rule:mine"}
     with caplog.at_level(logging.WARNING):

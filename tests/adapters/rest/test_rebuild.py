@@ -9,8 +9,9 @@ from handlers.servers import guest_secrets
 from handlers.servers.guest_secrets import Secrets
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
+from tests.adapters.rest.test_images import PATCH
 from tests.adapters.rest.test_servers import SERVERS, boot, shown
-from tests.adapters.rest.world import IMAGE, World
+from tests.adapters.rest.world import IMAGE, World, new_server
 from tests.aio import asynchronous
 
 USER_DATA = base64.b64encode(b"#!/bin/sh\necho hello\n").decode()
@@ -194,3 +195,24 @@ async def test_what_a_rescue_refuses(cloud: MakeWorld) -> None:
         assert (await act(amy, server_id, rescue={"colour": "red"})).status == 400
         assert (await act(amy, server_id, rescue={"adminPass": 7})).status == 400
         assert (await shown(amy, server_id))["status"] == "ACTIVE"
+
+
+@asynchronous
+async def test_an_image_that_the_flavor_is_too_small_for(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        amy, root = await world.client("amy"), await world.client("root")
+        server_id = await boot(world, amy)
+        step = {"op": "replace", "path": "/min_ram", "value": 1 << 20}
+        assert (await root.patch(f"/image/v2/images/{IMAGE}", [step], headers=PATCH)).status == 200
+        actions = {"rebuild": {"imageRef": IMAGE}}, {"rescue": {"rescue_image_ref": IMAGE}}
+        for refused in (
+            await amy.post(SERVERS, new_server()),
+            *[await act(amy, server_id, **each) for each in actions],
+        ):
+            assert refused.status == 400
+            assert refused.fault[2] == "Flavor's memory is too small for requested image."
+        # It is judged by the server as the log has it, which is not for everybody to know.
+        assert (await act(root, server_id, lock=None)).status == 202
+        assert [(await act(amy, server_id, **each)).status for each in actions] == [409, 409]
+        eve = await world.client("eve")
+        assert [(await act(eve, server_id, **each)).status for each in actions] == [404, 404]

@@ -131,7 +131,7 @@ def test_a_lock_holds_everybody_but_administrators() -> None:
 
 
 @pytest.mark.parametrize(
-    ("locker", "unlocker", "is_admin", "allowed"),
+    ("locker", "unlocker", "overrides", "allowed"),
     [
         (OWNER, OWNER, False, True),
         (ADMIN, OWNER, False, False),
@@ -139,14 +139,14 @@ def test_a_lock_holds_everybody_but_administrators() -> None:
         (OWNER, ADMIN, True, True),
     ],
 )
-def test_who_may_unlock(locker: str, unlocker: str, *, is_admin: bool, allowed: bool) -> None:
+def test_who_may_unlock(locker: str, unlocker: str, *, overrides: bool, allowed: bool) -> None:
     present = locked_by(locker)
     if not allowed:
-        with pytest.raises(Refused, match="unlock_override") as refusal:
-            details.unlock(present, SERVER_ID, project_id=unlocker, is_admin=is_admin)
-        assert refusal.value.status == 403
+        with pytest.raises(Refused, match="by somebody else") as refusal:
+            details.unlock(present, SERVER_ID, project_id=unlocker, overrides=overrides)
+        assert (refusal.value.status, refusal.value.code) == (403, details.NOT_THE_LOCKER)
         return
-    event = details.unlock(present, SERVER_ID, project_id=unlocker, is_admin=is_admin)
+    event = details.unlock(present, SERVER_ID, project_id=unlocker, overrides=overrides)
     assert after(present, event).lock is None
 
 
@@ -157,7 +157,7 @@ def test_an_administrators_lock_goes_over_an_owners_and_not_the_other_way_round(
     assert taken.lock
     assert (taken.lock.by_owner, taken.lock.reason) == (False, "mine")
     assert details.lock(taken, SERVER_ID, project_id=OWNER, reason="no, mine") is None
-    assert details.unlock(server(), SERVER_ID, project_id=OWNER, is_admin=False) is None
+    assert details.unlock(server(), SERVER_ID, project_id=OWNER, overrides=False) is None
 
 
 def test_a_deleted_server_is_not_locked() -> None:

@@ -5,7 +5,7 @@ from adapters.rest.kit.operation import Call
 from domain.errors import not_found
 from domain.fleet.host import Host
 from domain.server.state import DELETED, Server
-from handlers.servers.servers import visible
+from handlers.servers.access import visible
 
 
 async def find(call: Call, *, deleted: bool = False) -> Server:

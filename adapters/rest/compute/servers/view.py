@@ -13,7 +13,7 @@ from adapters.rest.kit.operation import Call
 from adapters.rest.kit.times import micros, seconds
 from domain.catalogue.flavor import Flavor
 from domain.fleet.host import Host
-from domain.guest import Nic
+from domain.guest import Nic, instance_name
 from domain.server.state import DELETED, Server, guest_name
 
 Document = dict[str, Any]
@@ -74,7 +74,7 @@ def _add_operators_view(call: Call, document: Document, server: Server, host: Ho
     prefix = "OS-EXT-SRV-ATTR:"
     document[f"{prefix}host"] = server.host
     document[f"{prefix}hypervisor_hostname"] = server.host
-    document[f"{prefix}instance_name"] = f"instance-{server.id}"
+    document[f"{prefix}instance_name"] = instance_name(server.id)
     if call.minor >= since.EXTENDED_ATTRIBUTES:
         document[f"{prefix}hostname"] = guest_name(server)
         document[f"{prefix}reservation_id"] = server.reservation_id

@@ -10,7 +10,6 @@ from adapters.rest.compute.servers.access import find
 from adapters.rest.compute.servers.actions.simple import PATH
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.validation import Body, Text255
-from handlers.servers.requests import check_image
 
 operations = Operations()
 
@@ -33,8 +32,7 @@ async def rescue(call: Call) -> dict[str, str]:
     server = await find(call)
     image = None
     if asked.rescue_image_ref is not UNSET:
-        image, min_ram_mb = await choices.image(call, asked.rescue_image_ref, server.host)
-        check_image(server.flavor, image, min_ram_mb)
+        image = await choices.image(call, asked.rescue_image_ref, server.host)
     password = choices.password(asked.adminPass)
     accepted = await call.services.servers.rescue(call.context, server.id, image, password)
     await call.settle(accepted)

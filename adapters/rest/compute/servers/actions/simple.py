@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from adapters.rest.compute.inner_rules import UNLOCK_OVERRIDE
 from adapters.rest.compute.servers.access import find
 from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations
+from adapters.rest.kit.policy import forbidden
 from adapters.rest.kit.validation import Body, Integer, Versions
 from adapters.rest.kit.words import words
 from domain.errors import Invalid, Refused
@@ -21,6 +23,7 @@ from domain.server.actions.pause import PAUSE, UNPAUSE
 from domain.server.actions.power import START, STOP
 from domain.server.actions.rescue import UNRESCUE
 from domain.server.actions.suspend import RESUME, SUSPEND
+from domain.server.details import NOT_THE_LOCKER
 from handlers.accepted import Accepted
 
 operations = Operations()
@@ -114,7 +117,10 @@ async def lock(call: Call) -> None:
             body=plain("unlock"),
             status=202)  # fmt: skip
 async def unlock(call: Call) -> None:
-    await _command(call, call.services.details.unlock)
+    try:
+        await _command(call, call.services.details.unlock, overrides=call.may(UNLOCK_OVERRIDE))
+    except Refused as error:
+        raise forbidden(UNLOCK_OVERRIDE.name) if error.code == NOT_THE_LOCKER else error from None
 
 
 class ResetArguments(Body):
