@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,28 @@ async def test_every_outcome_is_told_and_who_is_cancelled_just_then_is_cancelled
     waiting.cancel()
     await asyncio.wait({waiting}, timeout=5)
     assert waiting.cancelled()
+
+
+@pytest.mark.parametrize("at_once", [together, outcomes])
+@asynchronous
+async def test_one_alone_does_without_a_task(at_once: Callable[..., Awaitable[list[object]]]) -> None:
+    async def own_task() -> object:
+        return asyncio.current_task()
+
+    assert await at_once(own_task()) == [asyncio.current_task()]
+    waiting = asyncio.create_task(at_once(asyncio.sleep(3600)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting}, timeout=5)
+    assert waiting.cancelled()
+
+
+@asynchronous
+async def test_the_failure_of_one_alone_is_an_outcome_too() -> None:
+    begun = asyncio.Event()
+    begun.set()
+    (failure,) = await outcomes(fail(begun))
+    assert isinstance(failure, Unavailable)
 
 
 ROOT = Path(__file__).parents[2]

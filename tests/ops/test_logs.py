@@ -68,3 +68,18 @@ def test_many_sources_are_bounded_too(lines: Lines) -> None:
     for number in range(3 * OF_ONE_KIND):
         log.info("refused %s", number, extra={"source": str(number)})
     assert len(lines.messages("refused")) == OF_ONE_KIND
+
+
+@pytest.mark.parametrize("text", ["plain", 'a "quote"', "caf\u00e9", "\x9b31m", "\x1b[31m", "\ud800", "a\nb"])
+def test_a_line_is_printable_ascii_whatever_it_tells(text: str) -> None:
+    record = logging.makeLogRecord({"msg": "seen: %s", "args": (text,), "fields": {"path": text}})
+    line = JsonLines("api", "cell1").format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    told = json.loads(line)
+    assert (told["message"], told["path"]) == (f"seen: {text}", text)
+
+
+def test_a_field_of_any_type_is_told() -> None:
+    record = logging.makeLogRecord({"msg": "seen", "fields": {"what": object}})
+    assert json.loads(JsonLines("api", "cell1").format(record))["what"] == str(object)

@@ -39,6 +39,8 @@ class Turns:
         """By owner, the next one in turn first."""
         self._begun = 0
         """Steps of this round of the event loop; if there are any, the next round begins with ``_next``."""
+        self._of_round = 0
+        """How many there may be in this round, once it has begun."""
         self._seconds = ROUND_SECONDS
         """What a step takes."""
         self._spent: dict[str, float] = {}
@@ -69,11 +71,11 @@ class Turns:
             except BaseException as caught:  # noqa: BLE001 - the same
                 error = caught
 
-    def _room(self) -> int:
-        """How many more steps this round may have."""
+    def _most(self) -> int:
+        """How many steps a round may have now."""
         alone = len(self._spent) <= 1 and len(self._spent_before) <= 1
         seconds = ROUND_SECONDS if alone else SHARED_ROUND_SECONDS
-        return min(MOST, max(1, int(seconds / self._seconds))) - self._begun
+        return min(MOST, max(1, int(seconds / self._seconds)))
 
     def _note(self, owner: str, began: float, ended: float) -> None:
         self._seconds += WEIGHT * (ended - began - self._seconds)
@@ -89,13 +91,14 @@ class Turns:
 
     def _take(self, owner: str) -> bool:
         """Begin a step at once, if it does not have to wait."""
-        if (self._waiting or self._room() <= 0) and not self._had_little(owner):
+        if (self._waiting or (self._begun and self._begun >= self._of_round)) and not self._had_little(owner):
             return False
         self._begin()
         return True
 
     def _begin(self) -> None:
         if not self._begun:
+            self._of_round = self._most()
             asyncio.get_running_loop().call_soon(self._next)
         self._begun += 1
 
@@ -106,7 +109,7 @@ class Turns:
 
     def _next(self) -> None:
         self._begun = 0
-        while self._waiting and self._room() > 0:
+        while self._waiting and not (self._begun and self._begun >= self._of_round):
             owner, turns = self._waiting.popitem(last=False)
             turn = turns.popleft()
             if turns:

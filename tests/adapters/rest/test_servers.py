@@ -1,6 +1,7 @@
 """Servers, their actions, and the shapes at each microversion."""
 
 import base64
+import string
 
 import msgspec
 import pytest
@@ -45,6 +46,7 @@ async def test_create(cloud: MakeWorld):
         assert made["OS-DCF:diskConfig"] == "MANUAL"
         assert made["security_groups"] == [{"name": "default"}]
         assert len(made["adminPass"]) == 12
+        assert set(made["adminPass"]) <= set(string.ascii_letters + string.digits) - set("Il1O0o")
         assert (world.settled[-1].cell, world.settled[-1].aggregate) == ("cell1", aggregate(made["id"]))
         assert world.settled[-1].position > 0
         server = await shown(amy, made["id"])

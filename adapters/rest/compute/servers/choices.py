@@ -29,6 +29,7 @@ MAX_COUNT = 1000
 
 PASSWORD_LENGTH = 12
 _ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
+_PLACES = [len(_ALPHABET) ** place for place in range(PASSWORD_LENGTH)]
 
 
 async def image(call: Call, reference: str | UnsetType, host: str | None = None) -> BootImage:
@@ -133,7 +134,10 @@ def key(call: Call, name: str | None, owner: str | None = None) -> Key:
 
 def password(asked: str | UnsetType) -> str:
     """The administrator's password asked for, or a new one."""
-    return asked if asked is not UNSET else "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
+    if asked is not UNSET:
+        return asked
+    number = secrets.randbelow(len(_ALPHABET) ** PASSWORD_LENGTH)
+    return "".join([_ALPHABET[number // place % len(_ALPHABET)] for place in _PLACES])
 
 
 def files(asked: list[File] | UnsetType) -> tuple[guest_secrets.File, ...]:
