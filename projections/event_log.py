@@ -48,6 +48,7 @@ TABLE = Table(
         "project_id": "text",
     },
     indexes=("(server_id, time) WHERE server_id IS NOT NULL", "(request_id)", "(time)"),
+    append_only=True,
 )
 
 

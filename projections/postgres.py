@@ -86,7 +86,8 @@ class PostgresRows:
 
     def put(self, table: Table, row: msgspec.Struct) -> None:
         key = table.key_of(row)
-        self._cache[table.name][key] = row
+        if not table.append_only:
+            self._cache[table.name][key] = row
         self._dirty[table.name][key] = row
 
     async def apply(self, batch: list[Recorded]) -> None:
@@ -227,7 +228,8 @@ class PostgresRows:
     def _document(self, table: Table) -> str:
         """The rows of a table that have changed."""
         document = _json(list(self._dirty[table.name].values()))
-        self._cached_bytes[table.name] += len(document)
+        if not table.append_only:
+            self._cached_bytes[table.name] += len(document)
         return document
 
     async def _load(self, build: Build, wanted: dict[str, set[Key]]) -> None:
@@ -264,6 +266,11 @@ ON CONFLICT (build, cell) DO UPDATE SET position = greatest(projection_positions
 
 def _upsert(build: Build, table: Table) -> sql.Composed:
     """The statement that writes the rows of a document."""
+    if table.append_only:
+        return sql.SQL(
+            "INSERT INTO {table} SELECT * FROM json_populate_recordset(null::{table}, %s::json)"
+            " ON CONFLICT DO NOTHING"
+        ).format(table=build.table(table))
     sets = [
         sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name))
         for name in table.columns

@@ -8,37 +8,15 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from domain.errors import Invalid, Unavailable
+from domain.errors import Unavailable
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.state import ERROR, Server
 from projections.event_log import LogRow
 from projections.hosts import HostRow
-from projections.pool import STATEMENT_SECONDS, Owner, Pool, TookTooLong, nobody
-from projections.server_conditions import conditions
+from projections.pool import STATEMENT_SECONDS, Owner, Pool, nobody
+from projections.server_pages import PRESENT, Source, page, server_decoder
 
-SORT_COLUMNS = {
-    "created_at": "created_at",
-    "updated_at": "updated_at",
-    "display_name": "name",
-    "uuid": "id",
-    "vm_state": "vm_state",
-    "task_state": "task_state",
-    "power_state": "power_state",
-    "host": "host",
-    "launched_at": "launched_at",
-    "terminated_at": "(state->>'terminated_at')::timestamptz",
-    "project_id": "project_id",
-    "user_id": "user_id",
-    "key_name": "state->>'key_name'",
-    "image_ref": "image_id",
-    "instance_type_id": "flavor_id",
-    "availability_zone": "availability_zone",
-}
-
-NEVER_EMPTY = ("created_at", "id", "name", "updated_at", "vm_state", "project_id", "user_id", "flavor_id")
-
-server_decoder = msgspec.json.Decoder(Server)
 action_decoder = msgspec.json.Decoder(InstanceAction)
 actions_decoder = msgspec.json.Decoder(list[InstanceAction])
 hosts_decoder = msgspec.json.Decoder(list[HostRow])
@@ -82,30 +60,11 @@ class PostgresQueries:
         return server_decoder.decode(rows[0][0]) if rows else None
 
     async def servers(self, wanted: ServerFilter) -> list[Server]:
-        clauses, values = conditions(wanted)
-        order = [(SORT_COLUMNS[key], direction) for key, direction in wanted.sort]
-        if ("id", "asc") not in order and ("id", "desc") not in order:
-            order.append(("id", order[-1][1] if order else "desc"))
-        if wanted.marker is not None:
-            clause, more = await self._after(wanted, order)
-            clauses.append(clause)
-            values.extend(more)
-        text = "SELECT state::text FROM servers"
-        if clauses:
-            text += " WHERE " + " AND ".join(clauses)
-        text += " ORDER BY " + ", ".join(_ordered(column, direction) for column, direction in order)
-        if wanted.limit is not None:
-            text += " LIMIT %s"
-            values.append(wanted.limit)
-        try:
-            rows = await self._rows(text, *values)
-        except psycopg.errors.InvalidRegularExpression as error:
-            raise Invalid(f"Invalid regular expression in a filter: {error.diag.message_primary}") from None
-        except TookTooLong:
-            if not wanted.searches:
-                raise
-            raise Invalid("The regular expression of a filter takes too long; use a simpler one.") from None
-        return [server_decoder.decode(row[0]) for row in rows]
+        return await self.servers_in(PRESENT, wanted)
+
+    async def servers_in(self, source: Source, wanted: ServerFilter) -> list[Server]:
+        """The same, of other rows than the present ones. Raises Unavailable while these are not there yet."""
+        return await page(self._rows, source, wanted)
 
     async def actions(self, server_id: str) -> list[InstanceAction]:
         text = (
@@ -212,34 +171,5 @@ class PostgresQueries:
             raise Unavailable("The projector has not made its tables yet.") from None
         return set(ids), position
 
-    async def _after(self, wanted: ServerFilter, order: list[tuple[str, str]]) -> tuple[str, list[Any]]:
-        """The condition that selects what comes after the marker in this order."""
-        columns = ", ".join(column for column, _ in order)
-        text = f"SELECT {columns}, project_id FROM servers WHERE id = %s"  # noqa: S608
-        rows = await self._rows(text, wanted.marker)
-        if not rows or wanted.project_id not in (None, rows[0][-1]):
-            raise Invalid(f"marker [{wanted.marker}] not found")
-        directions = {direction for _, direction in order}
-        if len(directions) == 1 and all(column in NEVER_EMPTY for column, _ in order):
-            # A comparison of rows: so an index begins at the marker, however far that is.
-            places = ", ".join(["%s"] * len(order))
-            return f"({columns}) {'>' if directions == {'asc'} else '<'} ({places})", list(rows[0][:-1])
-        alternatives, values = [], list[Any]()
-        equal: list[str] = []
-        equal_values: list[Any] = []
-        for (column, direction), value in zip(order, rows[0][:-1], strict=True):
-            if value is not None:
-                sign = ">" if direction == "asc" else "<"
-                alternatives.append(" AND ".join([*equal, f"({column} {sign} %s OR {column} IS NULL)"]))
-                values += [*equal_values, value]
-            equal.append(f"{column} IS NOT DISTINCT FROM %s")
-            equal_values.append(value)
-        return f"({' OR '.join(f'({part})' for part in alternatives)})", values
-
     async def _rows(self, text: str, *values: Any) -> list[Any]:
         return await self._pool.rows(sql.SQL(text), values)
-
-
-def _ordered(column: str, direction: str) -> str:
-    """Empty values come last; said only where there may be some, since an index serves the plain order."""
-    return f"{column} {direction}" + ("" if column in NEVER_EMPTY else " NULLS LAST")

@@ -1,4 +1,5 @@
-"""Which servers are there? A row each: the state, beside the columns that lists are filtered and sorted by."""
+"""Which servers are there, and which were? A row each: the state, beside the columns that lists are filtered and
+sorted by; and a row for what each was after each of its events, so that lists can be asked for as of a moment."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -36,36 +37,45 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     state: msgspec.Raw
 
 
+class ServerVersion(ServerRow, frozen=True, kw_only=True):
+    """What a server was from an event on, until its next one. It is never changed."""
+
+    since: int
+    """The position of the event."""
+
+
 ADDRESSES = """jsonb_path_query_array((state->'nics')::jsonb, '$[*].ip_address')"""
 TAGS = "(state->'tags')::jsonb"
 """Lists of text, by which rows are found. NULL where the state names none."""
-LAYOUT = 1
+LAYOUT = 2
 """Raised when columns or indexes change."""
+
+COLUMNS = {
+    "id": "text",
+    "cell": "text",
+    "project_id": "text",
+    "user_id": "text",
+    "name": "text",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "launched_at": "timestamptz",
+    "vm_state": "text",
+    "task_state": "text",
+    "power_state": "int",
+    "host": "text",
+    "flavor_id": "text",
+    "image_id": "text",
+    "availability_zone": "text",
+    "deleted": "boolean",
+    "unfinished": "boolean",
+    "state": "json",
+}
 
 TABLE = Table(
     name="servers",
     row=ServerRow,
     key=("id",),
-    columns={
-        "id": "text",
-        "cell": "text",
-        "project_id": "text",
-        "user_id": "text",
-        "name": "text",
-        "created_at": "timestamptz",
-        "updated_at": "timestamptz",
-        "launched_at": "timestamptz",
-        "vm_state": "text",
-        "task_state": "text",
-        "power_state": "int",
-        "host": "text",
-        "flavor_id": "text",
-        "image_id": "text",
-        "availability_zone": "text",
-        "deleted": "boolean",
-        "unfinished": "boolean",
-        "state": "json",
-    },
+    columns=COLUMNS,
     indexes=(
         "(project_id, created_at DESC, id DESC) WHERE NOT deleted",
         "(created_at DESC, id DESC)",
@@ -80,6 +90,17 @@ TABLE = Table(
     ),
 )
 """The inverted indexes keep nothing back to be merged later: a question would have to read through that each time."""
+
+VERSIONS = Table(
+    name="server_versions",
+    row=ServerVersion,
+    key=("id", "since"),
+    columns=COLUMNS | {"since": "bigint"},
+    indexes=("(project_id, created_at DESC, id DESC) WHERE NOT deleted", "(created_at DESC, id DESC)"),
+    append_only=True,
+)
+"""A version is found by its server, or among those of servers that were made at about the same time: few indexes,
+since most versions are written and never read."""
 
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Server)
@@ -115,7 +136,7 @@ class ServersView:
     name = "servers"
     version = VERSION * 1000 + LAYOUT
     folds = True
-    tables = (TABLE,)
+    tables = (TABLE, VERSIONS)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:
         """The server's own row, unless this is its first event."""
@@ -129,4 +150,6 @@ class ServersView:
         row = rows.get(TABLE, (recorded.aggregate.id,)) if recorded.version > 1 else None
         state = advance(KIND, decoder.decode(row.state) if row else None, recorded)
         if state and not state.abandoned:
-            rows.put(TABLE, row_of(recorded.cell, state))
+            row = row_of(recorded.cell, state)
+            rows.put(TABLE, row)
+            rows.put(VERSIONS, ServerVersion(**msgspec.structs.asdict(row), since=recorded.position))

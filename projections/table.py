@@ -21,6 +21,8 @@ class Table(NamedTuple):
     """SQL type of each column, in the order of the row's fields."""
     indexes: tuple[str, ...] = ()
     """Each the part after ``ON table``, as ``(project_id, created_at)``."""
+    append_only: bool = False
+    """Whether its rows are put once and never asked for by ``Rows.get``."""
 
     def key_of(self, row: msgspec.Struct) -> Key:
         return tuple(getattr(row, name) for name in self.key)

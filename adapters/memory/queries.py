@@ -10,10 +10,12 @@ from domain.errors import Invalid
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import WHOLE_ADDRESS, ServerFilter
 from domain.server.state import DELETED, ERROR, Server
+from handlers.ports import EventStore
 from projections.instance_actions import TABLE as ACTIONS
+from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
 from projections.servers import TABLE as SERVERS
-from projections.servers import ServerRow, decoder
+from projections.servers import ServerRow, ServersView, decoder
 
 CONDITIONS: dict[str, Callable[[Server, Any], bool]] = {
     "project_id": lambda server, wanted: server.project_id == wanted,
@@ -88,6 +90,37 @@ class MemoryQueries:
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
         action: InstanceAction | None = self._rows.get(ACTIONS, (server_id, request_id))
         return action
+
+
+class ReplayedQueries(MemoryQueries):
+    """The same of logs that have ended: everything in them is read at the first question."""
+
+    def __init__(self, stores: Sequence[EventStore]) -> None:
+        self._rows = MemoryRows((ServersView(), InstanceActionsView()))
+        self._unread = list(stores)
+
+    async def _read(self) -> None:
+        while self._unread:
+            async for batch in self._unread.pop().follow(0):
+                if not batch:
+                    break
+                self._rows.apply(batch)
+
+    async def server(self, server_id: str) -> Server | None:
+        await self._read()
+        return await super().server(server_id)
+
+    async def servers(self, wanted: ServerFilter) -> list[Server]:
+        await self._read()
+        return await super().servers(wanted)
+
+    async def actions(self, server_id: str) -> list[InstanceAction]:
+        await self._read()
+        return await super().actions(server_id)
+
+    async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
+        await self._read()
+        return await super().action(server_id, request_id)
 
 
 class MemoryReadServers:

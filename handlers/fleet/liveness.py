@@ -68,6 +68,10 @@ class LifeSigns:
             return False
         return self._clock.now() - self._noticed[name] < DOWN_AFTER and self._latest - beat.time < DOWN_AFTER
 
+    def state(self, name: str) -> str:
+        """``up`` or ``down``; ``unknown`` where nobody can tell."""
+        return "up" if self.alive(name) else "down"
+
     def host_seen(self, host: str) -> datetime | None:
         """When the host's agent was heard last."""
         return self.last_seen(f"compute/{host}")
@@ -75,6 +79,10 @@ class LifeSigns:
     def host_up(self, host: str) -> bool:
         """Whether the host's agent was heard lately."""
         return self.alive(f"compute/{host}")
+
+    def host_state(self, host: str) -> str:
+        """The state of the host's agent."""
+        return self.state(f"compute/{host}")
 
 
 def _role(name: str) -> str:

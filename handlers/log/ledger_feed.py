@@ -71,6 +71,13 @@ class LedgerFeed:
         else:
             self.writer.restore(state, snapshot.tail)
 
+    async def read_once(self) -> None:
+        """Read what is in the log now, and no more."""
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(self.run())
+            await self.ready()
+            reading.cancel()
+
     async def ready(self) -> None:
         """Wait until everything that was in the log at the start is known."""
         await self._caught_up.wait()

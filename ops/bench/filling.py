@@ -21,6 +21,7 @@ from domain.neighbours import network
 from domain.neighbours.network import Network, NetworkCreated, PortCreated
 from domain.placement.ledger import Claimed
 from domain.server.creation import ServerBuilt, ServerPlaced, ServerRequested
+from domain.server.details import ServerRenamed
 from domain.server.parts import NetworkRequest
 from domain.server.state import aggregate
 from handlers.context import Context
@@ -82,8 +83,9 @@ async def make_network(plane: Plane) -> None:
     )
 
 
-async def fill(settings: Settings, count: int) -> Filled:
-    """Write ``count`` servers, all of them ACTIVE, spread over the hosts that the log knows."""
+async def fill(settings: Settings, count: int, renamed: int = 0) -> Filled:
+    """Write ``count`` servers, all of them ACTIVE, spread over the hosts that the log knows; each was renamed so many
+    times."""
     async with open_plane(settings, "bench") as plane:
         await make_network(plane)
         registry = Registry(plane.api_store, plane.stamp, [quota.KIND, network.KIND])
@@ -96,7 +98,7 @@ async def fill(settings: Settings, count: int) -> Filled:
             waiting = iter(servers)
             while some := list(islice(waiting, TOGETHER)):
                 await _hold(plane, registry, feed, some)
-                await asyncio.gather(*(_record(plane, server) for server in some))
+                await asyncio.gather(*(_record(plane, server, renamed) for server in some))
             for task in running:
                 task.cancel()
         events = await plane.store.last_position() + await plane.api_store.last_position()
@@ -155,11 +157,15 @@ def _always(changes: Sequence[Change]) -> Callable[[object], Sequence[Change]]:
     return lambda _: changes
 
 
-async def _record(plane: Plane, server: _Server) -> None:
+async def _record(plane: Plane, server: _Server, renamed: int) -> None:
     tail = GENESIS
-    for event in _history(plane, server):
+    for event in (*_history(plane, server), *_renamings(server, renamed)):
         meta = plane.stamp(server.context)
         tail = (await plane.store.append(aggregate(server.id), event, meta, tail)).tail
+
+
+def _renamings(server: _Server, times: int) -> Iterator[Event]:
+    return (ServerRenamed(name=f"vm-{server.number}-{number}") for number in range(times))
 
 
 def _history(plane: Plane, server: _Server) -> Iterable[Event]:

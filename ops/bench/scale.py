@@ -137,7 +137,7 @@ def _measure(hosts: int, servers: int) -> Figures:
         finally:
             nats.stop()
         lightcurve(measured, "up", "--simulated-hosts", str(hosts))
-        asyncio.run(_projected(settings))
+        asyncio.run(projected(settings))
         figures = asyncio.run(_ask(measured, settings, filled))
         for name, command in (("status *", ("status",)), ("placement check *", ("placement", "check"))):
             figures[f"lightcurve {name}"] = median(_timed(measured, *command) for _ in range(3))
@@ -153,7 +153,7 @@ def _timed(measured: Stack, *command: str) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-async def _projected(settings: Settings) -> None:
+async def projected(settings: Settings) -> None:
     """Wait until the read database shows the whole log, and have it know its tables, as it does after a while."""
     queries = PostgresQueries(settings.database.url)
     await queries.open()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from adapters.rest.app import create_app
@@ -12,6 +13,7 @@ from adapters.rest.kit.policy import Policy
 from adapters.rest.kit.policy_checks import read_overrides
 from adapters.rest.kit.services import Services, StockLimits
 from adapters.rest.kit.settings import RestSettings
+from adapters.rest.past import PastServices
 from domain.catalogue import flavor, keypair, quota
 from domain.catalogue.quota import Limits
 from domain.fleet import host
@@ -32,6 +34,7 @@ from handlers.metadata import Passwords
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
+from handlers.past.moments import Moments
 from handlers.servers.admission import Admission
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
@@ -43,6 +46,7 @@ from ops.roles.conductor import image_tickets
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
 from ops.settings import QuotaSettings, Settings
+from projections.past import PastQueries
 from projections.queries import PostgresQueries
 
 log = logging.getLogger(__name__)
@@ -105,6 +109,14 @@ async def _serve(plane: Plane, queries: PostgresQueries, name: str) -> None:
         clock=clock,
         ids=stamp.ids,
     )
+    past = PastServices(
+        services,
+        Moments(plane.stores, clock, workers.projected),
+        plane.store,
+        plane.api_store,
+        lambda moment, stores: PastQueries(queries, moment, stores),
+    )
+    services = replace(services, past=past)
     async with asyncio.TaskGroup() as group:
         background = [
             group.create_task(registry.run()),
@@ -177,6 +189,10 @@ class Workers:
                 if position
             )
         )
+
+    async def projected(self, cell: str, position: int) -> bool:
+        """Wait until the read database has a position, but no longer than SETTLE_SECONDS; whether it has."""
+        return await self._plane.positions.reached(projector.NAME, cell, position, SETTLE_SECONDS)
 
     def _readers(self, kind: str) -> list[str]:
         """Who answers questions about aggregates of a kind."""

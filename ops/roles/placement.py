@@ -14,6 +14,9 @@ from handlers.fleet.liveness import keep_beating
 from handlers.log.disorder import Disorder
 from handlers.log.ledger_feed import LedgerFeed
 from handlers.neighbours.revocations import Revocations
+from handlers.past.ledgers import PastLedgers
+from handlers.past.moments import Moments
+from handlers.past.placements import PastPlacements
 from handlers.placement import Placement
 from handlers.together import together
 from ops.identity import LiveIdentity
@@ -61,13 +64,17 @@ async def _serve(plane: Plane, name: str) -> None:
     workers = Workers(plane, feed, name)
     identity = LiveIdentity(settings)
     revocations = Revocations(plane.api_store, plane.stamp, disorder)
+    limit = settings.placement.max_allocation_candidates
+    ledgers = PastLedgers(plane.store, plane.stamp)
+    past = PastPlacements(Moments(plane.stores, clock), ledgers, plane.store.cell, limit)
     app = create_app(
-        Placement(feed, workers.settle, settings.placement.max_allocation_candidates),
+        Placement(feed, workers.settle, limit),
         _authenticator(plane, identity, revocations),
         plane.stamp.ids,
         clock,
         policy(settings),
         settings.placement.allowed_origins,
+        past,
     )
     async with asyncio.TaskGroup() as group:
         background = [

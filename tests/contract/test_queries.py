@@ -8,25 +8,33 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.memory.queries import MemoryQueries, MemoryReadServers
 from domain.errors import Invalid
 from domain.guest import PowerState
-from domain.log.record import Recorded
+from domain.log.moment import Moment
+from domain.log.record import AggregateId, Recorded
+from domain.server.creation import ServerRequested
+from domain.server.deletion import ServerDeleted
+from domain.server.details import ServerRenamed
 from domain.server.fold import KIND
 from domain.server.listing import SORT_KEYS, ServerFilter
-from domain.server.state import DELETED, Server
+from domain.server.state import DELETED, Server, aggregate
 from handlers.conducting.leftovers import ReadServers
 from handlers.ports import Queries
 from ops.roles.conductor import OfCell
 from projections.console_queries import ConsoleQueries
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
+from projections.past import PastQueries
+from projections.queries import PostgresQueries
 from projections.servers import ServersView
 from tests.aio import asynchronous
 from tests.domain.server.servers import IMAGE, NOW
 from tests.postgres_fixtures import project
-from tests.projections.histories import CELL, history, nic, server_id, servers_of
+from tests.projections.histories import CELL, TICK, history, nic, server_id, servers_of
+from tests.projections.histories import Log as HistoryLog
 
 
 class Asked(NamedTuple):
@@ -58,12 +66,45 @@ async def in_memory(events: list[Recorded]) -> AsyncIterator[Asked]:
     yield Asked(MemoryQueries(rows), MemoryReadServers(rows, CELL))
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
+class Histories:
+    """The log as it was at some of its positions."""
+
+    def __init__(self, events: list[Recorded]) -> None:
+        self._events = events
+
+    async def load(self, aggregate: AggregateId) -> list[Recorded]:
+        return [recorded for recorded in self._events if recorded.aggregate == aggregate]
+
+
+def much_later(events: list[Recorded]) -> list[Recorded]:
+    """The same, and then every server is renamed and deleted, and there are others."""
+    log = HistoryLog(tick=TICK)
+    for recorded in events:
+        log.add(recorded.aggregate, recorded.event, recorded.meta.request_id)
+    for server in servers_of(events):
+        log.add(aggregate(server.id), ServerRenamed(name="vm-1"), "req-later")
+        log.add(aggregate(server.id), ServerDeleted(), "req-later")
+    first = next(recorded.event for recorded in events if isinstance(recorded.event, ServerRequested))
+    log.add(aggregate(server_id(1000)), replace(first, server_id=server_id(1000)), "req-later")
+    return log.recorded
+
+
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.postgres) for name in ("postgres", "past"))])
 def asking(request: pytest.FixtureRequest) -> Asking:
     """Has the projections take in some events, to be asked about them."""
     if request.param == "memory":
         return in_memory
     database = request.getfixturevalue("database")
+
+    @asynccontextmanager
+    async def in_the_past(events: list[Recorded]) -> AsyncIterator[Asked]:
+        await project(database, much_later(events))
+        async with PostgresQueries(database) as queries, in_memory(events) as (_, read_servers):
+            moment = Moment.of({CELL: len(events), "api": 0})
+            yield Asked(PastQueries(queries, moment, [Histories(events)]), read_servers)
+
+    if request.param == "past":
+        return in_the_past
 
     @asynccontextmanager
     async def in_postgres(events: list[Recorded]) -> AsyncIterator[Asked]:
@@ -232,6 +273,17 @@ class TestQueries:
                 for before, found in ((shown, True), (shown - timedelta(seconds=1), False)):
                     wanted = ServerFilter(deleted=None, changes_before=before)
                     assert (server in await queries.servers(wanted)) is found
+
+    @pytest.mark.postgres
+    @asynchronous
+    async def test_every_position_has_its_list(self, database: str) -> None:
+        events = history(12)
+        await project(database, events)
+        async with PostgresQueries(database) as queries:
+            for end in range(len(events) + 1):
+                past = PastQueries(queries, Moment.of({CELL: end}), [])
+                found = {server.id: server for server in await past.servers(ServerFilter(deleted=None))}
+                assert found == {server.id: server for server in servers_of(events[:end])}
 
     @asynchronous
     async def test_one_server(self, asking: Asking) -> None:

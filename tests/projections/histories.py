@@ -22,6 +22,8 @@ from domain.server.state import Server, aggregate
 from tests.domain.server.servers import BUILT, DELETED, FAULT, FLAVOR, IMAGE, LATER, NOW, PLACED, STOP, STOPPED
 
 CELL = "cell1"
+TICK = 1 / 16
+"""Seconds between two events of ``history``."""
 
 
 class Log:
@@ -65,7 +67,7 @@ def server_id(number: int) -> str:
 def history(servers: int, seed: int = 1) -> list[Recorded]:
     """The interleaved lives of some servers, with hosts, claims and reservations."""
     random = Random(seed)
-    log = Log(tick=1 / 16)
+    log = Log(tick=TICK)
     description = HostDescription(
         name="node1", hypervisor_type="QEMU", hypervisor_version=7, vcpus=4, memory_mb=4096, disk_gb=10
     )

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.rest.kit import microversion
+from adapters.rest.kit.as_of import AS_OF, POSITION, ask
 from adapters.rest.kit.caller import Caller, Validator
 from adapters.rest.kit.errors import JSON, ErrorPage, no_route, not_built, retry_after, unauthorized
 from adapters.rest.kit.gate import check_document, check_names, check_path, read_query
@@ -119,9 +120,26 @@ class Face:
 
     async def _answer(self, request: "_Request") -> Response:
         call, operation = await self._admit(request)
-        response = _response(await operation.handler(call), operation.status)
+        asked = call.headers.get(AS_OF)
+        if asked is None:
+            response = _response(await operation.handler(call), operation.status)
+        else:
+            response = await self._answer_for_the_past(call, operation, asked)
         if request.scope["method"] != operation.method:
             response = Response(status_code=response.status_code)
+        return response
+
+    async def _answer_for_the_past(self, call: Call, operation: Operation, asked: str) -> Response:
+        """Who may see what is now may see what was: access is today's."""
+
+        async def answer(services: Services) -> Any:
+            call.services = services
+            return await operation.handler(call)
+
+        past = self._services.past if self._versioned else None
+        body, moment = await ask(past, call.scope["method"], asked, answer)
+        response = _response(body, operation.status)
+        response.headers[POSITION] = str(moment)
         return response
 
     async def _admit(self, request: "_Request") -> tuple[Call, Operation]:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from adapters.rest.kit.as_of import Past
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
 from adapters.rest.kit.settings import RestSettings
@@ -44,6 +45,8 @@ class Services:
     settings: RestSettings
     registry: Registry
     """Of the API cell."""
+    past: "Past[Services] | None" = None
+    """The same services, as of a moment."""
     identity: Identity
     images: Images
     networks: Networks

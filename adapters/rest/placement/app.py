@@ -12,6 +12,7 @@ from email.utils import formatdate
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.rest.kit.as_of import AS_OF, POSITION, Past, ask
 from adapters.rest.kit.errors import retry_after
 from adapters.rest.kit.gate import check_names, check_path
 from adapters.rest.kit.media_types import accepts
@@ -62,9 +63,16 @@ class PlacementFace:
     """Serves the declared operations."""
 
     def __init__(
-        self, placement: Placement, authenticate: Authenticator, policy: Policy, ids: Ids, clock: Clock
+        self,
+        placement: Placement,
+        authenticate: Authenticator,
+        policy: Policy,
+        ids: Ids,
+        clock: Clock,
+        past: Past[Placement] | None = None,
     ) -> None:
         self._placement = placement
+        self._past = past
         self._authenticate = authenticate
         self._policy = policy
         self._ids = ids
@@ -98,7 +106,8 @@ class PlacementFace:
             call = self._call(scope, receive, headers, actor, minor, params)
             if operation.rule:
                 self._policy.check(actor, call.query, operation.policy, operation.rule)
-            status, own, body = self._reply(await operation.handler(call), call)
+            reply = await self._ask(operation, call, extra)
+            status, own, body = self._reply(reply, call)
             return status, own + extra, body
         except LightcurveError as error:
             if error.status >= 500:
@@ -109,6 +118,20 @@ class PlacementFace:
             failure = LightcurveError(f"Unexpected error. The request id is {scope[REQUEST_ID]}.")
         status, own, body = _failure(scope, headers, failure, minor)
         return status, own + extra, body
+
+    async def _ask(self, operation: Operation, call: Call, extra: Headers) -> Reply:
+        """The answer as of now, or as of the moment that the caller names."""
+        asked = call.headers.get(AS_OF)
+        if asked is None:
+            return await operation.handler(call)
+
+        async def answer(placement: Placement) -> Reply:
+            call.placement = placement
+            return await operation.handler(call)
+
+        reply, moment = await ask(self._past, operation.method, asked, answer)
+        extra.append((POSITION.encode(), str(moment).encode()))
+        return reply  # type: ignore[no-any-return]
 
     def _operation(
         self, scope: Scope, headers: Mapping[str, str], minor: int, extra: Headers
@@ -217,8 +240,9 @@ def create_app(
     clock: Clock,
     policy: Policy | None = None,
     origins: tuple[str, ...] = (),
+    past: Past[Placement] | None = None,
 ) -> ASGIApp:
     """The ASGI application, with the default policy unless another is given; pages of ``origins`` may call it."""
-    face = PlacementFace(placement, authenticate, policy or Policy(), ids, clock)
+    face = PlacementFace(placement, authenticate, policy or Policy(), ids, clock, past)
     app: ASGIApp = RequestIds(RequestLog(face), ids)
     return CrossOrigin(app, origins) if origins else app

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,17 +11,18 @@ from typing import Any
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker, NoFaults
 from adapters.memory.commands import MemoryCommandBus
-from adapters.memory.queries import MemoryQueries, MemoryReadServers
+from adapters.memory.queries import MemoryQueries, MemoryReadServers, ReplayedQueries
 from adapters.memory.signs import MemoryLiveness
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
-from adapters.rest.app import create_app
+from adapters.rest.app import create_app, create_faces
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
 from adapters.rest.kit.services import Services, StockLimits
 from adapters.rest.kit.settings import IdentitySettings, Project, RestSettings, User
+from adapters.rest.past import PastServices
 from adapters.simulated.hypervisor import SimulatedHypervisor
 from adapters.system import SystemIds
 from domain.catalogue import flavor, keypair, quota
@@ -49,6 +51,7 @@ from handlers.metadata import Passwords
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
+from handlers.past.moments import Moments
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
@@ -161,7 +164,13 @@ class World:
             clock=self.clock,
             ids=self.stamp.ids,
         )
+        moments = Moments((self.store, api_store), self.clock)
+        past = PastServices(
+            self.services, moments, self.store, api_store, lambda _moment, stores: ReplayedQueries(stores)
+        )
+        self.services = replace(self.services, past=past)
         self.settled: list[Accepted] = []
+        self.faces = create_faces(self.services)
         self.app = create_app(self.services)
         self._gate = Gate()
         self._conducting = Conducting(

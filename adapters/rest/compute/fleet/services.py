@@ -36,7 +36,7 @@ class Service(NamedTuple):
     zone: str
     enabled: bool
     disabled_reason: str | None
-    up: bool
+    state: str
     last_seen: datetime | None
 
 
@@ -49,7 +49,7 @@ def _of_host(call: Call, host: Host) -> Service:
         host.availability_zone,
         host.enabled,
         host.disabled_reason,
-        liveness.host_up(host.name),
+        liveness.host_state(host.name),
         liveness.host_seen(host.name),
     )
 
@@ -71,7 +71,7 @@ def _of_processes(call: Call) -> list[Service]:
             INTERNAL_ZONE,
             True,
             None,
-            liveness.alive(beat.name),
+            liveness.state(beat.name),
             beat.time,
         )
         for number, (binary, beat) in enumerate(found, start=len(call.services.fleet) + 1)
@@ -105,7 +105,7 @@ def _document(call: Call, service: Service) -> dict[str, Any]:
         "host": service.host,
         "zone": service.zone,
         "status": "enabled" if service.enabled else "disabled",
-        "state": "up" if service.up else "down",
+        "state": service.state,
         "updated_at": micros(service.last_seen),
         "disabled_reason": service.disabled_reason,
     }
