@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adapters.rest import compute, image, network
 from adapters.rest.compute import inner_rules
-from adapters.rest.compute.servers.actions.simple import NOT_YET
+from adapters.rest.compute.servers.actions.not_yet import NOT_YET
 from adapters.rest.kit.operation import Access, Operation
 from adapters.rest.kit.policy import BASE
 

@@ -8,6 +8,9 @@ from domain.errors import Refused, not_found
 from domain.log.kind import Kind, unfoldable
 from domain.log.record import AggregateId, Event, Metadata
 
+MAX_KEYPAIRS = 100
+"""Of one user; Nova's default."""
+
 
 class Keypair(msgspec.Struct, frozen=True, kw_only=True):
     """A public key. The private key is shown once and never kept."""
@@ -54,7 +57,10 @@ def aggregate(user_id: str) -> AggregateId:
 def create(
     keypairs: Keypairs | None, *, name: str, key_type: str, public_key: str, fingerprint: str
 ) -> KeypairCreated:
-    """Keep a key under a name that the user has not used yet."""
+    """Keep a key under a name that the user has not used yet. Raises Refused: 409 for a name that is used, 403 for
+    more keys than a user may have."""
+    if keypairs and len(keypairs.by_name) >= MAX_KEYPAIRS:
+        raise Refused("keypair.quota", "Quota exceeded, too many key pairs.", status=403)
     if keypairs and name in keypairs.by_name:
         raise Refused("keypair.exists", f"Key pair '{name}' already exists.")
     return KeypairCreated(name=name, key_type=key_type, public_key=public_key, fingerprint=fingerprint)

@@ -25,6 +25,7 @@ from handlers.conducting.leftovers import Leftovers, ReadServers
 from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp, current_request, on_behalf_of
 from handlers.fleet.hosts import Hosts
+from handlers.fleet.views import HostViews
 from handlers.host.image_tickets import ImageTickets
 from handlers.messages import HostCommand, encode
 from handlers.ports import CommandBus, EventStore
@@ -173,7 +174,7 @@ class Conductor:
     async def _place(self, context: Context, server: Server, step: Place) -> None:
         try:
             claim, nics = await together(
-                self._holdings.claim(context, self._hosts.views(self._host_up), step.demand),
+                self._holdings.claim(context, HostViews(self._hosts, self._host_up), step.demand),
                 self._holdings.allocate_addresses(context, server),
             )
         except NoCapacity as error:

@@ -1,6 +1,6 @@
-"""The hosts of a cell: enrolment, the operator's switches, and what the scheduler sees of them."""
+"""The hosts of a cell: enrolment, and the operator's switches."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from domain.errors import Refused, Unavailable
@@ -9,16 +9,12 @@ from domain.fleet.host import Host, HostEnrolled
 from domain.guest import HostDescription
 from domain.log.record import Event, Recorded
 from domain.placement import ledger
-from domain.placement.ledger import DISK_GB, MEMORY_MB, VCPU, Inventory, Ledger
-from domain.placement.scheduling import HostView
+from domain.placement.ledger import Ledger
 from handlers.accepted import Accepted
 from handlers.context import Context
+from handlers.fleet.inventories import inventories
 from handlers.log.group_writer import GroupWriter
 from handlers.log.registry import Registry
-
-CPU_ALLOCATION_RATIO = 4.0
-RESERVED_HOST_MEMORY_MB = 512
-"""Nova's defaults (cpu_allocation_ratio, reserved_host_memory_mb)."""
 
 
 class Hosts:
@@ -58,10 +54,6 @@ class Hosts:
         offered = inventories(description)
         await writer.submit(context, lambda state: ledger.offer(state, host_id, description.name, offered))
 
-    def views(self, is_up: Callable[[str], bool]) -> "HostViews":
-        """What the scheduler sees, by host id."""
-        return HostViews(self, is_up)
-
     def ids(self) -> Iterable[str]:
         return [host.id for host in self._registry.all("host")]
 
@@ -89,43 +81,3 @@ def _check_id(known: Host | None, resources: Ledger, host_id: str, name: str) ->
         others = provider is not None and provider.name != name
     if others:
         raise Refused("host.id_taken", f"The id {host_id} is not {name}'s, but of something else that is here.")
-
-
-class HostViews(Mapping[str, HostView]):
-    """Hosts by id. A view is made when it is asked for: of thousands of hosts, a choice looks at a few."""
-
-    def __init__(self, hosts: Hosts, is_up: Callable[[str], bool]) -> None:
-        self._hosts = hosts
-        self._is_up = is_up
-
-    def __getitem__(self, host_id: str) -> HostView:
-        host = self._hosts.get(host_id)
-        if host is None:
-            raise KeyError(host_id)
-        return HostView(
-            id=host.id,
-            name=host.name,
-            availability_zone=host.availability_zone,
-            enabled=host.enabled,
-            up=self._is_up(host.name),
-            architecture=host.description.architecture,
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._hosts.ids())
-
-    def __len__(self) -> int:
-        return len(list(self._hosts.ids()))
-
-
-def inventories(description: HostDescription) -> dict[str, Inventory]:
-    """What a host offers to claims."""
-    return {
-        VCPU: Inventory(total=description.vcpus, allocation_ratio=CPU_ALLOCATION_RATIO, max_unit=description.vcpus),
-        MEMORY_MB: Inventory(
-            total=description.memory_mb,
-            reserved=min(RESERVED_HOST_MEMORY_MB, description.memory_mb),
-            max_unit=description.memory_mb,
-        ),
-        DISK_GB: Inventory(total=description.disk_gb, max_unit=description.disk_gb),
-    }

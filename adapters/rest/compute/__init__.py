@@ -1,22 +1,32 @@
 """The Compute API v2.1: Nova's, with its microversions."""
 
 from adapters.rest.compute import discovery as versions
-from adapters.rest.compute import surroundings
+from adapters.rest.compute import extensions
 from adapters.rest.compute.catalogue import flavor_specs, flavors, keypairs, quotas
-from adapters.rest.compute.fleet import hypervisors, services, zones
-from adapters.rest.compute.servers import consoles, create, instance_actions, listing, shown
-from adapters.rest.compute.servers.actions import rebuild, rescue, simple
-from adapters.rest.compute.servers.parts import metadata, neighbours, tags
+from adapters.rest.compute.fleet import aggregates, hypervisors, services, zones
+from adapters.rest.compute.servers import (
+    consoles,
+    create,
+    instance_actions,
+    listing,
+    migrations,
+    server_groups,
+    shown,
+)
+from adapters.rest.compute.servers.actions import console_log, lock, not_yet, rebuild, rescue, simple
+from adapters.rest.compute.servers.parts import addresses, interfaces, metadata, security_groups, tags, volumes
 from adapters.rest.kit.operation import Operation
 
-SERVERS = (listing, shown, create, simple, rebuild, rescue, metadata, tags, neighbours, consoles, instance_actions)
+SERVERS = (listing, shown, create, consoles, instance_actions, migrations, server_groups)
+ACTIONS = (simple, lock, rebuild, rescue, console_log, not_yet)
+PARTS = (metadata, tags, addresses, interfaces, volumes, security_groups)
 CATALOGUE = (flavors, flavor_specs, keypairs, quotas)
-FLEET = (hypervisors, services, zones)
+FLEET = (hypervisors, services, zones, aggregates)
 
 
 def operations() -> list[Operation]:
     """All operations under ``/v2.1``."""
-    modules = (versions, *SERVERS, *CATALOGUE, *FLEET, surroundings)
+    modules = (versions, *SERVERS, *ACTIONS, *PARTS, *CATALOGUE, *FLEET, extensions)
     return [operation for module in modules for operation in module.operations]
 
 

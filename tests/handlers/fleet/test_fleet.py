@@ -14,6 +14,7 @@ from domain.log.record import Event
 from handlers.context import Context, Stamp
 from handlers.fleet.fleet import COMPUTE, Fleet, service_id
 from handlers.fleet.hosts import Hosts
+from handlers.fleet.views import HostViews
 from handlers.log.registry import Registry
 from tests.aio import asynchronous
 from tests.clocks import InstantClock
@@ -88,6 +89,6 @@ async def test_the_scheduler_sees_a_host_as_it_describes_itself() -> None:
     )  # fmt: skip
     enrolled = domain_host.enrol(None, "id-a", description)
     await registry.execute(CONTEXT, domain_host.aggregate("node-a"), lambda _: enrolled)
-    view = Hosts(registry).views(lambda name: name == "node-a")["id-a"]
+    view = HostViews(Hosts(registry), lambda name: name == "node-a")["id-a"]
     assert (view.id, view.name, view.availability_zone) == ("id-a", "node-a", domain_host.DEFAULT_ZONE)
     assert (view.enabled, view.up, view.architecture) == (True, True, "aarch64")

@@ -15,13 +15,10 @@ from adapters.rest.kit.times import micros
 from adapters.rest.kit.validation import Body, Text255, Versions
 from domain.catalogue import keypair as keypairs
 from domain.catalogue.keypair import Keypair, Keypairs
-from domain.errors import Invalid, Refused
+from domain.errors import Invalid
 from domain.log.record import Event
 
 operations = Operations()
-
-MAX_KEYPAIRS = 100
-"""Of one user; Nova's default."""
 
 MAX_PUBLIC_KEY = 16384
 """Characters."""
@@ -124,8 +121,6 @@ async def create(call: Call) -> Reply:
     print_of_key = fingerprint(public_key)
 
     def decide(known: Keypairs | None) -> Event:
-        if known and len(known.by_name) >= MAX_KEYPAIRS:
-            raise Refused("keypair.quota", "Quota exceeded, too many key pairs.", status=403)
         return keypairs.create(
             known, name=asked.name, key_type="ssh", public_key=public_key, fingerprint=print_of_key
         )

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, UnsetType
 
 from adapters.rest.compute import inner_rules
-from adapters.rest.compute.catalogue.keypairs import MAX_KEYPAIRS
 from adapters.rest.kit import since
 from adapters.rest.kit.operation import Access, Call, Operations, Rule, empty
 from adapters.rest.kit.validation import Body, Flag, Versions, boolean, integer
 from domain.catalogue import quota
+from domain.catalogue.keypair import MAX_KEYPAIRS
 from domain.catalogue.quota import UNLIMITED, Limits, LimitsSet, Quota
 from domain.errors import Invalid
 from domain.server.limits import MAX_FILE_BYTES, MAX_FILE_PATH, MAX_FILES, MAX_METADATA

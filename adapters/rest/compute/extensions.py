@@ -1,4 +1,4 @@
-"""What stands around servers: lists that are empty here but that clients ask for."""
+"""The extensions of Nova that were once optional: very old clients look there for what may be asked."""
 
 from typing import Any
 
@@ -6,30 +6,6 @@ from adapters.rest.kit.operation import Access, Call, Operations
 from domain.errors import Refused
 
 operations = Operations()
-
-
-@operations("GET", "/os-server-groups", Access.READER, "os_compute_api:os-server-groups:index")
-async def server_groups(_call: Call) -> Any:
-    """There are no server groups."""
-    return {"server_groups": []}
-
-
-@operations("GET", "/os-server-groups/{group_id}", Access.READER, "os_compute_api:os-server-groups:show")
-async def server_group(call: Call) -> Any:
-    raise Refused("group.not_found", f"Instance group {call.params['group_id']} could not be found.", status=404)
-
-
-@operations("GET", "/os-aggregates", Access.ADMIN, "os_compute_api:os-aggregates:index")
-async def aggregates(_call: Call) -> Any:
-    """There are no host aggregates."""
-    return {"aggregates": []}
-
-
-@operations("GET", "/os-migrations", Access.ADMIN, "os_compute_api:os-migrations:index")
-async def migrations(_call: Call) -> Any:
-    """There are no migrations."""
-    return {"migrations": []}
-
 
 EXTENSIONS = {
     "os-availability-zone": "AvailabilityZone",
@@ -43,7 +19,6 @@ EXTENSIONS = {
     "os-quota-sets": "Quotas",
     "os-services": "Services",
 }
-"""What Nova's extensions list is for: very old clients look there for what may be asked."""
 
 
 def _extension(alias: str, name: str) -> dict[str, Any]:
@@ -58,13 +33,12 @@ def _extension(alias: str, name: str) -> dict[str, Any]:
 
 
 @operations("GET", "/extensions", Access.READER, "os_compute_api:extensions")
-async def extensions(_call: Call) -> Any:
-    """The extensions that were once optional."""
+async def index(_call: Call) -> Any:
     return {"extensions": [_extension(alias, name) for alias, name in EXTENSIONS.items()]}
 
 
 @operations("GET", "/extensions/{alias}", Access.READER, "os_compute_api:extensions")
-async def extension(call: Call) -> Any:
+async def show(call: Call) -> Any:
     alias = call.params["alias"]
     if alias not in EXTENSIONS:
         raise Refused("extension.not_found", f"Extension {alias} could not be found.", status=404)

@@ -1,0 +1,12 @@
+"""``os-aggregates``: there are none yet."""
+
+from typing import Any
+
+from adapters.rest.kit.operation import Access, Call, Operations
+
+operations = Operations()
+
+
+@operations("GET", "/os-aggregates", Access.ADMIN, "os_compute_api:os-aggregates:index")
+async def index(_call: Call) -> Any:
+    return {"aggregates": []}
