@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import sql
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg import AsyncConnection, sql
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from psycopg.waiting import wait_async
 
 from domain.errors import Unavailable
 from projections.shares import Shares
@@ -16,10 +19,11 @@ OF_ONE_OWNER = 4
 """Connections: however many questions one has, however slow they are, the others find some."""
 STATEMENT_SECONDS = 4.0
 """What one question may cost the database."""
-WAIT_SECONDS = 3.0
-"""How long a question waits for a connection."""
 GRACE_SECONDS = 1.0
-"""A database that stands still does not keep its own limits: so much later nobody waits for it any more."""
+"""A question waits no longer than that beside: neither for a connection, nor for a database that stands still and
+does not keep its own limits."""
+LOOK_SECONDS = 0.5
+"""How often psycopg looks up while it waits."""
 SILENT = "The read database does not answer."
 
 
@@ -36,67 +40,79 @@ class TookTooLong(Unavailable):
     """The database gave a question up."""
 
 
+T = TypeVar("T")
+
+
+class _Connection(AsyncConnection[Any]):
+    """A connection that nobody who is cancelled has to wait for. What psycopg does then, it does with the database's
+    help, which may stand still; here the connection is given up instead."""
+
+    async def wait(self, gen: PQGen[T], interval: float = LOOK_SECONDS, timeout: float | None = None) -> T:
+        return await wait_async(gen, self.pgconn.socket, interval, timeout)
+
+
 class Pool:
-    """Up to MAX_CONNECTIONS connections, made as they are needed."""
+    """Up to MAX_CONNECTIONS connections, made as they are needed.
+
+    A question takes as few rounds of the event loop as can be, since in each of them others are served, too: one to
+    be sent, one to be answered.
+    """
 
     def __init__(self, url: str, statement_seconds: float, owner: Owner) -> None:
+        self._url = url
+        self._options = f"-c timezone=UTC -c statement_timeout={statement_seconds * 1000:.0f}"
         self._owner = owner
         self._shares = Shares(OF_ONE_OWNER)
-        self._patience = max(WAIT_SECONDS, statement_seconds) + GRACE_SECONDS
-        self._pool = AsyncConnectionPool(
-            url,
-            open=False,
-            min_size=1,
-            max_size=MAX_CONNECTIONS,
-            timeout=WAIT_SECONDS,
-            kwargs={
-                "autocommit": True,
-                "options": f"-c timezone=UTC -c statement_timeout={statement_seconds * 1000:.0f}",
-                "prepare_threshold": 2,
-            },
-        )
-        self.open, self.close = self._pool.open, self._pool.close
+        self._patience = statement_seconds + GRACE_SECONDS
+        self._room = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._idle: list[_Connection] = []
+
+    async def open(self) -> None:
+        """Have a connection ready, if the database is there already."""
+        with suppress(psycopg.OperationalError, TimeoutError):
+            async with asyncio.timeout(self._patience):
+                self._idle.append(await self._connect())
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
 
     async def rows(self, query: sql.SQL, values: Any) -> list[Any]:
         """The rows of a query. Raises TookTooLong, Unavailable, and psycopg's errors for the query's own faults."""
-        asking = asyncio.ensure_future(self._ask(query, values))
         try:
-            done, _ = await asyncio.wait({asking}, timeout=self._patience)
-            if not done:
-                raise Unavailable(SILENT)
-            return asking.result()
+            async with asyncio.timeout(self._patience), self._shares.one(self._owner()), self._room:
+                return await self._ask(query, values)
         except psycopg.errors.QueryCanceled as error:
             raise TookTooLong("The read database has given up a question that took too long.") from error
-        except (PoolTimeout, psycopg.OperationalError) as error:
+        except (TimeoutError, psycopg.OperationalError) as error:
             raise Unavailable(SILENT) from error
-        finally:
-            # Not awaited: to be cancelled, it has to hear from the database, too.
-            asking.cancel()
-            asking.add_done_callback(_forget)
 
     async def _ask(self, query: sql.SQL, values: Any) -> list[Any]:
-        async with self._shares.one(self._owner()):
-            rows = await self._try(query, values)
-            if rows is None:
-                # After a restart of the database none of the connections from before is of use: better to find out
-                # then than before each question.
-                await self._pool.check()
-                rows = await self._try(query, values)
+        if self._idle:
+            rows = await self._try(self._idle.pop(), query, values)
+            if rows is not None:
+                return rows
+            # After a restart of the database none of the connections from before is of use: better to find out
+            # then than before each question.
+            await self.close()
+        rows = await self._try(await self._connect(), query, values)
         if rows is None:
             raise Unavailable(SILENT)
         return rows
 
-    async def _try(self, query: sql.SQL, values: Any) -> list[Any] | None:
+    async def _try(self, connection: _Connection, query: sql.SQL, values: Any) -> list[Any] | None:
         """None if the connection ended."""
-        async with self._pool.connection() as connection:
-            try:
-                return await (await connection.execute(query, values)).fetchall()
-            except psycopg.OperationalError:
-                if not connection.broken:
-                    raise
-                return None
+        try:
+            return await (await connection.execute(query, values)).fetchall()
+        except psycopg.OperationalError:
+            if not connection.broken:
+                raise
+            return None
+        finally:
+            if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                self._idle.append(connection)
+            else:
+                connection.pgconn.finish()
 
-
-def _forget(asking: "asyncio.Future[list[Any]]") -> None:
-    if not asking.cancelled():
-        asking.exception()
+    async def _connect(self) -> _Connection:
+        return await _Connection.connect(self._url, autocommit=True, prepare_threshold=2, options=self._options)

@@ -5,7 +5,7 @@ import sys
 
 GUARD = """
 import sys
-for name in ("starlette", "uvicorn", "psycopg", "psycopg_pool", "os_traits", "os_resource_classes", "websockify"):
+for name in ("starlette", "uvicorn", "psycopg", "os_traits", "os_resource_classes", "websockify"):
     sys.modules[name] = None  # importing it now raises ImportError
 import ops.cli, ops.roles.compute, adapters.libvirt.hypervisor, adapters.simulated.hypervisor
 ops.cli._role("compute"), ops.cli._role("simulated")

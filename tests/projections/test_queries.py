@@ -1,9 +1,10 @@
 """What the read database is asked beside what the contract says, and what it costs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from types import coroutine
 from typing import Any
 
 import msgspec
@@ -154,7 +155,6 @@ async def test_an_expression_that_takes_too_long_is_the_callers_fault(database: 
 async def test_a_database_that_stands_still_is_not_waited_for(
     postgres: EmbeddedPostgres, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.5)
     queries = PostgresQueries(database, statement_seconds=0.5)
     await queries.open()
     await queries._rows("SELECT 1")
@@ -195,6 +195,53 @@ async def test_nobody_notices_that_the_database_ended_the_connections(database: 
             assert await queries._rows("SELECT 1") == [(1,)]
     finally:
         await queries.close()
+
+
+@asynchronous
+async def test_a_question_waits_once_and_needs_no_task(database: str) -> None:
+    """In each round of the event loop that it takes others are served before it."""
+    async with _queries(database) as queries:
+        for _ in range(5):  # until the statement is prepared
+            await queries._rows("SELECT 1")
+        loop, tasks, waits = asyncio.get_running_loop(), 0, 0
+
+        def counted(
+            loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any
+        ) -> asyncio.Task[Any]:
+            nonlocal tasks
+            tasks += 1
+            return asyncio.Task(work, loop=loop, **more)
+
+        @coroutine
+        def step_by_step(work: Coroutine[Any, Any, list[Any]]) -> Generator[Any, Any, list[Any]]:
+            nonlocal waits
+            while True:
+                try:
+                    awaited = work.send(None)
+                except StopIteration as end:
+                    rows: list[Any] = end.value
+                    return rows
+                waits += 1
+                yield awaited
+
+        loop.set_task_factory(counted)
+        try:
+            assert await step_by_step(queries._rows("SELECT 1")) == [(1,)]
+        finally:
+            loop.set_task_factory(None)
+        assert (waits, tasks) == (1, 0)
+
+
+@asynchronous
+async def test_what_somebody_has_given_up_answers_nobody_else(database: str) -> None:
+    async with _queries(database) as queries:
+        await queries._rows("SELECT 1")
+        given_up = asyncio.create_task(queries._rows("SELECT 2 FROM pg_sleep(0.2)"))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait({given_up}, timeout=5)
+        assert given_up.cancelled()
+        assert await queries._rows("SELECT 3") == [(3,)]
 
 
 @asynchronous
