@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import Invalid, LightcurveError
-from ops import garbage, host_commands, logs, notify
+from ops import garbage, host_commands, logs, notify, past_commands
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
 
@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--key", action="store_true", help="only print the public keys with which others check it")
     which.add_argument("--new-key", action="store_true", help="from now on sign with another key, under new names")
     checkpoint.set_defaults(command=_checkpoint)
+
+    past_commands.register(commands)
 
     rebuild = commands.add_parser("rebuild", help="build a projection anew from the log, while the old one answers")
     rebuild.add_argument("projection")

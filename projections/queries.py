@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from domain.errors import Unavailable
+from domain.log.moment import Moment
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.state import ERROR, Server
@@ -106,6 +107,21 @@ class PostgresQueries:
         )
         values = {"server": server_id, "request": request_id, "type": kind, "limit": limit}
         rows = await self._pool.rows(sql.SQL(text), values)
+        return log_decoder.decode(rows[0][0])
+
+    async def log_between(
+        self, before: Moment, after: Moment, kinds: Sequence[str], limit: int, aggregate_id: str | None = None
+    ) -> list[LogRow]:
+        """The first events of those kinds (and of the one aggregate) behind one moment and up to another."""
+        bounds = [(cell, before[cell], position) for cell, position in after.positions]
+        places = " OR ".join("(cell = %s AND position > %s AND position <= %s)" for _ in bounds)
+        text = (
+            "SELECT coalesce(json_agg(e ORDER BY e.time, e.cell, e.position, e.part), '[]')::text FROM ("  # noqa: S608
+            " SELECT * FROM event_log WHERE kind = ANY(%s) AND (%s::text IS NULL OR aggregate_id = %s)"
+            f" AND ({places}) ORDER BY cell, position, part LIMIT %s) e"
+        )
+        values = (value for bound in bounds for value in bound)
+        rows = await self._rows(text, list(kinds), aggregate_id, aggregate_id, *values, limit)
         return log_decoder.decode(rows[0][0])
 
     async def servers_named(self, name: str) -> list[Server]:

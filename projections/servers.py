@@ -47,7 +47,7 @@ class ServerVersion(ServerRow, frozen=True, kw_only=True):
 ADDRESSES = """jsonb_path_query_array((state->'nics')::jsonb, '$[*].ip_address')"""
 TAGS = "(state->'tags')::jsonb"
 """Lists of text, by which rows are found. NULL where the state names none."""
-LAYOUT = 2
+LAYOUT = 3
 """Raised when columns or indexes change."""
 
 COLUMNS = {
@@ -78,6 +78,7 @@ TABLE = Table(
     columns=COLUMNS,
     indexes=(
         "(project_id, created_at DESC, id DESC) WHERE NOT deleted",
+        "(project_id, created_at DESC, id DESC)",  # of a moment also those that were deleted since
         "(created_at DESC, id DESC)",
         "(name) WHERE NOT deleted",
         "(cell) WHERE unfinished",
@@ -96,11 +97,9 @@ VERSIONS = Table(
     row=ServerVersion,
     key=("id", "since"),
     columns=COLUMNS | {"since": "bigint"},
-    indexes=("(project_id, created_at DESC, id DESC) WHERE NOT deleted", "(created_at DESC, id DESC)"),
     append_only=True,
 )
-"""A version is found by its server, or among those of servers that were made at about the same time: few indexes,
-since most versions are written and never read."""
+"""Versions are found by their servers; most are written and never read."""
 
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Server)

@@ -1,0 +1,125 @@
+"""The cloud as it was at any moment, for the command line."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from adapters.rest.identity.directory import Directory
+from domain.catalogue import quota
+from domain.errors import Invalid
+from domain.fleet import host
+from domain.log.moment import Moment
+from domain.placement.ledger import Ledger
+from domain.server.listing import ServerFilter
+from domain.server.state import Server
+from handlers.log.registry import Registry
+from handlers.past.ledgers import PastLedgers
+from handlers.past.moments import Moments
+from handlers.past.until import StoreUntil
+from ops.identity import identity_settings
+from ops.roles import projector
+from ops.roles.plane import Plane, open_plane
+from ops.settings import Settings
+from projections.past import PastQueries
+from projections.queries import PostgresQueries
+
+READ_SECONDS = 10.0
+"""How long the read database may take to get as far as the moment."""
+SEARCH_SECONDS = 600.0
+"""A look through a long past may take its time."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What users and projects are called; an id that nobody has any more is its own name."""
+
+    directory: Directory
+
+    def user(self, user_id: str | None) -> str:
+        found = self.directory.users.get(user_id or "")
+        return found.name if found else user_id or "the cloud itself"
+
+    def project(self, project_id: str | None) -> str:
+        found = self.directory.find_project(project_id, None) if project_id else None
+        return found.name if found else project_id or "-"
+
+    def project_id(self, name: str) -> str:
+        """The id of a project of that name, or the id itself."""
+        found = next((project for project in self.directory.projects.values() if project.name == name), None)
+        return found.id if found else name
+
+
+@dataclass(frozen=True)
+class Then:
+    """The cloud at one moment."""
+
+    plane: Plane
+    moment: Moment
+    queries: PastQueries
+
+    async def ledger(self) -> Ledger:
+        cell = self.plane.store.cell
+        feed = await PastLedgers(self.plane.store, self.plane.stamp).at(self.moment[cell])
+        return feed.writer.state
+
+    async def hosts(self) -> Registry:
+        registry = Registry(self._until(self.plane.store.cell), self.plane.stamp, [host.KIND])
+        await registry.read_once()
+        return registry
+
+    async def quotas(self) -> Registry:
+        registry = Registry(self._until(self.plane.api_store.cell), self.plane.stamp, [quota.KIND])
+        await registry.read_once()
+        return registry
+
+    async def server(self, name: str) -> Server:
+        """The server of that id, or the only one that had the name. Raises Invalid."""
+        if found := await self.queries.server(name):
+            return found
+        named = [
+            server
+            for server in await self.queries.servers(ServerFilter(name=name, deleted=None))
+            if server.name == name
+        ]
+        if len(named) != 1:
+            words = ", ".join(f"{server.id} ({server.vm_state})" for server in named)
+            raise Invalid(f"{len(named)} servers had the name {name}: {words}" if named else f"There was no {name}.")
+        return named[0]
+
+    def _until(self, cell: str) -> StoreUntil:
+        (store,) = (store for store in self.plane.stores if store.cell == cell)
+        return StoreUntil(store, self.moment[cell])
+
+
+class Past:
+    """Where moments are found, and what is asked of them."""
+
+    def __init__(self, plane: Plane, queries: PostgresQueries, names: Names) -> None:
+        self.plane = plane
+        self.queries = queries
+        self.names = names
+        self._moments = Moments(plane.stores, plane.stamp.clock, self._projected)
+
+    async def at(self, moment: str) -> Then:
+        """Raises Invalid for what is no moment, and Unavailable."""
+        found = await self._moments.find(moment)
+        stores = [StoreUntil(store, found[store.cell]) for store in self.plane.stores]
+        return Then(self.plane, found, PastQueries(self.queries, found, stores))
+
+    async def _projected(self, cell: str, position: int) -> bool:
+        return await self.plane.positions.reached(projector.NAME, cell, position, READ_SECONDS)
+
+
+@asynccontextmanager
+async def open_past(settings: Settings) -> AsyncIterator[Past]:
+    names = Names(Directory(identity_settings(settings.identity)))
+    async with (
+        PostgresQueries(settings.database.url, SEARCH_SECONDS) as queries,
+        open_plane(settings, "past") as plane,
+    ):
+        yield Past(plane, queries, names)
+
+
+def written(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "-"

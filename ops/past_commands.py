@@ -1,0 +1,100 @@
+"""``lightcurve at …`` and ``lightcurve diff``: what was, and what has changed."""
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ops.settings import load
+
+if TYPE_CHECKING:
+    from ops.past import Past
+
+MOMENT = "a time (ISO 8601; UTC if it names no zone), positions (api=12,cell1=345), or now"
+
+
+def register(commands: Any) -> None:
+    """Declare the commands on the parser's ``commands``."""
+    at = commands.add_parser("at", help="what was at a moment: servers, a server, a host, usages, claims")
+    at.add_argument("moment", help=MOMENT)
+    things = at.add_subparsers(required=True, metavar="WHAT")
+
+    servers = things.add_parser("servers", help="all servers that there were")
+    servers.add_argument("--project", help="name or id")
+    servers.add_argument("--host")
+    servers.add_argument("--limit", type=int, default=1000)
+    servers.set_defaults(command=_at_servers)
+
+    server = things.add_parser("server", help="one server, and what had been done to it")
+    server.add_argument("server", help="name (of then) or id")
+    server.set_defaults(command=_at_server)
+
+    host = things.add_parser("host", help="a host, its servers, and what they had claimed")
+    host.add_argument("host")
+    host.set_defaults(command=_at_host)
+
+    usages = things.add_parser("usages", help="what each project used")
+    usages.set_defaults(command=_at_usages)
+
+    claims = things.add_parser("claims", help="who had claims on a resource provider")
+    claims.add_argument("provider", help="name or id")
+    claims.set_defaults(command=_at_claims)
+
+    diff = commands.add_parser("diff", help="what has changed between two moments, by whom, on which request")
+    diff.add_argument("before", help=MOMENT)
+    diff.add_argument("after", help=MOMENT, nargs="?", default="now")
+    diff.add_argument("--server", help="name or id")
+    diff.add_argument("--project", help="name or id")
+    diff.add_argument("--host", help="servers that were or are there")
+    diff.add_argument("--limit", type=int, default=1000, help="of events that are looked at")
+    diff.set_defaults(command=_diff)
+
+
+def _asking(arguments: argparse.Namespace, ask: "Callable[[Past], Awaitable[None]]") -> None:
+    from ops.past import open_past
+
+    async def asked() -> None:
+        async with open_past(load(arguments.state_dir / "lightcurve.toml")) as past:
+            await ask(past)
+
+    asyncio.run(asked())
+
+
+def _at_servers(arguments: argparse.Namespace) -> None:
+    from ops.at import servers
+
+    _asking(
+        arguments,
+        lambda past: servers(past, arguments.moment, arguments.project, arguments.host, arguments.limit),
+    )
+
+
+def _at_server(arguments: argparse.Namespace) -> None:
+    from ops.at import server
+
+    _asking(arguments, lambda past: server(past, arguments.moment, arguments.server))
+
+
+def _at_host(arguments: argparse.Namespace) -> None:
+    from ops.at import host
+
+    _asking(arguments, lambda past: host(past, arguments.moment, arguments.host))
+
+
+def _at_usages(arguments: argparse.Namespace) -> None:
+    from ops.at import usages
+
+    _asking(arguments, lambda past: usages(past, arguments.moment))
+
+
+def _at_claims(arguments: argparse.Namespace) -> None:
+    from ops.at import claims
+
+    _asking(arguments, lambda past: claims(past, arguments.moment, arguments.provider))
+
+
+def _diff(arguments: argparse.Namespace) -> None:
+    from ops.diff import Wanted, diff
+
+    wanted = Wanted(arguments.server, arguments.project, arguments.host)
+    _asking(arguments, lambda past: diff(past, arguments.before, arguments.after, wanted, arguments.limit))

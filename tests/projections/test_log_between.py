@@ -1,0 +1,33 @@
+"""What happened between two moments."""
+
+import pytest
+
+from domain.log.moment import Moment
+from projections.queries import PostgresQueries
+from tests.aio import asynchronous
+from tests.postgres_fixtures import project
+from tests.projections.histories import CELL, history
+
+pytestmark = pytest.mark.postgres
+
+
+def moment(position: int) -> Moment:
+    return Moment.of({CELL: position, "api": 0})
+
+
+@asynchronous
+async def test_the_events_between(database: str):
+    events = history(10)
+    await project(database, events)
+    async with PostgresQueries(database) as queries:
+        for kinds in (("server",), ("host", "server")):
+            for before, after in ((0, len(events)), (5, 20), (7, 7), (len(events), len(events))):
+                found = await queries.log_between(moment(before), moment(after), kinds, 1000)
+                expected = [event for event in events[before:after] if event.aggregate.kind in kinds]
+                assert [row.position for row in found] == [event.position for event in expected]
+        some = next(event for event in events if event.aggregate.kind == "server")
+        of_one = await queries.log_between(moment(0), moment(len(events)), ("server",), 1000, some.aggregate.id)
+        assert [row.position for row in of_one] == [e.position for e in events if e.aggregate == some.aggregate]
+        first = await queries.log_between(moment(0), moment(len(events)), ("server",), 3)
+        assert len(first) == 3
+        assert first[0].position == some.position
