@@ -12,7 +12,10 @@ from domain.placement import ledger
 from domain.placement.ledger import imbalances
 from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS
+from domain.server.actions.power import ServerStarted
+from domain.server.actions.reboot import ServerRebooted
 from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
+from domain.server.actions.rescue import ServerRescued, ServerRescueRequested, ServerUnrescued
 from domain.server.creation import ServerBuilt
 from domain.server.fold import CHANGES, evolve
 from domain.server.reset import ServerStateReset
@@ -24,6 +27,8 @@ from tests.sim.world import API, CELL, NETWORK, PROJECT, World
 SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED)
 DONE = (ServerBuilt, *(action.done for action in ACTIONS))
 """After which a guest is as was asked for."""
+FROM_ITS_DISK = (ServerBuilt, ServerStarted, ServerRebooted, ServerRebuilt, ServerUnrescued)
+"""After which a guest runs from its own disk."""
 
 
 async def violations(world: World) -> list[str]:
@@ -85,8 +90,7 @@ def _held(all_servers: list[Server], states: dict[AggregateId, object]) -> Itera
 
 
 def _guests(world: World, all_servers: list[Server], history: list[Recorded]) -> Iterator[str]:
-    # What an administrator has said of a server need not be so; its power its host tells nevertheless.
-    said = {recorded.aggregate.id for recorded in history if isinstance(recorded.event, ServerStateReset)}
+    doubtful = _perhaps_rescued(history)
     by_id = {server.id: server for server in all_servers}
     for host, hypervisor in world.hypervisors.items():
         for server_id, guest in hypervisor._guests.items():
@@ -95,17 +99,37 @@ def _guests(world: World, all_servers: list[Server], history: list[Recorded]) ->
                 yield f"guest {server_id} on {host} should not be there ({server and server.vm_state})"
             elif server.vm_state in SETTLED and server.power_state != guest.power_state:
                 yield f"guest {server_id} is {guest.power_state!r}, its server says {server.power_state!r}"
-            elif server.vm_state in (ACTIVE, RESCUED) and server_id not in said:
+            elif server.vm_state in (ACTIVE, RESCUED) and server_id not in doubtful:
                 rescued = guest.spec.rescue_image is not None
                 if rescued != (server.vm_state == RESCUED):
                     yield f"guest {server_id} is {'' if rescued else 'not '}rescued, its server is {server.vm_state}"
     for server in all_servers:
-        if server.vm_state in SETTLED and server.id not in said:
+        if server.vm_state in SETTLED:
             assert server.host
             if server.id not in world.hypervisors[server.host]._guests:
                 yield f"server {server.id} is {server.vm_state} without a guest"
             if server.vm_state == ACTIVE and server.power_state is not PowerState.RUNNING:
                 yield f"server {server.id} is active but {server.power_state!r}"
+
+
+def _perhaps_rescued(history: list[Recorded]) -> set[str]:
+    """Servers of which an administrator has said that they are active, where the guest may be in the rescue that was
+    asked for before: its power does not tell from which disk it runs."""
+    asked: set[str] = set()
+    said: set[str] = set()
+    for recorded in history:
+        server_id = recorded.aggregate.id
+        match recorded.event:
+            case ServerRescueRequested():
+                asked.add(server_id)
+            case ServerStateReset():
+                said |= asked & {server_id}
+            case ServerRescued():
+                said.discard(server_id)
+            case _ if isinstance(recorded.event, FROM_ITS_DISK):
+                said.discard(server_id)
+                asked.discard(server_id)
+    return said
 
 
 def _intended_disk(world: World, history: list[Recorded], all_servers: list[Server]) -> Iterator[str]:

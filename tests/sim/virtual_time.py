@@ -19,8 +19,8 @@ MOST_WAITING = 10
 
 
 LONGEST = 7 * 24 * 3600.0
-"""Seconds that a simulation may last. One that waits for what never comes would be kept going by signs of life; and from
-2 ** 24 seconds on asyncio's clock (1e-9 s) is finer than a float, and a timer that is due is never called."""
+"""Seconds that a simulation may last. One that waits for what never comes would be kept going by signs of life; and
+from 2 ** 24 seconds on asyncio's clock (1e-9 s) is finer than a float: a timer that is due is never called."""
 GRACE = 3600.0
 """Seconds for what is cancelled then to end in order."""
 
