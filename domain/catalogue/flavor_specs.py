@@ -29,16 +29,16 @@ def _words(text: str) -> frozenset[str]:
 SAME_WITHOUT = _words(
     "cpu_cores cpu_max_cores cpu_max_sockets cpu_max_threads cpu_policy cpu_sockets cpu_thread_policy "
     "cpu_threads emulator_threads_policy hide_hypervisor_id locked_memory mem_encryption mem_page_size "
-    "numa_nodes pci_numa_affinity_policy serial_port_count viommu_model"
+    "numa_nodes pci_numa_affinity_policy redirected_usb_ports serial_port_count sound_model viommu_model"
 )
 """Of the hardware: what every guest has, if it is given at all. It equals the image properties of these names."""
 ONLY_ELSEWHERE = _words(
     "boot_menu cpu_dedicated_mask cpu_realtime cpu_realtime_mask ephemeral_encryption "
-    "ephemeral_encryption_format maxphysaddr_bits maxphysaddr_mode pmu tpm_model tpm_secret_security "
-    "tpm_version vif_multiqueue_enabled virtio_packed_ring watchdog_action"
+    "ephemeral_encryption_format maxphysaddr_bits maxphysaddr_mode mem_encryption_model pmem pmu tpm_model "
+    "tpm_secret_security tpm_version usb_model vif_multiqueue_enabled virtio_packed_ring watchdog_action"
 )
 """Further names that Nova has."""
-ONE_OF_MANY = re.compile(r"(numa_cpus|numa_mem|pci_numa_affinity_policy)\.[0-9]+")
+ONE_OF_MANY = re.compile(r"(numa_cpus|numa_mem)\.[0-9]+")
 
 
 class Scheduling(NamedTuple):

@@ -198,7 +198,9 @@ class Doorkeeper:
         """Record what could not be recorded when it happened: a proxy that lives is asked by nobody else."""
         while True:
             unrecorded = await self._unrecorded.get()
-            while not await self._recorded(*unrecorded):
+            if not await self._recorded(*unrecorded):
+                # One whose grant is out of order may never be: it waits behind the others.
+                self._unrecorded.put_nowait(unrecorded)
                 await self._stamp.clock.sleep(RETRY_SECONDS)
 
     async def _follow(self, on_ready: Callable[[], None]) -> None:

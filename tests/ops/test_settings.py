@@ -21,6 +21,7 @@ def _load(tmp_path: Path, text: str) -> Settings:
         ("[api]\nport = 'web'", r"`\$.api.port`"),
         ("[api]\nprot = 8774", r"unknown field `prot` - at `\$.api`"),
         ("cell = 'Cell 1'", r"matching regex .* - at `\$.cell`"),
+        ("[placement]\nmax_allocation_candidates = 0", r">= 1 - at `\$.placement.max_allocation_candidates`"),
         ("[quota]\ncores = -2", r">= -1 - at `\$.quota.cores`"),
         ("state_dir = 7", r"`\$.state_dir`"),
         ("[api", "is not TOML"),

@@ -47,6 +47,12 @@ async def test_flavors(cloud: MakeWorld):
         asked = await root.post(f"{V2}/servers", new_server(flavorRef=made["id"]))
         assert asked.fault[:2] == ("badRequest", 400)
         assert "hw:bogus" in asked.fault[2]
+        assert (await root.delete(f"{specs}/hw:bogus")).status == 200
+        nothing = {f"resources:{name}": "0" for name in ("VCPU", "MEMORY_MB", "DISK_GB")}
+        assert (await root.post(specs, {"extra_specs": nothing})).status == 200
+        asked = await root.post(f"{V2}/servers", new_server(flavorRef=made["id"]))
+        assert asked.fault[:2] == ("badRequest", 400)
+        assert "leave no resources to ask for" in asked.fault[2]
         assert (await root.delete(at)).status == 202
         assert (await root.get(at)).fault == ("itemNotFound", 404, f"Flavor {made['id']} could not be found.")
 

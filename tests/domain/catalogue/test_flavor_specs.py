@@ -35,6 +35,8 @@ def test_hardware_is_what_the_image_property_of_that_name_is(name: str) -> None:
         ("hw:bogus", "1"),
         ("hw:cpu_policy", "foo"),
         ("hw:numa_nodes", "-1"),
+        ("hw:pci_numa_affinity_policy.0", "legacy"),
+        ("hw:redirected_usb_ports", "all"),
         ("trait:CUSTOM_A", "wanted"),
         ("trait:lower", "required"),
         ("resources:VCPU", "-1"),
@@ -65,6 +67,15 @@ def test_what_would_be_without_effect_is_refused_for_a_server_only(name: str) ->
     with pytest.raises(Refused) as refusal:
         check(_flavor(specs))
     assert refusal.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("mem_encryption_model", "amd-sev"), ("pmem", "a,b"), ("usb_model", "qemu-xhci")]
+)
+def test_what_only_others_give_is_named_as_nova_names_it(name: str, value: str) -> None:
+    validate({HARDWARE + name: value})
+    with pytest.raises(Refused, match="not supported by this cloud"):
+        check(_flavor({HARDWARE + name: value}))
 
 
 def test_what_the_scheduler_obeys() -> None:

@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters.mapper import EventMapper
-from adapters.memory.store import MemoryEventStore
 from domain.catalogue import flavor, keypair
 from domain.catalogue.keypair import KeypairCreated
 from domain.errors import OutOfOrder
-from domain.kinds import EVENTS
-from domain.log.record import GENESIS, AggregateId, Event
+from domain.log.record import AggregateId, Event
 from domain.neighbours import token
 from domain.placement import ledger, ledger_snapshot
 from domain.placement.ledger import Inventory, Ledger
@@ -28,13 +25,10 @@ from handlers.ports import Snapshot
 from tests.aio import asynchronous
 from tests.cell import Cell
 from tests.domain.server.servers import STOP
+from tests.future import OfTheFuture, append
 from tests.waiting import until
 
 CONTEXT = Context(request_id="req-1")
-
-
-class OfTheFuture(Event, tag="sample.of_the_future", frozen=True, kw_only=True):
-    """What only a later version knows."""
 
 
 def _pair(name: str) -> KeypairCreated:
@@ -42,10 +36,7 @@ def _pair(name: str) -> KeypairCreated:
 
 
 async def _append(cell: Cell, at: AggregateId, event: Event) -> None:
-    """As a later version of this program would."""
-    store = MemoryEventStore(cell.broker, "cell1", EventMapper((*EVENTS, OfTheFuture)))
-    history = await store.load(at)
-    await store.append(at, event, cell.stamp(CONTEXT), history[-1].tail if history else GENESIS)
+    await append(cell.broker, at, event)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """Placement's door: what nothing can hold, and words that look like a format."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -26,7 +26,9 @@ LATEST = {"openstack-api-version": "placement 1.39", "x-roles": "admin,service"}
 
 
 @asynccontextmanager
-async def placement() -> AsyncIterator[Client]:
+async def placement(
+    prepare: Callable[[LedgerFeed], Awaitable[None]] | None = None, max_candidates: int | None = None
+) -> AsyncIterator[Client]:
     clock, ids = InstantClock(), SystemIds()
     stamp = Stamp(clock, ids)
     feed = LedgerFeed(MemoryEventStore(Broker(clock), "cell1", EventMapper(EVENTS)), stamp)
@@ -37,7 +39,9 @@ async def placement() -> AsyncIterator[Client]:
     running = asyncio.create_task(feed.run())
     await feed.ready()
     try:
-        yield Client(create_app(Placement(feed, settle), believe, ids, clock), "admin")
+        if prepare:
+            await prepare(feed)
+        yield Client(create_app(Placement(feed, settle, max_candidates), believe, ids, clock), "admin")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
