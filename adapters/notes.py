@@ -129,6 +129,11 @@ def opened(note: str, keys: Iterable[PublicKey]) -> Checkpoint:
     return checkpoint
 
 
+def unchecked(note: str) -> Checkpoint:
+    """What a note says, whoever has signed it. Raises Invalid."""
+    return parsed(note.rpartition("\n\n")[0] + "\n")
+
+
 def _parts(text: str) -> tuple[str, str, bytes]:
     """Name, id and key of ``name+id+base64``; no key for what is none."""
     name, _, rest = text.partition("+")

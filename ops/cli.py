@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import Invalid, LightcurveError
-from ops import garbage, host_commands, logs, notify, past_commands
+from ops import evidence_commands, garbage, host_commands, logs, notify, past_commands
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
 
@@ -25,7 +25,7 @@ def main() -> None:
     """Entry point: errors that we foresee are one line, not a traceback."""
     # What is not made for others on purpose is nobody else's to read.
     os.umask(0o077)
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(evidence_commands.joined(sys.argv[1:]))
     try:
         arguments.command(arguments)
     except LightcurveError as error:
@@ -84,12 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     log.add_argument("--bodies", action="store_true", help="with the events' bodies")
     log.set_defaults(command=_log)
 
-    checkpoint = commands.add_parser("checkpoint", help="sign the logs up to now, and print what was signed")
-    which = checkpoint.add_mutually_exclusive_group()
-    which.add_argument("--key", action="store_true", help="only print the public keys with which others check it")
-    which.add_argument("--new-key", action="store_true", help="from now on sign with another key, under new names")
-    checkpoint.set_defaults(command=_checkpoint)
-
     past_commands.register(commands)
 
     rebuild = commands.add_parser("rebuild", help="build a projection anew from the log, while the old one answers")
@@ -131,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     revoke.add_argument("server", help="name or id")
     revoke.set_defaults(command=_revoke_consoles)
 
+    evidence_commands.register(commands)
     host_commands.register(commands)
 
     run = commands.add_parser("run", help="run one role in the foreground, as a service manager does")
@@ -252,18 +247,6 @@ def _log(arguments: argparse.Namespace) -> None:
             bodies=arguments.bodies,
         )
     )
-
-
-def _checkpoint(arguments: argparse.Namespace) -> None:
-    from ops.checkpoint import renew_key, show_keys, sign
-
-    settings = load(arguments.state_dir / "lightcurve.toml")
-    if arguments.new_key:
-        renew_key(settings)
-    elif arguments.key:
-        show_keys(settings)
-    else:
-        asyncio.run(sign(settings))
 
 
 def _holdings(arguments: argparse.Namespace) -> None:

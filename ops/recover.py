@@ -8,7 +8,7 @@ import asyncio
 import sys
 from contextlib import aclosing
 
-from adapters.nats.reader import Reader
+from adapters.nats.reader import EVERYTHING, Reader
 from adapters.nats.store import NatsEventStore
 from domain.errors import Unavailable
 from domain.log.recovery import Missing, RecoveryDecided, count, ranges, told
@@ -21,11 +21,6 @@ from projections.queries import PostgresQueries
 LOOK_SECONDS = 0.5
 BUILD_SECONDS = 600.0
 """How long the projections may take to be built anew before the command stops waiting."""
-
-
-class _Everything:
-    def __contains__(self, _position: object) -> bool:
-        return True
 
 
 async def recover(settings: Settings) -> None:
@@ -69,7 +64,7 @@ async def _missing(plane: Plane, store: NatsEventStore) -> tuple[tuple[Missing, 
     end = await store.last_position()
     absent: list[Missing] = []
     before = 0
-    reader = Reader(plane.connection, store.stream, known_missing=_Everything())
+    reader = Reader(plane.connection, store.stream, known_missing=EVERYTHING)
     async with aclosing(reader.batches()) as batches:
         async for batch in batches:
             if not batch:

@@ -30,6 +30,15 @@ _IDLE = 3
 _RETRY = 0.1
 
 
+class _Everything:
+    def __contains__(self, _position: object) -> bool:
+        return True
+
+
+EVERYTHING: Container[int] = _Everything()
+"""All positions: for those who take what there is."""
+
+
 class Item(NamedTuple):
     """A message of a stream, and its position there."""
 

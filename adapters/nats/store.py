@@ -10,7 +10,7 @@ from adapters.mapper import BrokenChain, EventMapper, follows
 from adapters.nats.connection import ApiError, Connection
 from adapters.nats.log import PAGE, Addition, Log
 from adapters.nats.names import Names
-from adapters.nats.reader import Reader
+from adapters.nats.reader import EVERYTHING, Reader
 from adapters.nats.snapshots import Snapshots
 from adapters.nats.soundness import Soundness
 from domain.errors import Unavailable
@@ -154,11 +154,12 @@ class NatsEventStore:
             self.soundness.found(error.message)
             raise
 
-    async def entries(self, after: int) -> AsyncIterator[list[Entry]]:
+    async def entries(self, after: int, *, whole: bool = True) -> AsyncIterator[list[Entry]]:
         """The messages after a position, as they are kept, up to the end of the log. Raises BrokenChain where one is
-        missing of which no recovery has said so, and Unavailable."""
-        gaps, found = self.soundness.gaps, self.soundness.found
-        reader = Reader(self._connection, self._names.events, after, known_missing=gaps, on_missing=found)
+        missing of which no recovery has said so, unless it need not be ``whole``; and Unavailable."""
+        found = self.soundness.found
+        known = self.soundness.gaps if whole else EVERYTHING
+        reader = Reader(self._connection, self._names.events, after, known_missing=known, on_missing=found)
         try:
             async with aclosing(reader.batches()) as batches:
                 async for batch in batches:

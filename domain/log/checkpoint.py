@@ -60,6 +60,11 @@ def parsed(text: str) -> Checkpoint:
     return found
 
 
+def of_cell(note: str, cell: str) -> bool:
+    """Whether a note is of a log of this cell, wherever."""
+    return note.partition("\n")[0].rpartition("/")[2] == cell
+
+
 class CheckpointSigned(Event, tag="checkpoint.signed", frozen=True, kw_only=True):
     """The log up to a position, by one hash, signed. What was signed can be neither changed nor taken out afterwards
     without it being seen, and where."""

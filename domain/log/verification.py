@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from domain.errors import LightcurveError
-from domain.log.checkpoint import MISSING, Checkpoint, CheckpointSigned, Entry
+from domain.log.checkpoint import MISSING, Checkpoint, CheckpointSigned, Entry, of_cell
 from domain.log.merkle import HASH_BYTES, Frontier
 from domain.log.record import GENESIS
 from domain.log.recovery import RecoveryDecided
@@ -20,6 +20,17 @@ from domain.log.recovery import RecoveryDecided
 _NOBODY = (0, 0, GENESIS.digest.encode())
 _UNKNOWN = bytes(HASH_BYTES)
 """Stands for the leaf of a position where nothing is."""
+_TIME, _VERSION, _PREVIOUS, _ID, _MESSAGE, _GUARD = (
+    b"\r\n%b: " % name
+    for name in (
+        b"ce-time",
+        b"ce-aggregateversion",
+        b"ce-previousdigest",
+        b"ce-id",
+        b"Nats-Msg-Id",
+        b"Nats-Expected-Last-Subject-Sequence",
+    )
+)
 _checkpoint = msgspec.json.Decoder(CheckpointSigned)
 _recovery = msgspec.json.Decoder(RecoveryDecided)
 
@@ -52,9 +63,11 @@ class Verifier:
         opened: Callable[[str], Checkpoint],
         known_missing: Container[int] = (),
         given: Iterable[Checkpoint] = (),
+        proven: list[bytes] | None = None,
     ) -> None:
         """``opened`` says what a note says; it raises LightcurveError if nobody who is believed has signed it. The
-        log has to say itself, in recoveries, what is ``known_missing``, and to contain the checkpoints ``given``."""
+        log has to say itself, in recoveries, what is ``known_missing``, and to contain the checkpoints ``given``. The
+        hashes of all leaves that are found to be signed are gathered in ``proven``."""
         self.finding: Finding | None = None
         """Once there is one there is no use in going on."""
         self.events = self.checkpoints = 0
@@ -65,6 +78,7 @@ class Verifier:
         self.missing: list[int] = []
         """Positions where nothing is, as a recovery has said."""
         self._place, self._opened, self._known_missing = place, opened, known_missing
+        self._proven = proven
         self._given = sorted(given, key=lambda each: each.size)
         self._tree = Frontier()
         self._leaves: list[bytes] = []
@@ -89,9 +103,8 @@ class Verifier:
             self.last = position
             self.events += 1
             leaves.append(hashed(b"\0%b\n%b%b" % (subject.encode(), headers, body)).digest())
-            fields = dict([line.partition(b": ")[::2] for line in headers[10:-4].split(b"\r\n")])
-            times.append(fields.get(b"ce-time", b""))
-            self._follow(entry, fields)
+            times.append(_value(headers, _TIME))
+            self._follow(entry)
             if subject == self._place.checkpoints:
                 self._check(position, body)
                 leaves, times = self._leaves, self._times
@@ -113,7 +126,7 @@ class Verifier:
             silent = next((position for position in self.missing if position not in self._declared), None)
             if silent is not None:
                 self._suspected(silent, "is missing, and no recovery in the log says so")
-            if self._suspect is None and root is not None and root != self._root:
+            if self._suspect is None and root is not None and root != self.root:
                 self._suspected(
                     self.signed + 1, f"or another up to {self.last} was altered: the sum of all does not fit"
                 )
@@ -126,7 +139,8 @@ class Verifier:
         return [MISSING if leaf == _UNKNOWN else leaf for leaf in self._leaves]
 
     @property
-    def _root(self) -> bytes:
+    def root(self) -> bytes:
+        """The hash of the tree of everything that was taken."""
         tree = self._tree.copy()
         tree.extend(self._read)
         return tree.root
@@ -145,19 +159,17 @@ class Verifier:
             self._times.append(b"")
         return True
 
-    def _follow(self, entry: Entry, fields: dict[bytes, bytes]) -> None:
+    def _follow(self, entry: Entry) -> None:
         """See whether it continues what is before it on its subject."""
         position, subject, headers, body = entry
         before, version, digest = self._tails.get(subject, _NOBODY)
-        lines = sorted([b"%b:%b\n" % each for each in fields.items() if each[0][:3] == b"ce-"])
-        lines.append(body)
-        stated = fields.get(b"ce-aggregateversion", b"")
+        stated = _value(headers, _VERSION)
         found = int(stated) if stated.isdigit() and len(stated) < 19 else 0
-        self._tails[subject] = position, found, sha256(b"".join(lines)).hexdigest().encode()
-        if fields.get(b"ce-previousdigest") == digest and found == version + 1:
+        self._tails[subject] = position, found, _digest(headers, body)
+        if _value(headers, _PREVIOUS) == digest and found == version + 1:
             if (
-                fields.get(b"Nats-Msg-Id") != fields.get(b"ce-id")
-                or fields.get(b"Nats-Expected-Last-Subject-Sequence") != b"%d" % before
+                _value(headers, _MESSAGE) != _value(headers, _ID)
+                or _value(headers, _GUARD) != b"%d" % before
                 or headers[:10] != b"NATS/1.0\r\n"
                 or headers[-4:] != b"\r\n\r\n"
             ):
@@ -194,7 +206,7 @@ class Verifier:
             return self._wrong(position, "is a checkpoint that cannot be read")
         except LightcurveError as error:
             return self._wrong(position, f"is a checkpoint that counts for nothing: {error.message}")
-        if checkpoint.origin.rpartition("/")[2] != self._place.cell:
+        if not of_cell(event.note, self._place.cell):
             return self._wrong(position, f"is a checkpoint of another log: {checkpoint.origin}")
         count = checkpoint.size - self._tree.size
         if count <= 0 or event.size != checkpoint.size or len(event.leaves) != count * HASH_BYTES:
@@ -215,6 +227,8 @@ class Verifier:
             self._hold_against(self._tree, stated)
             self._tree, self._leaves, self._times = tree, self._leaves[count:], self._times[count:]
             self.checkpoints += 1
+            if self._proven is not None:
+                self._proven += stated
             self.origin = checkpoint.origin
         return None
 
@@ -267,6 +281,20 @@ class Verifier:
 
     def _within(self, first: int, last: int) -> list[int]:
         return [position for position in self.missing if first <= position <= last]
+
+
+def _value(headers: bytes, name: bytes) -> bytes:
+    """What a header says; ``name`` is with all that stands around it. Nothing, if it is not there."""
+    at = headers.find(name)
+    return headers[at + len(name) : headers.find(b"\r\n", at + len(name))] if at >= 0 else b""
+
+
+def _digest(headers: bytes, body: bytes) -> bytes:
+    """What the next event of the subject has to name: SHA-256 over the sorted ``ce-`` headers, and the body."""
+    lines = [line.replace(b": ", b":", 1) for line in headers.split(b"\r\n") if line[:3] == b"ce-"]
+    lines.sort()
+    lines.append(body)
+    return sha256(b"\n".join(lines)).hexdigest().encode()
 
 
 def _difference(found: list[bytes], signed: list[bytes], at: int) -> str:

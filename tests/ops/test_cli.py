@@ -22,7 +22,7 @@ class _Parser:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def parse_args(self) -> "_Parser":
+    def parse_args(self, _words: list[str]) -> "_Parser":
         return self
 
     def command(self, _: object) -> None:

@@ -1,0 +1,79 @@
+"""The commands by which a log is proven to others: ``checkpoint``, ``verify``, ``log export``."""
+
+import argparse
+import asyncio
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+from ops import garbage
+from ops.settings import load
+
+EXPORT = "log-export"
+_TWO_WORDS = {"log": {"export": EXPORT}}
+
+
+def joined(words: list[str]) -> list[str]:
+    """A command line in which commands of two words are one, since ``log`` alone takes a server's name."""
+    for at, (first, second) in enumerate(itertools.pairwise(words)):
+        if second in _TWO_WORDS.get(first, ()):
+            return [*words[:at], _TWO_WORDS[first][second], *words[at + 2 :]]
+    return words
+
+
+def register(commands: Any) -> None:
+    """Add them to the parser."""
+    checkpoint = commands.add_parser("checkpoint", help="sign the logs up to now, and print what was signed")
+    which = checkpoint.add_mutually_exclusive_group()
+    which.add_argument("--key", action="store_true", help="only print the public keys with which others check it")
+    which.add_argument("--new-key", action="store_true", help="from now on sign with another key, under new names")
+    checkpoint.set_defaults(command=_checkpoint)
+
+    verify = commands.add_parser("verify", help="prove that the logs are what was recorded and signed")
+    verify.add_argument("--file", type=Path, nargs="+", default=[], help="exported logs, or directories of such")
+    verify.add_argument("--key", nargs="+", default=[], help="whose signatures count; or files of keys")
+    verify.add_argument("--checkpoint", type=Path, nargs="+", default=[], help="notes that the log has to contain")
+    verify.add_argument("--cell", help="only this one; default: all")
+    verify.set_defaults(command=_verify)
+
+    export = commands.add_parser(EXPORT, help="write the logs, or a part of them, to files (log export)")
+    export.add_argument("directory", type=Path, help="gets a file a cell; one that breaks off is gone on with")
+    export.add_argument("--cell", help="only this one; default: all")
+    export.add_argument("--server", help="only its events: name or id")
+    export.add_argument("--project", help="only what it asked for, and what it began: name or id")
+    export.add_argument("--since", metavar="TIME", help="only from then on: 2026-11-23 10:00")
+    export.add_argument("--until", metavar="TIME", help="only before then")
+    export.add_argument("--format", choices=("zst", "gz", "jsonl"), default="zst")
+    export.set_defaults(command=_export)
+
+
+def _checkpoint(arguments: argparse.Namespace) -> None:
+    from ops.checkpoint import renew_key, show_keys, sign
+
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    if arguments.new_key:
+        renew_key(settings)
+    elif arguments.key:
+        show_keys(settings)
+    else:
+        asyncio.run(sign(settings))
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from ops.verify import verify
+
+    garbage.wait()
+    if not verify(arguments.state_dir, arguments.file, arguments.key, arguments.checkpoint, arguments.cell):
+        sys.exit(1)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from adapters.log_file import Part
+    from ops.log_export import export
+
+    wanted = Part(server=arguments.server, project=arguments.project, since=arguments.since, until=arguments.until)
+    suffix = ".jsonl" if arguments.format == "jsonl" else f".jsonl.{arguments.format}"
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    asyncio.run(export(settings, arguments.directory, suffix, arguments.cell, wanted))

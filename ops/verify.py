@@ -1,0 +1,198 @@
+"""``lightcurve verify``: whether a log, or a file of one, is what was recorded and signed; with public keys alone."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from typing import NamedTuple
+
+from adapters.log_file import SUFFIXES, LogFile, Torn
+from adapters.nats.names import Names
+from adapters.nats.soundness import Gaps
+from adapters.nats.store import NatsEventStore
+from adapters.notes import PublicKey, opened
+from domain.errors import Invalid
+from domain.log import checkpoint, recovery
+from domain.log.checkpoint import Checkpoint
+from domain.log.merkle import includes
+from domain.log.recovery import Missing
+from domain.log.verification import Finding, Place, Verifier
+from ops.notary import FileNotary, keys_of
+from ops.progress import Progress
+from ops.roles.plane import open_plane
+from ops.settings import Settings, load
+
+MOST_MISSING = 10_000_000
+"""Positions that a file may call missing."""
+KEEP = "Keep it as it is, and compare it with an earlier export or checkpoint."
+LIVE = "Change nothing, make a copy of the log's directory, and compare with an earlier export or checkpoint."
+
+
+class Verdict(NamedTuple):
+    """What came out."""
+
+    good: bool
+    text: str
+
+
+def verify(state_dir: Path, files: list[Path], keys: list[str], notes: list[Path], cell: str | None) -> bool:
+    """Verify files, or the logs of the stack that runs; print a verdict each, and return whether all are good. Raises
+    LightcurveError."""
+    trusted = keys_of(keys)
+    given = [file.read_text() for file in notes]
+    if files:
+        trusted = trusted or _own_keys(state_dir)
+        verdicts = [verify_file(file, trusted, given) for file in _logs_in(files)]
+    else:
+        verdicts = asyncio.run(_live(load(state_dir / "lightcurve.toml"), trusted, given, cell))
+    for verdict in verdicts:
+        print(verdict.text)
+    return all(verdict.good for verdict in verdicts)
+
+
+def _own_keys(state_dir: Path) -> list[PublicKey]:
+    config = state_dir / "lightcurve.toml"
+    known = FileNotary(load(config)).known_keys() if config.exists() else []
+    if not known:
+        raise Invalid(
+            "Whose signatures count? Give --key; lightcurve checkpoint --key prints it, where the log is from."
+        )
+    return known
+
+
+def _logs_in(files: list[Path]) -> list[Path]:
+    found: list[Path] = []
+    for file in files:
+        found += sorted(each for each in file.iterdir() if each.suffix in SUFFIXES) if file.is_dir() else [file]
+    if not found:
+        raise Invalid(f"There is no exported log in {files[0]}.")
+    return found
+
+
+def verifier(
+    cell: str,
+    opened: Callable[[str], Checkpoint],
+    missing: tuple[Missing, ...],
+    given: Iterable[str] = (),
+    proven: list[bytes] | None = None,
+) -> Verifier:
+    """Of one cell's log. Raises Invalid; LightcurveError for a note that is given and counts for nothing."""
+    names = Names(cell)
+    if recovery.count(missing) > MOST_MISSING:
+        raise Invalid(f"{recovery.count(missing)} events are said to be missing.")
+    place = Place(cell, names.event(checkpoint.aggregate(cell)), names.event(recovery.aggregate(cell)))
+    held = [opened(note) for note in given if checkpoint.of_cell(note, cell)]
+    return Verifier(place, opened, Gaps(missing), held, proven)
+
+
+def _signed_by(keys: list[PublicKey]) -> Callable[[str], Checkpoint]:
+    return lambda note: opened(note, keys)
+
+
+def verify_file(file: Path, keys: list[PublicKey], given: Iterable[str] = ()) -> Verdict:
+    """Raises LightcurveError for what is no log, or cannot be looked at."""
+    log = LogFile(file)
+    if log.head.part is not None:
+        return _verify_part(file, log, keys)
+    found = verifier(log.head.cell, _signed_by(keys), log.head.missing, given)
+    torn = ""
+    with Progress(f"verifying {file.name}") as progress:
+        try:
+            for lines in log.batches():
+                found.take([line.entry for line in lines])
+                progress.show(log.read, log.size, found.events)
+                if found.finding:
+                    break
+        except Torn as error:
+            torn = f" The file is damaged or cut there: {error.message}."
+    end = log.end
+    finding = found.finish(log.head.last, end.root if end else None)
+    if finding is None and end is None:
+        finding = Finding(
+            found.last + 1, "is where the file breaks off: the line that says that it is whole is missing"
+        )
+    return _verdict(f"{file}", found, finding, f"{torn} {KEEP}")
+
+
+def _verify_part(file: Path, log: LogFile, keys: list[PublicKey]) -> Verdict:
+    """Each event by itself: that it is in the tree that was signed."""
+    signed = opened(log.head.checkpoint or "", keys)
+    of_cell = checkpoint.of_cell(log.head.checkpoint or "", log.head.cell)
+    last = events = 0
+    finding = None if of_cell else Finding(1, f"and all others are of another log: {signed.origin}")
+    try:
+        for line in (line for lines in log.batches() for line in lines):
+            if finding is None and not _is_in(signed, line.position, line.entry.leaf, line.proof or ()):
+                finding = Finding(line.position, "is not in the log that was signed: it was altered, or put in")
+            if finding is None and line.position <= last:
+                finding = Finding(line.position, f"stands behind position {last}")
+            last, events = line.position, events + 1
+    except Torn as error:
+        finding = finding or Finding(last + 1, f"or a later one is missing: {error.message}")
+    if finding is None and (log.end is None or log.end.events != events):
+        finding = Finding(last + 1, f"or a later one is missing: {events} events are there, and the end is not")
+    title = f"{file}: a part of the log of cell {log.head.cell} ({log.head.part})"
+    if finding:
+        return Verdict(False, f"{title} is NOT good: position {finding.position} {finding.what}. {KEEP}")
+    return Verdict(
+        True,
+        f"{title} is good: each of its {events} events is in the log that {signed.origin} signed up to position "
+        f"{signed.size}. Being a part, it cannot show that nothing is left out.",
+    )
+
+
+def _is_in(signed: Checkpoint, position: int, leaf: bytes, proof: tuple[bytes, ...]) -> bool:
+    return includes(signed.root, signed.size, position - 1, leaf, proof)
+
+
+async def _live(settings: Settings, keys: list[PublicKey], given: list[str], cell: str | None) -> list[Verdict]:
+    notary = FileNotary(settings)
+    async with open_plane(settings, "verify") as plane:
+        stores = [store for store in plane.stores if cell in (None, store.cell)]
+        if not stores:
+            raise Invalid(f"There is no log of a cell {cell} here.")
+        found = []
+        for store in stores:
+            kept = notary.kept_note(store.cell) if notary.key_file.exists() else None
+            known = keys or notary.known_keys()
+            held = [*given, *([kept] if kept and not keys else [])]
+            found.append(await _verify_stream(store, known, held))
+        return found
+
+
+async def _verify_stream(store: NatsEventStore, keys: list[PublicKey], given: list[str]) -> Verdict:
+    found = verifier(store.cell, _signed_by(keys), store.soundness.gaps.missing, given)
+    end = await store.last_position()
+    with Progress(f"verifying the log of {store.cell}") as progress:
+        async with aclosing(store.entries(0, whole=False)) as batches:  # type: ignore[type-var]
+            async for entries in batches:
+                found.take(entries)
+                progress.show(found.last, end, found.events)
+                if found.finding:
+                    break
+    damage = f" {store.soundness.damage}" if store.soundness.damage else ""
+    return _verdict(f"cell {store.cell}", found, found.finish(end), f"{damage} {LIVE}")
+
+
+def _verdict(title: str, found: Verifier, finding: Finding | None, advice: str) -> Verdict:
+    if finding:
+        when = f" (recorded {finding.time})" if finding.time else ""
+        return Verdict(
+            False,
+            f"{title}: NOT what was recorded. The first bad position is {finding.position}{when}: position "
+            f"{finding.position} {finding.what}.{advice}",
+        )
+    whole = f"{found.events:,} events, positions 1 to {found.last}"
+    if not found.signed:
+        return Verdict(
+            False,
+            f"{title}: nothing is signed. {whole}: they follow each other, but nobody vouches for them. "
+            "Sign the log: lightcurve checkpoint",
+        )
+    text = f"{title}: whole. {whole}; signed up to {found.signed} by {found.origin}"
+    if found.last > found.signed:
+        text += ". What is behind is held by its chains"
+    if found.missing:
+        missing = recovery.ranges(found.missing)
+        text += f". Missing, as recoveries in the log say: {recovery.told(missing)}"
+    return Verdict(True, f"{text}.")
