@@ -1,15 +1,19 @@
 """The cloud as it was at any moment, for the command line."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+
+import msgspec
 
 from adapters.rest.identity.directory import Directory
 from domain.catalogue import quota
 from domain.errors import Invalid
 from domain.fleet import host
 from domain.log.moment import Moment
+from domain.log.record import Recorded
 from domain.placement.ledger import Ledger
 from domain.server.listing import ServerFilter
 from domain.server.state import Server
@@ -17,13 +21,18 @@ from handlers.log.registry import Registry
 from handlers.past.ledgers import PastLedgers
 from handlers.past.moments import Moments
 from handlers.past.until import StoreUntil
+from handlers.together import together
 from ops.identity import identity_settings
 from ops.roles import projector
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
+from projections.event_log import LogRow
+from projections.log_queries import LogQueries
 from projections.past import PastQueries
-from projections.queries import PostgresQueries
+from projections.trace import Facts
 
+AT_ONCE = 64
+"""Events that are asked for at a time."""
 READ_SECONDS = 10.0
 """How long the read database may take to get as far as the moment."""
 SEARCH_SECONDS = 600.0
@@ -95,7 +104,7 @@ class Then:
 class Past:
     """Where moments are found, and what is asked of them."""
 
-    def __init__(self, plane: Plane, queries: PostgresQueries, names: Names) -> None:
+    def __init__(self, plane: Plane, queries: LogQueries, names: Names) -> None:
         self.plane = plane
         self.queries = queries
         self.names = names
@@ -115,10 +124,30 @@ class Past:
 async def open_past(settings: Settings) -> AsyncIterator[Past]:
     names = Names(Directory(identity_settings(settings.identity)))
     async with (
-        PostgresQueries(settings.database.url, SEARCH_SECONDS) as queries,
+        LogQueries(settings.database.url, SEARCH_SECONDS) as queries,
         open_plane(settings, "past") as plane,
     ):
         yield Past(plane, queries, names)
+
+
+async def events_of(past: Past, rows: Iterable[LogRow]) -> dict[tuple[str, int], Recorded | None]:
+    """The events of some rows, by cell and position; None for one that is not in the log any more."""
+    stores = {store.cell: store for store in past.plane.stores}
+    known: dict[tuple[str, int], Recorded | None] = {}
+    waiting = iter(dict.fromkeys((row.cell, row.position) for row in rows))
+    while some := list(islice(waiting, AT_ONCE)):
+        events = await together(*(stores[cell].event_at(position) for cell, position in some))
+        known |= dict(zip(some, events, strict=True))
+    return known
+
+
+def in_words(facts: Facts) -> str:
+    """What an event says, behind a colon; nothing if that is nothing."""
+    words = " ".join(
+        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for name, value in facts.items()
+    )
+    return f": {words}" if words else ""
 
 
 def written(moment: datetime | None) -> str:

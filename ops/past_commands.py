@@ -49,6 +49,11 @@ def register(commands: Any) -> None:
     diff.add_argument("--limit", type=int, default=1000, help="of events that are looked at")
     diff.set_defaults(command=_diff)
 
+    trace = commands.add_parser("trace", help="everything that a request has led to, as a tree")
+    trace.add_argument("id", help="of a request, a global request, an event or a server; or a server's name")
+    trace.add_argument("--json", action="store_true", help="one document a line for each request")
+    trace.set_defaults(command=_trace)
+
 
 def _asking(arguments: argparse.Namespace, ask: "Callable[[Past], Awaitable[None]]") -> None:
     from ops.past import open_past
@@ -98,3 +103,9 @@ def _diff(arguments: argparse.Namespace) -> None:
 
     wanted = Wanted(arguments.server, arguments.project, arguments.host)
     _asking(arguments, lambda past: diff(past, arguments.before, arguments.after, wanted, arguments.limit))
+
+
+def _trace(arguments: argparse.Namespace) -> None:
+    from ops.show_trace import show
+
+    _asking(arguments, lambda past: show(past, arguments.id, as_json=arguments.json))

@@ -4,7 +4,7 @@ from domain.errors import not_found
 from ops.consoles import consoles
 from ops.roles.plane import open_plane
 from ops.settings import Settings
-from projections.queries import PostgresQueries
+from projections.log_queries import LogQueries
 
 MOST = 10_000
 """Grants of one server that are looked through, the newest first."""
@@ -12,7 +12,7 @@ MOST = 10_000
 
 async def revoke(settings: Settings, server: str) -> int:
     """Revoke them all; returns how many there were to revoke. Raises Refused (404) for an unknown server."""
-    queries = PostgresQueries(settings.database.url)
+    queries = LogQueries(settings.database.url)
     await queries.open()
     try:
         found = await queries.servers_named(server)
@@ -28,6 +28,6 @@ async def revoke(settings: Settings, server: str) -> int:
     return sum(position > 0 for position in revoked)
 
 
-async def _granted(queries: PostgresQueries, server_id: str) -> list[str]:
+async def _granted(queries: LogQueries, server_id: str) -> list[str]:
     rows = await queries.log(server_id=server_id, kind="console.granted", limit=MOST)
     return [row.aggregate_id for row in rows]

@@ -23,7 +23,9 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     aggregate_id: str
     version: int
+    event_id: str
     request_id: str
+    global_request_id: str | None
     server_id: str | None
     user_id: str | None
     project_id: str | None
@@ -42,12 +44,19 @@ TABLE = Table(
         "kind": "text",
         "aggregate_id": "text",
         "version": "bigint",
+        "event_id": "text",
         "request_id": "text",
+        "global_request_id": "text",
         "server_id": "text",
         "user_id": "text",
         "project_id": "text",
     },
-    indexes=("(server_id, time) WHERE server_id IS NOT NULL", "(request_id)", "(time)"),
+    indexes=(
+        "(server_id, time) WHERE server_id IS NOT NULL",
+        "(request_id)",
+        "(global_request_id) WHERE global_request_id IS NOT NULL",
+        "(time)",
+    ),
     append_only=True,
 )
 
@@ -56,7 +65,7 @@ class EventLogView:
     """One row an event, or one for each of its changes."""
 
     name = "event_log"
-    version = 1
+    version = 2
     folds = False
     tables = (TABLE,)
 
@@ -81,7 +90,9 @@ def _rows(recorded: Recorded) -> Iterator[LogRow]:
         kind=recorded.aggregate.kind,
         aggregate_id=recorded.aggregate.id,
         version=recorded.version,
+        event_id=meta.event_id,
         request_id=meta.request_id,
+        global_request_id=meta.global_request_id,
         server_id=recorded.aggregate.id if recorded.aggregate.kind == "server" else getattr(event, "server_id", None),
         user_id=meta.user_id,
         project_id=meta.project_id,

@@ -9,11 +9,9 @@ import psycopg
 from psycopg import sql
 
 from domain.errors import Unavailable
-from domain.log.moment import Moment
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.state import ERROR, Server
-from projections.event_log import LogRow
 from projections.hosts import HostRow
 from projections.pool import STATEMENT_SECONDS, Owner, Pool, nobody
 from projections.server_pages import PRESENT, Source, page, server_decoder
@@ -21,7 +19,6 @@ from projections.server_pages import PRESENT, Source, page, server_decoder
 action_decoder = msgspec.json.Decoder(InstanceAction)
 actions_decoder = msgspec.json.Decoder(list[InstanceAction])
 hosts_decoder = msgspec.json.Decoder(list[HostRow])
-log_decoder = msgspec.json.Decoder(list[LogRow])
 
 
 class ParkedRow(NamedTuple):
@@ -88,41 +85,6 @@ class PostgresQueries:
         text = "SELECT coalesce(json_agg(h), '[]')::text FROM hosts h WHERE name = %s"
         found = hosts_decoder.decode((await self._rows(text, name))[0][0])
         return found[0] if found else None
-
-    async def log(
-        self,
-        *,
-        server_id: str | None = None,
-        request_id: str | None = None,
-        kind: str | None = None,
-        limit: int = 1000,
-    ) -> list[LogRow]:
-        """The newest events that match, oldest first. Of a server: also what was claimed or reserved for it."""
-        text = (
-            "SELECT coalesce(json_agg(e ORDER BY e.time, e.cell, e.position, e.part), '[]')::text FROM ("
-            " SELECT * FROM event_log WHERE (%(server)s::text IS NULL OR server_id = %(server)s)"
-            " AND (%(request)s::text IS NULL OR request_id = %(request)s)"
-            " AND (%(type)s::text IS NULL OR type LIKE %(type)s || '%%')"
-            " ORDER BY time DESC, position DESC LIMIT %(limit)s) e"
-        )
-        values = {"server": server_id, "request": request_id, "type": kind, "limit": limit}
-        rows = await self._pool.rows(sql.SQL(text), values)
-        return log_decoder.decode(rows[0][0])
-
-    async def log_between(
-        self, before: Moment, after: Moment, kinds: Sequence[str], limit: int, aggregate_id: str | None = None
-    ) -> list[LogRow]:
-        """The first events of those kinds (and of the one aggregate) behind one moment and up to another."""
-        bounds = [(cell, before[cell], position) for cell, position in after.positions]
-        places = " OR ".join("(cell = %s AND position > %s AND position <= %s)" for _ in bounds)
-        text = (
-            "SELECT coalesce(json_agg(e ORDER BY e.time, e.cell, e.position, e.part), '[]')::text FROM ("  # noqa: S608
-            " SELECT * FROM event_log WHERE kind = ANY(%s) AND (%s::text IS NULL OR aggregate_id = %s)"
-            f" AND ({places}) ORDER BY cell, position, part LIMIT %s) e"
-        )
-        values = (value for bound in bounds for value in bound)
-        rows = await self._rows(text, list(kinds), aggregate_id, aggregate_id, *values, limit)
-        return log_decoder.decode(rows[0][0])
 
     async def servers_named(self, name: str) -> list[Server]:
         """Every server of that name or id, also the deleted, newest first."""

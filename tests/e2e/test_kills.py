@@ -70,4 +70,4 @@ def _domains() -> list[str]:
 
 
 def _server_of(line: str) -> str:
-    return next(word for word in line.split() if word.startswith("server="))
+    return next(word for word in line.split() if word.startswith("("))

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.log.moment import Moment
-from projections.queries import PostgresQueries
+from projections.log_queries import LogQueries
 from tests.aio import asynchronous
 from tests.postgres_fixtures import project
 from tests.projections.histories import CELL, history
@@ -19,7 +19,7 @@ def moment(position: int) -> Moment:
 async def test_the_events_between(database: str):
     events = history(10)
     await project(database, events)
-    async with PostgresQueries(database) as queries:
+    async with LogQueries(database) as queries:
         for kinds in (("server",), ("host", "server")):
             for before, after in ((0, len(events)), (5, 20), (7, 7), (len(events), len(events))):
                 found = await queries.log_between(moment(before), moment(after), kinds, 1000)

@@ -18,6 +18,7 @@ from domain.server.listing import ServerFilter
 from domain.server.state import aggregate
 from ops.embedded.postgres import EmbeddedPostgres
 from projections import pool
+from projections.log_queries import LogQueries
 from projections.pool import TookTooLong
 from projections.queries import PostgresQueries
 from projections.servers import TABLE
@@ -113,7 +114,7 @@ async def test_who_asks_before_the_projector_came_is_told_so(database: str) -> N
 @asynchronous
 async def test_the_log_of_a_server_shows_also_what_was_taken_for_it(database: str) -> None:
     await project(database, history(10))
-    async with _queries(database) as queries:
+    async with LogQueries(database) as queries:
         rows = await queries.log(server_id=server_id(3))
         types = [row.type for row in rows]
         assert types[:4] == ["quota.changed/reserved", "server.requested", "ledger.changed/claimed", "server.placed"]
