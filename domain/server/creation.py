@@ -13,6 +13,7 @@ from domain.server.hostname import derived
 from domain.server.limits import check_metadata
 from domain.server.parts import Fault, NetworkRequest
 from domain.server.state import ACTIVE, CREATE, DELETED, ERROR, SCHEDULING, SPAWNING, Server
+from domain.server.wish import wish_of
 
 MAX_ATTEMPTS = 3
 """On how many hosts a creation is tried."""
@@ -114,24 +115,15 @@ def given_up(server: Server | None, fault: Fault, removed: dict[str, int]) -> Se
 
 def requested(event: ServerRequested, meta: Metadata) -> Server:
     """The server that begins."""
+    wish = wish_of(event)
+    wish["hostname"] = event.hostname or derived(event.name, event.server_id)
     return Server(
+        **wish,
         id=event.server_id,
-        name=event.name,
         project_id=event.project_id,
         user_id=event.user_id,
-        flavor=event.flavor,
-        image=event.image,
-        key_name=event.key_name,
-        public_key=event.public_key,
-        metadata=event.metadata,
-        networks=event.networks,
-        security_groups=event.security_groups,
         requested_zone=event.availability_zone,
         requested_host=event.requested_host,
-        config_drive=event.config_drive,
-        description=event.description,
-        tags=event.tags,
-        hostname=event.hostname or derived(event.name, event.server_id),
         secrets=event.secrets,
         has_key=event.secrets is not None,
         reservation_id=event.reservation_id,

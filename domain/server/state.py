@@ -2,14 +2,12 @@
 
 from datetime import datetime
 
-import msgspec
-
-from domain.catalogue.flavor import Flavor
 from domain.errors import Refused, not_found
-from domain.guest import ImageSource, Nic, PowerState
+from domain.guest import Nic, PowerState
 from domain.log.record import AggregateId
 from domain.server.hostname import derived
-from domain.server.parts import Fault, Lock, NetworkRequest, Rescue, UnderWay
+from domain.server.parts import Fault, Lock, Rescue, UnderWay
+from domain.server.wish import Wish
 
 BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", "paused", "suspended"
 RESCUED, ERROR, DELETED = "rescued", "error", "deleted"
@@ -37,27 +35,14 @@ FOLLOWS_POWER = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
 """From elsewhere it leads nowhere: a server in error is in doubt about more than its power."""
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A server, as its events tell."""
+class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
+    """A server, as its events tell. Only what older versions have folded has no ``hostname``; see ``guest_name``."""
 
     id: str
-    name: str
     project_id: str
     user_id: str
-    flavor: Flavor
-    image: ImageSource | None
-    key_name: str | None
-    public_key: str | None
-    metadata: dict[str, str]
-    networks: tuple[NetworkRequest, ...]
-    security_groups: tuple[str, ...]
     requested_zone: str | None
     requested_host: str | None
-    config_drive: bool
-    description: str | None
-    tags: tuple[str, ...]
-    hostname: str | None
-    """None only in what was folded by older versions; ``guest_name`` derives it then."""
     secrets: str | None
     reservation_id: str
     launch_index: int

@@ -3,43 +3,23 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain.catalogue.flavor import Flavor
 from domain.guest import ImageSource
-from domain.server.parts import NetworkRequest
 from domain.server.state import Server
+from domain.server.wish import Wish
 from handlers.servers.guest_secrets import File, Secrets
 
 
-class NewServer(msgspec.Struct, frozen=True, kw_only=True):
+class NewServer(Wish, frozen=True, kw_only=True):
     """A request for servers."""
 
-    name: str
-    flavor: Flavor
-    image: ImageSource | None
     min_ram_mb: int = 0
     """The image's demand on the flavor."""
-    networks: tuple[NetworkRequest, ...] = ()
-    key_name: str | None = None
-    public_key: str | None = None
-    metadata: dict[str, str] = {}
-    security_groups: tuple[str, ...] = ()
     availability_zone: str | None = None
     host: str | None = None
-    config_drive: bool = False
-    description: str | None = None
-    tags: tuple[str, ...] = ()
-    hostname: str | None = None
     secrets: Secrets | None = None
     """Sealed before they reach the log."""
     min_count: int = 1
     max_count: int = 1
-
-
-class Key(msgspec.Struct, frozen=True):
-    """An SSH key for a guest, or none."""
-
-    name: str | None
-    public_key: str | None
 
 
 class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +31,8 @@ class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
-    key: Key | UnsetType = UNSET
+    key_name: str | UnsetType | None = UNSET
+    public_key: str | UnsetType | None = UNSET
     hostname: str | UnsetType = UNSET
     user_data: str | UnsetType | None = UNSET
     """In base64; None takes away what there was."""

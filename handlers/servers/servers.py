@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import UNSET
 
@@ -15,6 +14,7 @@ from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.creation import ServerRequested
 from domain.server.state import Server, aggregate
+from domain.server.wish import wish_of
 from handlers.accepted import Accepted
 from handlers.cells import Cell, Cells
 from handlers.context import Context, Stamp
@@ -25,7 +25,7 @@ from handlers.servers import guest_secrets
 from handlers.servers.access import changeable
 from handlers.servers.admission import Admission
 from handlers.servers.guest_secrets import Secrets
-from handlers.servers.requests import Key, NewServer, Rebuild
+from handlers.servers.requests import NewServer, Rebuild
 from handlers.together import outcomes
 
 Request = Callable[[Server, datetime], Event | None]
@@ -106,25 +106,18 @@ class Servers:
         *,
         numbered: bool,
     ) -> Accepted:
+        wish = wish_of(new)
+        wish["hostname"] = new.hostname or hostname.derived(new.name, server_id, index + 1 if numbered else None)
+        if numbered:
+            wish["name"] = f"{new.name}-{index + 1}"
         event = ServerRequested(
+            **wish,
             server_id=server_id,
-            name=f"{new.name}-{index + 1}" if numbered else new.name,
             project_id=context.project_id or "",
             user_id=context.user_id or "",
-            flavor=new.flavor,
             deadline=deadline,
-            image=new.image,
-            key_name=new.key_name,
-            public_key=new.public_key,
-            metadata=new.metadata,
-            networks=new.networks,
-            security_groups=new.security_groups,
             availability_zone=new.availability_zone,
             requested_host=new.host,
-            config_drive=new.config_drive,
-            description=new.description,
-            tags=new.tags,
-            hostname=new.hostname or hostname.derived(new.name, server_id, index + 1 if numbered else None),
             secrets=await guest_secrets.seal(cell.vault, server_id, new.secrets),
             reservation_id=reservation_id,
             launch_index=index,
@@ -206,19 +199,6 @@ def _rebuild_requested(
     server: Server, wanted: Rebuild, sealed: str | None, deadline: datetime
 ) -> ServerRebuildRequested:
     """What the server shall be, all of it."""
-
-    def chosen(asked: Any, present: Any) -> Any:
-        return present if asked is UNSET else asked
-
-    key = chosen(wanted.key, Key(server.key_name, server.public_key))
-    return ServerRebuildRequested(
-        deadline=deadline,
-        image=wanted.image,
-        name=chosen(wanted.name, server.name),
-        metadata=chosen(wanted.metadata, server.metadata),
-        description=chosen(wanted.description, server.description),
-        key_name=key.name,
-        public_key=key.public_key,
-        hostname=chosen(wanted.hostname, server.hostname),
-        secrets=sealed,
-    )
+    asked = {name: getattr(wanted, name) for name in rebuild.RENEWED}
+    wish = {name: getattr(server, name) if value is UNSET else value for name, value in asked.items()}
+    return ServerRebuildRequested(**wish, deadline=deadline, secrets=sealed)

@@ -7,8 +7,8 @@ from domain.guest import PowerState
 from domain.server.actions.all import ACTIONS
 from domain.server.parts import NetworkRequest
 from handlers.servers.guest_secrets import Secrets
-from handlers.servers.requests import NewServer
 from projections.servers import TABLE
+from tests.new_servers import new_server
 from tests.sim.arguments import ask
 from tests.sim.checks import violations
 from tests.sim.virtual_time import run
@@ -27,10 +27,8 @@ async def _act(world: World) -> None:
     choice = random.random()
     if not rows or choice < (0.4 if world.focus > 3 else 0.1):
         count = random.choice((1, 1, 1, 3))
-        new = NewServer(
-            name="vm",
-            flavor=FLAVOR,
-            image=None,
+        new = new_server(
+            FLAVOR,
             networks=(NetworkRequest(network_id=NETWORK),) if random.random() < 0.7 else (),
             secrets=Secrets(admin_pass="secret") if random.random() < 0.2 else None,
             max_count=count,

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from domain.guest import ImageSource
 from domain.log.record import Metadata
+from domain.server import wish
 from domain.server.action import Action, ActionDoneAs, ActionRequested, Fields, Task
 from domain.server.limits import check_metadata
 from domain.server.state import ACTIVE, ERROR, REBUILDING, STOPPED, VM_STATE_OF_POWER, Server
@@ -24,6 +25,10 @@ class ServerRebuildRequested(ActionRequested, tag="server.rebuild_requested", fr
     """User data, password and personality, sealed."""
 
 
+RENEWED = tuple(name for name in wish.FIELDS if name in ServerRebuildRequested.__struct_fields__)
+"""The fields of a wish that a rebuild may change."""
+
+
 class ServerRebuilt(ActionDoneAs, tag="server.rebuilt", frozen=True, kw_only=True):
     """The guest has its fresh disk; it runs, or is off as it was before."""
 
@@ -36,14 +41,9 @@ def request(server: Server, event: ServerRebuildRequested) -> ServerRebuildReque
 
 
 def _begin(server: Server, event: ServerRebuildRequested, _meta: Metadata) -> Fields:
-    return {
+    renewed = {name: getattr(event, name) for name in RENEWED}
+    return renewed | {
         "generation": server.generation + 1,
-        "image": event.image,
-        "name": event.name,
-        "metadata": event.metadata,
-        "description": event.description,
-        "key_name": event.key_name,
-        "public_key": event.public_key,
         "hostname": event.hostname or server.hostname,
         "secrets": event.secrets,
         "has_key": server.has_key or event.secrets is not None,

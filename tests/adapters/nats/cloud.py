@@ -32,7 +32,6 @@ from handlers.host.agent import Agent
 from handlers.log.registry import Registry
 from handlers.ports import Vault
 from handlers.servers.guest_secrets import Secrets
-from handlers.servers.requests import NewServer
 from handlers.servers.servers import Servers
 from ops.embedded.nats import EmbeddedNats
 from ops.embedded.nats_accounts import CONTROL
@@ -43,6 +42,7 @@ from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
 from projections.servers import TABLE as SERVERS
 from projections.servers import ServersView, decoder
+from tests.new_servers import new_server
 from tests.waiting import until
 
 CELL, API, PROJECT = "cell1", "api", "project"
@@ -151,7 +151,7 @@ class Cloud:
 
     async def create(self, host: str) -> str:
         """A server on a host, once it is there."""
-        new = NewServer(name="vm", flavor=FLAVOR, image=None, host=host, secrets=Secrets(user_data="c2VjcmV0"))
+        new = new_server(FLAVOR, host=host, secrets=Secrets(user_data="c2VjcmV0"))
         (accepted,) = await self.servers.create(context(), new)
         await until(lambda: self.state(accepted.aggregate.id) == ("active", None))
         return accepted.aggregate.id

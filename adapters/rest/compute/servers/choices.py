@@ -22,7 +22,6 @@ from domain.server import limits
 from domain.server.parts import NetworkRequest
 from handlers.neighbours import BootImage
 from handlers.servers import guest_secrets
-from handlers.servers.requests import Key
 
 MAX_COUNT = 1000
 """Servers that one request may ask for."""
@@ -120,16 +119,17 @@ def zone_and_host(call: Call, asked: NewServerBody) -> tuple[str | None, str | N
     return zone, host
 
 
-def key(call: Call, name: str | None, owner: str | None = None) -> Key:
-    """A key of the caller's, or of the owner's of a server that is there."""
+def public_key(call: Call, name: str | None, owner: str | None = None) -> str | None:
+    """The key of that name of the caller's, or of the owner's of a server that is there. Raises Invalid for one that
+    is not there; no name is no key."""
     if name is None:
-        return Key(None, None)
+        return None
     user_id = owner or call.context.user_id
     assert user_id
     known = call.services.registry.of(keypairs.KIND, user_id)
     if known is None or name not in known.by_name:
         raise Invalid("Invalid key_name provided.")
-    return Key(name, known.by_name[name].public_key)
+    return known.by_name[name].public_key
 
 
 def password(asked: str | UnsetType) -> str:

@@ -1,0 +1,42 @@
+"""What is wanted of a server: declared once for the request, the event and the server itself.
+
+A new attribute of servers is a field here, in the body that asks for it, in the event, and where it is shown; what
+lies between copies all of these fields. An event cannot have this base: the order of its fields is its form in the
+log, and a base's come first.
+"""
+
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from domain.catalogue.flavor import Flavor
+from domain.guest import ImageSource
+from domain.server.parts import NetworkRequest
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """No field has a default: who forgets one is told by the type checker."""
+
+    name: str
+    flavor: Flavor
+    image: ImageSource | None
+    key_name: str | None
+    public_key: str | None
+    metadata: dict[str, str]
+    networks: tuple[NetworkRequest, ...]
+    security_groups: tuple[str, ...]
+    config_drive: bool
+    description: str | None
+    tags: tuple[str, ...]
+    hostname: str | None
+    """None: derived from the name."""
+
+
+FIELDS = Wish.__struct_fields__
+_values = attrgetter(*FIELDS)
+
+
+def wish_of(thing: Any) -> dict[str, Any]:
+    """The wish in something that has all of these fields, by name."""
+    return dict(zip(FIELDS, _values(thing), strict=True))

@@ -1,0 +1,33 @@
+"""What is wanted of a server is the same in the request, in the events and in the server."""
+
+from typing import get_type_hints
+
+import pytest
+
+from domain.server.actions.rebuild import RENEWED, ServerRebuildRequested
+from domain.server.creation import ServerRequested
+from domain.server.state import Server
+from domain.server.wish import FIELDS, Wish, wish_of
+from handlers.servers.requests import NewServer
+from tests.domain.server.servers import given
+
+WISH = get_type_hints(Wish)
+
+
+@pytest.mark.parametrize("kind", [NewServer, ServerRequested, Server])
+def test_who_speaks_of_a_wish_has_all_of_it(kind: type) -> None:
+    assert {name: hint for name, hint in get_type_hints(kind).items() if name in WISH} == WISH
+
+
+def test_a_rebuild_renews_some_of_it() -> None:
+    assert RENEWED == ("name", "image", "key_name", "public_key", "metadata", "description", "hostname")
+    hints = get_type_hints(ServerRebuildRequested)
+    needed = WISH | {"image": hints["image"]}  # a server without one cannot be rebuilt
+    assert {name: hints[name] for name in RENEWED} == {name: needed[name] for name in RENEWED}
+
+
+def test_a_copy_is_whole() -> None:
+    server = given("active")
+    assert server
+    assert tuple(wish_of(server)) == FIELDS
+    assert all(value is getattr(server, name) for name, value in wish_of(server).items())
