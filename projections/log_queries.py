@@ -1,6 +1,6 @@
 """The questions about events. Each is one indexed query; the bodies are in the log."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,14 @@ from projections.queries import PostgresQueries
 
 log_decoder = msgspec.json.Decoder(list[LogRow])
 IN_ORDER = "SELECT coalesce(json_agg(e ORDER BY e.time, e.cell, e.position, e.part), '[]')::text FROM ({}) e"
+IN_POSITION = "SELECT coalesce(json_agg(e ORDER BY e.position), '[]')::text FROM ({}) e"
+CONDITIONS = {
+    "type": "starts_with(type, %s)",
+    "server_id": "server_id = %s",
+    "project_id": "project_id = %s",
+    "user_id": "user_id = %s",
+    "request_id": "request_id = %s",
+}
 MOST_REQUESTS = 100
 """Requests of one server, or of one global request id, that are told of: the newest."""
 
@@ -47,6 +55,23 @@ class LogQueries(PostgresQueries):
         )
         values = (value for bound in bounds for value in bound)
         return await self._log(text, list(kinds), aggregate_id, aggregate_id, *values, limit)
+
+    async def page(
+        self, wanted: Mapping[str, str], after: Moment, until: Moment, limit: int, *, whole_only: bool
+    ) -> list[LogRow]:
+        conditions = [CONDITIONS[name] for name in wanted] + (["part = 0"] if whole_only else [])
+        rows: list[LogRow] = []
+        for cell, end in until.positions:
+            text = (
+                "SELECT DISTINCT ON (position) * FROM event_log"  # noqa: S608
+                f" WHERE {' AND '.join(['cell = %s AND position > %s AND position <= %s', *conditions])}"
+                " ORDER BY position, part LIMIT %s"
+            )
+            values = (cell, after[cell], end, *wanted.values(), limit - len(rows))
+            rows += log_decoder.decode((await self._asked(IN_POSITION.format(text), *values))[0][0])
+            if len(rows) >= limit:
+                break
+        return rows
 
     async def names(self, server_ids: Iterable[str]) -> dict[str, str]:
         """What servers are called, or were before they were deleted, by id."""

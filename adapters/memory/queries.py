@@ -1,16 +1,19 @@
 """The questions, asked of rows in memory."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
 from domain.errors import Invalid
+from domain.log.moment import Moment
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import WHOLE_ADDRESS, ServerFilter
 from domain.server.state import DELETED, ERROR, Server
 from handlers.ports import EventStore
+from projections.event_log import TABLE as EVENT_LOG
+from projections.event_log import LogRow
 from projections.instance_actions import TABLE as ACTIONS
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
@@ -121,6 +124,41 @@ class ReplayedQueries(MemoryQueries):
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
         await self._read()
         return await super().action(server_id, request_id)
+
+
+class MemoryLog:
+    """Promises what ``adapters.rest.kit.services.Audit`` does, of the rows of the event log."""
+
+    def __init__(self, rows: MemoryRows) -> None:
+        self._rows = rows
+
+    async def requests(self, identity: str) -> list[str]:
+        for column in ("request_id", "global_request_id", "server_id", "event_id"):
+            found = [row.request_id for row in self._log() if getattr(row, column) == identity]
+            if found:
+                return list(dict.fromkeys(found))
+        return []
+
+    async def log(self, *, request_id: str, limit: int) -> list[LogRow]:
+        return [row for row in self._log() if row.request_id == request_id][-limit:]
+
+    async def page(
+        self, wanted: Mapping[str, str], after: Moment, until: Moment, limit: int, *, whole_only: bool
+    ) -> list[LogRow]:
+        found: dict[tuple[str, int], LogRow] = {}
+        for row in sorted(self._log(), key=lambda row: (row.cell, row.position, row.part)):
+            begins = after[row.cell] < row.position <= until[row.cell] and not (whole_only and row.part)
+            if begins and all(_is(row, name, value) for name, value in wanted.items()):
+                found.setdefault((row.cell, row.position), row)
+        return list(found.values())[:limit]
+
+    def _log(self) -> list[LogRow]:
+        rows: list[LogRow] = self._rows.all(EVENT_LOG)
+        return sorted(rows, key=lambda row: (row.time, row.cell, row.position, row.part))
+
+
+def _is(row: LogRow, name: str, value: str) -> bool:
+    return row.type.startswith(value) if name == "type" else bool(getattr(row, name) == value)
 
 
 class MemoryReadServers:

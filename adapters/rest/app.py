@@ -4,7 +4,8 @@ import logging
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.rest import compute, image, network
+from adapters.rest import audit, compute, image, network
+from adapters.rest.audit import rights
 from adapters.rest.compute import inner_rules
 from adapters.rest.identity import auth, browsing
 from adapters.rest.identity.directory import Directory
@@ -77,11 +78,14 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
             "/compute/v2.1": face(compute.operations(), errors.in_json(errors.nova), versioned=True),
             "/compute": face(compute.discovery(), errors.in_json(errors.nova), complete=True),
             "/image": face(image.operations(), errors.glance_page),
+            "/audit": face(audit.operations(), errors.in_json(errors.nova), complete=True),
             "/network": face(network.operations(), errors.in_json(errors.neutron)),
         },
         elsewhere=face([], errors.in_json(errors.keystone), complete=True),
     )
-    known = [operation.rule for _, operation in faces.operations()] + [rule.name for rule in inner_rules.ALL]
+    known = [operation.rule for _, operation in faces.operations()] + [
+        rule.name for rule in (*inner_rules.ALL, *rights.ALL)
+    ]
     for name in services.policy.unknown(known):
         log.warning("the policy file has a rule that nobody asks for: %s", name)
     return faces

@@ -46,8 +46,8 @@ from ops.roles.conductor import image_tickets
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
 from ops.settings import QuotaSettings, Settings
+from projections.log_queries import LogQueries
 from projections.past import PastQueries
-from projections.queries import PostgresQueries
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ PROJECTED = (SERVER.name, host.KIND.name)
 
 async def run(settings: Settings, name: str) -> None:
     """Serve until cancelled."""
-    queries = PostgresQueries(settings.database.url, owner=current_owner.get)
+    queries = LogQueries(settings.database.url, owner=current_owner.get)
     await queries.open()
     try:
         async with open_plane(settings, name) as plane:
@@ -68,7 +68,7 @@ async def run(settings: Settings, name: str) -> None:
         await queries.close()
 
 
-async def _serve(plane: Plane, queries: PostgresQueries, name: str) -> None:
+async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
     settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
     disorder = Disorder()
     kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
@@ -91,6 +91,8 @@ async def _serve(plane: Plane, queries: PostgresQueries, name: str) -> None:
         hosts=Hosts(host_registry),
         fleet=Fleet(host_registry),
         queries=queries,
+        audit=queries,
+        event_at=plane.event_at,
         liveness=life,
         ledger=lambda: feed.writer.state,
         settle=workers.settle,

@@ -20,6 +20,7 @@ from adapters.nats.vault import NatsVault
 from adapters.system import SystemClock, SystemIds
 from domain.errors import Invalid, Unavailable
 from domain.kinds import EVENTS
+from domain.log.record import Recorded
 from handlers.cells import Cell, Cells
 from handlers.context import Stamp
 from handlers.fleet.refusals import Refusals
@@ -59,6 +60,11 @@ class Plane:
         """The logs, each once."""
         one = self.store.cell == self.api_store.cell
         return (self.store,) if one else (self.store, self.api_store)
+
+    async def event_at(self, cell: str, position: int) -> Recorded | None:
+        """The event of a cell at a position; None if there is none. Raises Unavailable."""
+        (store,) = (store for store in self.stores if store.cell == cell)
+        return await store.event_at(position)
 
     @property
     def damage(self) -> list[str]:

@@ -41,6 +41,12 @@ def test_a_server_that_is_gone_is_seen_as_it_was(stack: LiveStack) -> None:
         assert "status: ACTIVE -> SHUTOFF" in changes
         assert "name: before -> after" in changes
         assert "was deleted" in stack.lightcurve("diff", moment, "--server", server).stdout
+        told = stack.call("GET", f"/audit/events?type=server.&server_id={server}").json()
+        assert [event["type"] for event in told][:3] == ["server.requested", "server.placed", "server.built"]
+        (create,) = [event["requestid"] for event in told if event["type"] == "server.requested"]
+        (tree,) = stack.call("GET", f"/audit/requests/{create}").json()["requests"]
+        assert tree["branches"][0]["id"] == server
+        assert "ledger.changed/claimed" in stack.lightcurve("trace", create).stdout
         refused = stack.lightcurve("diff", between, moment, check=False)
         assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
     finally:

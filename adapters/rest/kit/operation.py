@@ -28,6 +28,9 @@ class Access(Enum):
     READER = "rule:project_reader_or_admin"
     MEMBER = "rule:project_member_or_admin"
     ADMIN = "rule:context_is_admin"
+    AUDITED = "rule:project_reader_or_admin or role:auditor"
+    """Whoever may read, and auditors, who may do nothing else."""
+    AUDITOR = "role:auditor or rule:context_is_admin"
 
 
 class Rule(NamedTuple):

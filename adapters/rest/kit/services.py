@@ -1,14 +1,16 @@
 """What the REST faces stand on. The composition root fills this in; tests fill it with what lies in memory."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from adapters.rest.kit.as_of import Past
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
 from adapters.rest.kit.settings import RestSettings
 from domain.catalogue.quota import Limits
+from domain.log.moment import Moment
+from domain.log.record import Recorded
 from domain.placement.ledger import Ledger
 from handlers.accepted import Accepted
 from handlers.consoles.consoles import Consoles
@@ -25,6 +27,7 @@ from handlers.neighbours.revocations import Revocations
 from handlers.ports import Clock, Ids, Queries
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
+from projections.event_log import LogRow
 
 
 class StockLimits(NamedTuple):
@@ -36,6 +39,29 @@ class StockLimits(NamedTuple):
     """Of all its images together."""
     one_image_bytes: int = 1 << 40
     """Of a single one."""
+
+
+class Audit(Protocol):
+    """What can be asked of the index of the logs."""
+
+    async def requests(self, identity: str) -> list[str]:
+        """The ids of the requests that are meant by the id of a request, of a global request, of a server, or of an
+        event; in the order in which they came."""
+        ...
+
+    async def log(self, *, request_id: str, limit: int) -> list[LogRow]:
+        """The newest events of a request, oldest first."""
+        ...
+
+    async def page(
+        self, wanted: Mapping[str, str], after: Moment, until: Moment, limit: int, *, whole_only: bool
+    ) -> list[LogRow]:
+        """The first events behind one moment and up to another, in the order of cells and positions, each once.
+
+        ``wanted`` are columns and what they must be; a type is one that begins so. ``whole_only`` leaves out those
+        that hold what several have asked for.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +81,9 @@ class Services:
     hosts: Hosts
     fleet: Fleet
     queries: Queries
+    audit: Audit
+    event_at: Callable[[str, int], Awaitable[Recorded | None]]
+    """The event of a cell at a position; None if there is none. Raises Unavailable."""
     liveness: LifeSigns
     ledger: Callable[[], Ledger]
     """The cell's ledger, for reading."""

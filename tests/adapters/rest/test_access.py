@@ -15,6 +15,8 @@ FORBIDDEN_TO = {
     Access.TOKEN: [],
     Access.MEMBER: ["rob"],
     Access.ADMIN: ["rob", "amy"],
+    Access.AUDITED: [],
+    Access.AUDITOR: ["rob", "amy"],
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker, NoFaults
 from adapters.memory.commands import MemoryCommandBus
-from adapters.memory.queries import MemoryQueries, MemoryReadServers, ReplayedQueries
+from adapters.memory.queries import MemoryLog, MemoryQueries, MemoryReadServers, ReplayedQueries
 from adapters.memory.signs import MemoryLiveness
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
@@ -29,7 +29,7 @@ from domain.catalogue import flavor, keypair, quota
 from domain.catalogue.flavor import Flavor, FlavorCreated
 from domain.fleet import host
 from domain.kinds import EVENTS
-from domain.log.record import Event
+from domain.log.record import Event, Recorded
 from domain.neighbours import image, network
 from domain.neighbours.image import ImageCreated, ImageUploaded
 from domain.neighbours.network import NetworkCreated
@@ -55,6 +55,7 @@ from handlers.past.moments import Moments
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
+from projections.event_log import EventLogView
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
 from projections.servers import ServersView
@@ -62,8 +63,9 @@ from tests.adapters.rest.client import Client
 from tests.clocks import StandingClock
 from tests.sim.consoles import OpenConsolesIn
 
-PASSWORDS = {name: f"{name}-secret" for name in ("amy", "rob", "eve", "host")} | {"root": "admin-secret"}
-"""root administers; amy is a member and rob a reader of blue; eve is a member of green; host is a compute host's."""
+PASSWORDS = {name: f"{name}-secret" for name in ("amy", "rob", "eve", "host", "ann")} | {"root": "admin-secret"}
+"""root administers; amy is a member and rob a reader of blue; eve is a member of green; host is a compute host's;
+ann may look into the logs, and do nothing else."""
 BLUE, GREEN, ADMIN = "b1" * 16, "c2" * 16, "a0" * 16
 HASHES = {name: hash_password(password) for name, password in PASSWORDS.items()}
 IMAGE, NETWORK, SUBNET = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
@@ -90,6 +92,7 @@ def identity_settings() -> IdentitySettings:
             user("rob", {BLUE: ("reader",)}),
             user("eve", {GREEN: ("member",)}),
             user("host", {GREEN: ("service", "reader")}),
+            user("ann", {GREEN: ("auditor",)}),
         ),
         projects=(Project(id=ADMIN, name="admin"), Project(id=BLUE, name="blue"), Project(id=GREEN, name="green")),
         token_keys=(b"k" * 32,),
@@ -120,7 +123,7 @@ class World:
         mapper = EventMapper(EVENTS)
         self.stamp = Stamp(self.clock, SystemIds())
         self.store = MemoryEventStore(broker, CELL, mapper)
-        api_store = MemoryEventStore(broker, API, mapper)
+        api_store = self._api_store = MemoryEventStore(broker, API, mapper)
         kinds: list[Any] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
         self.registry = Registry(api_store, self.stamp, kinds)
         self.host_registry = Registry(self.store, self.stamp, [host.KIND])
@@ -129,7 +132,7 @@ class World:
         self.ledger = LedgerFeed(self.store, self.stamp)
         signs = MemoryLiveness(broker, CELL)
         self.life = LifeSigns(signs, self.clock)
-        self._rows = MemoryRows((ServersView(), InstanceActionsView(), ConsoleSessionsView()))
+        self._rows = MemoryRows((ServersView(), InstanceActionsView(), ConsoleSessionsView(), EventLogView()))
         self.queries = MemoryQueries(self._rows)
         self._read_servers = MemoryReadServers(self._rows, CELL)
         limits = quota.Limits()
@@ -147,6 +150,8 @@ class World:
             hosts=Hosts(self.host_registry),
             fleet=Fleet(self.host_registry),
             queries=self.queries,
+            audit=MemoryLog(self._rows),
+            event_at=self._event_at,
             liveness=self.life,
             ledger=lambda: self.ledger.writer.state,
             settle=self._settle,
@@ -241,10 +246,14 @@ class World:
     async def project(self) -> None:
         """Have the projections take in what the log has. Nobody else does: who does not wait for them does not see
         what he has written."""
-        async for batch in self.store.follow(self._rows.positions.get(CELL, 0)):
-            if not batch:
-                break
-            self._rows.apply(batch)
+        for store in (self.store, self._api_store):
+            async for batch in store.follow(self._rows.positions.get(store.cell, 0)):
+                if not batch:
+                    break
+                self._rows.apply(batch)
+
+    async def _event_at(self, cell: str, position: int) -> Recorded | None:
+        return await {CELL: self.store, API: self._api_store}[cell].event_at(position)
 
     async def _settle(self, accepted: Iterable[Accepted]) -> None:
         self.settled += accepted
@@ -303,7 +312,7 @@ async def turns_until(holds: Callable[[], object]) -> None:
 
 def login(name: str, project: str | None = None, password: str | None = None) -> dict[str, Any]:
     """A request for a token."""
-    home = {"root": "admin", "amy": "blue", "rob": "blue", "eve": "green", "host": "green"}
+    home = {"root": "admin", "amy": "blue", "rob": "blue", "eve": "green", "host": "green", "ann": "green"}
     user = {"name": name, "domain": {"name": "Default"}, "password": password or PASSWORDS[name]}
     scope = {"project": {"name": project or home[name], "domain": {"id": "default"}}}
     return {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
