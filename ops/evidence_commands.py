@@ -1,4 +1,5 @@
-"""The commands by which a log is proven to others: ``checkpoint``, ``verify``, ``log export``."""
+"""The commands by which a log is proven to others: ``checkpoint``, ``verify``, ``log export`` and ``log
+import``."""
 
 import argparse
 import asyncio
@@ -10,8 +11,8 @@ from typing import Any
 from ops import garbage
 from ops.settings import load
 
-EXPORT = "log-export"
-_TWO_WORDS = {"log": {"export": EXPORT}}
+EXPORT, IMPORT = "log-export", "log-import"
+_TWO_WORDS = {"log": {"export": EXPORT, "import": IMPORT}}
 
 
 def joined(words: list[str]) -> list[str]:
@@ -47,6 +48,13 @@ def register(commands: Any) -> None:
     export.add_argument("--format", choices=("zst", "gz", "jsonl"), default="zst")
     export.set_defaults(command=_export)
 
+    imported = commands.add_parser(IMPORT, help="make exported logs those of a new cloud (log import)")
+    imported.add_argument("file", type=Path, nargs="+", help="exported logs, or directories of such")
+    imported.add_argument("--key", nargs="+", default=[], help="whose signatures count; or files of keys")
+    imported.add_argument("--nats-port", type=int, default=14222, help="of a stack that is new")
+    imported.add_argument("--api-port", type=int, default=8774, help="of a stack that is new")
+    imported.set_defaults(command=_import)
+
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
     from ops.checkpoint import renew_key, show_keys, sign
@@ -77,3 +85,11 @@ def _export(arguments: argparse.Namespace) -> None:
     settings = load(arguments.state_dir / "lightcurve.toml")
     arguments.directory.mkdir(parents=True, exist_ok=True)
     asyncio.run(export(settings, arguments.directory, suffix, arguments.cell, wanted))
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from ops.log_import import import_logs
+
+    garbage.wait()
+    ports = {"nats_port": arguments.nats_port, "api_port": arguments.api_port}
+    import_logs(arguments.state_dir, arguments.file, arguments.key, **ports)

@@ -42,7 +42,7 @@ def verify(state_dir: Path, files: list[Path], keys: list[str], notes: list[Path
     given = [file.read_text() for file in notes]
     if files:
         trusted = trusted or _own_keys(state_dir)
-        verdicts = [verify_file(file, trusted, given) for file in _logs_in(files)]
+        verdicts = [verify_file(file, trusted, given) for file in logs_in(files)]
     else:
         verdicts = asyncio.run(_live(load(state_dir / "lightcurve.toml"), trusted, given, cell))
     for verdict in verdicts:
@@ -60,7 +60,8 @@ def _own_keys(state_dir: Path) -> list[PublicKey]:
     return known
 
 
-def _logs_in(files: list[Path]) -> list[Path]:
+def logs_in(files: list[Path]) -> list[Path]:
+    """The files themselves, and what is in directories among them. Raises Invalid if there is nothing."""
     found: list[Path] = []
     for file in files:
         found += sorted(each for each in file.iterdir() if each.suffix in SUFFIXES) if file.is_dir() else [file]
@@ -156,11 +157,12 @@ async def _live(settings: Settings, keys: list[PublicKey], given: list[str], cel
             kept = notary.kept_note(store.cell) if notary.key_file.exists() else None
             known = keys or notary.known_keys()
             held = [*given, *([kept] if kept and not keys else [])]
-            found.append(await _verify_stream(store, known, held))
+            found.append(await verify_stream(store, known, held))
         return found
 
 
-async def _verify_stream(store: NatsEventStore, keys: list[PublicKey], given: list[str]) -> Verdict:
+async def verify_stream(store: NatsEventStore, keys: list[PublicKey], given: list[str]) -> Verdict:
+    """A log on the server. Raises LightcurveError."""
     found = verifier(store.cell, _signed_by(keys), store.soundness.gaps.missing, given)
     end = await store.last_position()
     with Progress(f"verifying the log of {store.cell}") as progress:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 from adapters.log_file import FORMAT, SUFFIXES, Head, LogFile, LogWriter, Tail, line_of
@@ -33,6 +34,8 @@ CELL, HISTORY = "cell1", 5
 """How many events an aggregate has."""
 BODY = 340
 """Characters, so that an event has the mean size of those of a creation: 614 bytes of headers, 444 of body."""
+YARDSTICK = 50_000
+"""Events."""
 SIGNED_EVERY = CheckpointSettings().events
 KEY = SigningKey.new()
 
@@ -118,6 +121,11 @@ def main() -> None:
             verdict = verify_file(file, [KEY.public(CELL)])
             assert verdict.good, verdict.text
             measure(f"verify {file.name}", count, begun)
+        hashed = [entry.headers + entry.body for entry in entries(YARDSTICK)]
+        begun = now()
+        for each in hashed:
+            sha256(each).digest()
+        measure("yardstick: one SHA-256 over each event", YARDSTICK, begun)
         begun = now()
         for _ in LogFile(files[0]).batches():
             pass
