@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.server.listing import WHOLE_ADDRESS, ServerFilter
 from domain.server.state import ACTIVE
-from projections.servers import ADDRESSES, TAGS
+from projections.servers import ADDRESSES, tag_of
 
 EQUALITIES = {
     "project_id": "project_id",
@@ -31,10 +31,10 @@ EXPRESSIONS = {"description": "state->>'description'", "hostname": "state->>'hos
 """Fields of a ServerFilter that are regular expressions for a column."""
 
 TAG_SETS = {
-    "tags": f"{TAGS} ?& %s",
-    "tags_any": f"{TAGS} ?| %s",
-    "not_tags": f"NOT {TAGS} ?& %s",
-    "not_tags_any": f"NOT {TAGS} ?| %s",
+    "tags": "tags @> %s",
+    "tags_any": "tags && %s",
+    "not_tags": "NOT tags @> %s",
+    "not_tags_any": "NOT tags && %s",
 }
 Condition = tuple[str, tuple[Any, ...]]
 """A clause, and its values."""
@@ -110,4 +110,4 @@ def _parts(wanted: ServerFilter) -> Iterator[Condition]:
     for field, clause in TAG_SETS.items():
         tags = getattr(wanted, field)
         if tags:
-            yield clause, (list(tags),)
+            yield clause, ([tag_of(wanted.project_id, tag) for tag in tags],)

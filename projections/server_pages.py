@@ -89,7 +89,7 @@ async def page(ask: Ask, source: Source, wanted: ServerFilter) -> list[Server]:
             text += " LIMIT %s"
             values.append(wanted.limit)
         rows = await ask(text, *source.values, *values)
-    except psycopg.errors.UndefinedTable:
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         raise Unavailable("The projector has not made its tables yet.") from None
     except psycopg.errors.InvalidRegularExpression as error:
         raise Invalid(f"Invalid regular expression in a filter: {error.diag.message_primary}") from None

@@ -34,6 +34,8 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool
     unfinished: bool
     """Something is left to do for it."""
+    tags: tuple[str, ...]
+    """Each as it is, and once more as the project's: see ``tag_of``."""
     state: msgspec.Raw
 
 
@@ -45,9 +47,8 @@ class ServerVersion(ServerRow, frozen=True, kw_only=True):
 
 
 ADDRESSES = """jsonb_path_query_array((state->'nics')::jsonb, '$[*].ip_address')"""
-TAGS = "(state->'tags')::jsonb"
-"""Lists of text, by which rows are found. NULL where the state names none."""
-LAYOUT = 3
+"""A list of text, by which rows are found. NULL where the state names none."""
+LAYOUT = 4
 """Raised when columns or indexes change."""
 
 COLUMNS = {
@@ -68,6 +69,7 @@ COLUMNS = {
     "availability_zone": "text",
     "deleted": "boolean",
     "unfinished": "boolean",
+    "tags": "text[]",
     "state": "json",
 }
 
@@ -87,7 +89,7 @@ TABLE = Table(
         "(updated_at)",
         f"(vm_state, created_at DESC) WHERE NOT deleted AND vm_state <> '{ACTIVE}'",
         f"USING gin (({ADDRESSES})) WITH (fastupdate = off) WHERE NOT deleted",
-        f"USING gin (({TAGS})) WITH (fastupdate = off) WHERE NOT deleted",
+        "USING gin (tags) WITH (fastupdate = off) WHERE NOT deleted",
     ),
 )
 """The inverted indexes keep nothing back to be merged later: a question would have to read through that each time."""
@@ -103,6 +105,12 @@ VERSIONS = Table(
 
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(Server)
+
+
+def tag_of(project_id: str | None, tag: str) -> str:
+    """A tag as a project's own, by which that project's servers are found whatever others call theirs. No tag has a
+    slash. The database knows how common each is, and so which way to those servers is the shorter."""
+    return tag if project_id is None else f"{project_id}/{tag}"
 
 
 def row_of(cell: str, server: Server) -> ServerRow:
@@ -125,6 +133,7 @@ def row_of(cell: str, server: Server) -> ServerRow:
         availability_zone=server.availability_zone,
         deleted=server.vm_state == DELETED,
         unfinished=server.unfinished,
+        tags=(*server.tags, *(tag_of(server.project_id, tag) for tag in server.tags)),
         state=msgspec.Raw(encoder.encode(server)),
     )
 

@@ -21,6 +21,7 @@ from projections import pool
 from projections.log_queries import LogQueries
 from projections.pool import TookTooLong
 from projections.queries import PostgresQueries
+from projections.server_pages import PRESENT, page
 from projections.servers import TABLE
 from tests.aio import asynchronous
 from tests.domain.server.servers import FLAVOR, LATER
@@ -41,7 +42,7 @@ async def _queries(url: str) -> AsyncIterator[PostgresQueries]:
         await queries.close()
 
 
-async def _grow(database: str, copies: int) -> None:
+async def _grow(database: str, copies: int, **different: str) -> None:
     """Many more servers like those that are there, of other projects and with other addresses and tags."""
     columns = list(TABLE.columns)
     other = {
@@ -50,8 +51,9 @@ async def _grow(database: str, copies: int) -> None:
         "name": "name || '-' || n",
         "vm_state": "'active'",
         "updated_at": "updated_at - n * interval '1 minute'",
-        "state": "jsonb_set((state::jsonb - 'nics'), '{tags}', '[]')::json",
-    }
+        "state": "(state::jsonb - 'nics')::json",
+        "tags": "'{}'",
+    } | different
     chosen = ", ".join(other.get(column, column) for column in columns)
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
         await connection.execute(f"INSERT INTO servers SELECT {chosen} FROM servers, generate_series(1, {copies}) n")
@@ -102,6 +104,45 @@ async def test_what_is_found_by_an_index_costs_no_more_where_there_are_many_othe
                 assert await _read_and_passed_over(queries, *asked.pop()) < 100, wanted
 
 
+async def _read_by_indexes(queries: PostgresQueries, wanted: ServerFilter) -> float:
+    """How many rows indexes name for a page."""
+    asked: list[tuple[str, Any]] = []
+
+    async def noting(text: str, *values: Any) -> list[Any]:
+        asked.append((text, values))
+        return []
+
+    await page(noting, PRESENT, wanted)
+    ((text, values),) = asked
+    ((explained,),) = await queries._rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", *values)
+    nodes, named = [explained[0]["Plan"]], 0.0
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        named += node["Actual Rows"] if "Index Name" in node else 0
+    return named
+
+
+@pytest.mark.parametrize("wanted", [ServerFilter(tags=("a", "b")), ServerFilter(tags_any=("c",))])
+@pytest.mark.parametrize(
+    "others",
+    [{"project_id": "project_id"}, {"tags": "tags[: cardinality(tags) / 2]"}],
+    ids=["in the project without tags", "in another project with the same tags"],
+)
+@asynchronous
+async def test_a_members_search_by_tag_costs_what_it_finds(
+    database: str, wanted: ServerFilter, others: dict[str, str]
+) -> None:
+    await project(database, history(60))
+    wanted = msgspec.structs.replace(wanted, project_id="p1", limit=1001)
+    async with _queries(database) as queries:
+        found = [server.id for server in await queries.servers(wanted)]
+        assert found
+        await _grow(database, 200, **others)
+        assert [server.id for server in await queries.servers(wanted)] == found
+        assert await _read_by_indexes(queries, wanted) <= 60
+
+
 @asynchronous
 async def test_who_asks_before_the_projector_came_is_told_so(database: str) -> None:
     async with _queries(database) as queries:
@@ -109,6 +150,20 @@ async def test_who_asks_before_the_projector_came_is_told_so(database: str) -> N
             await queries.unfinished(CELL)
         with pytest.raises(Unavailable):
             await queries.living(CELL, [server_id(1)])
+        with pytest.raises(Unavailable):
+            await queries.servers(ServerFilter())
+
+
+@asynchronous
+async def test_who_asks_for_what_an_older_build_does_not_have_is_told_so(database: str) -> None:
+    await project(database, history(5))
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
+        await connection.execute("DROP VIEW servers")
+        await connection.execute("CREATE VIEW servers AS SELECT id, state FROM servers__1")
+    async with _queries(database) as queries:
+        assert await queries.server(server_id(1))
+        with pytest.raises(Unavailable):
+            await queries.servers(ServerFilter(tags=("a",)))
 
 
 @asynchronous
