@@ -15,26 +15,28 @@ import psutil
 from ops.stack import Stack, running
 
 NO_LIMITS = {"LIGHTCURVE_QUOTA_INSTANCES": "-1", "LIGHTCURVE_QUOTA_CORES": "-1", "LIGHTCURVE_QUOTA_RAM_MB": "-1"}
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def stack(hosts: int) -> Iterator[Stack]:
-    """A fresh stack on ports of its own, erased at the end."""
+def stack(hosts: int, tree: Path = ROOT) -> Iterator[Stack]:
+    """A fresh stack of the code in a tree, on ports of its own, erased at the end."""
     directory = Path(tempfile.mkdtemp(prefix="lightcurve-bench-"))
     ports = ["--nats-port", str(_free_port()), "--api-port", str(_free_port())]
     measured = Stack(directory)
     try:
-        lightcurve(measured, "up", "--simulated-hosts", str(hosts), *ports)
+        lightcurve(measured, "up", "--simulated-hosts", str(hosts), *ports, tree=tree)
         yield measured
     finally:
-        lightcurve(measured, "down", "--erase", check=False)
+        lightcurve(measured, "down", "--erase", check=False, tree=tree)
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def lightcurve(measured: Stack, *arguments: str, check: bool = True) -> None:
+def lightcurve(measured: Stack, *arguments: str, check: bool = True, tree: Path = ROOT) -> None:
     """Run the command for that stack, as an operator would."""
     command = [sys.executable, "-m", "ops.cli", "--state-dir", str(measured.directory), *arguments]
-    subprocess.run(command, check=check, env={**os.environ, **NO_LIMITS}, stdout=subprocess.DEVNULL)
+    environment = os.environ | NO_LIMITS | {"PYTHONPATH": str(tree)}
+    subprocess.run(command, check=check, cwd=tree, env=environment, stdout=subprocess.DEVNULL)
 
 
 def _free_port() -> int:
