@@ -1,9 +1,14 @@
 """What tests of all folders share."""
 
+import hypothesis
 import pytest
 
 from tests.libvirt_fixtures import libvirtd
 from tests.postgres_fixtures import database, postgres
+
+# How long an example takes says something of the machine only.
+hypothesis.settings.register_profile("lightcurve", deadline=None)
+hypothesis.settings.load_profile("lightcurve")
 
 __all__ = ["database", "libvirtd", "postgres"]
 

@@ -197,7 +197,7 @@ def _failing_at(line: int, modules: tuple[Any, ...]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=some.data())
 def test_where_a_change_fails_nothing_has_changed(kind: str, data: some.DataObject) -> None:
     make, shown, changes, modules = KINDS[kind]

@@ -217,7 +217,7 @@ requests = strategies.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(described, requests)
 def test_the_search_finds_what_trying_everything_finds(
     cloud: list[tuple[dict[str, int], int, tuple[str, ...], tuple[str, ...]]], request_: Request

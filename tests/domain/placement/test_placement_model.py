@@ -196,5 +196,5 @@ def _facts(ledger: Ledger) -> object:
     )
 
 
-LedgerAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+LedgerAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestLedgerAgainstModel = LedgerAgainstModel.TestCase

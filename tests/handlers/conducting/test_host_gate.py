@@ -205,7 +205,7 @@ def assert_digestible(value: Any) -> None:
             assert_digestible(inner)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(bodies(), min_size=1, max_size=4))
 def test_nothing_that_a_host_reports_harms_anybody(said: list[bytes]) -> None:
     async def body() -> None:
