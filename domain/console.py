@@ -13,7 +13,9 @@ from domain.errors import Refused
 from domain.guest import PowerState
 from domain.log.kind import Kind, Snapshots, unfoldable
 from domain.log.record import AggregateId, Event, Metadata
-from domain.server.state import DELETED, DELETING, REBUILDING, STOPPED, SUSPENDED, Server
+from domain.server.actions.rebuild import REBUILDING
+from domain.server.deletion import DELETING
+from domain.server.state import DELETED, STOPPED, SUSPENDED, Server
 
 VNC, SPICE, SERIAL = "vnc", "spice", "serial"
 PROTOCOL_OF = {"novnc": VNC, "xvpvnc": VNC, "spice-html5": SPICE, "spice-direct": SPICE, "serial": SERIAL}

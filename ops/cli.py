@@ -33,7 +33,7 @@ def main() -> None:
     except ExceptionGroup as group:
         sys.exit(f"lightcurve: {_reason(group)}")
     except BrokenPipeError:
-        # Who pipes us into `head` wants no traceback of it; nor one from closing the output at the end.
+        # `lightcurve … | head` has read enough: no traceback for that, nor for closing the output at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)

@@ -49,7 +49,7 @@ def nats_user(name: str) -> str:
 
 
 class HostKeys:
-    """Every host's."""
+    """The keys of all hosts."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -70,12 +70,12 @@ class HostKeys:
         return HostKey(name, self._directory / token(name))
 
     def get(self, name: str) -> HostKey | None:
-        """A host's, if it has one."""
+        """The key of a host; None if it has none."""
         key = self.of(name)
         return key if key.password_file.exists() else None
 
     def add(self, name: str, *, renew: bool = False) -> HostKey:
-        """Make a host's. Raises Refused if it has one, unless it shall get another."""
+        """Make the key of a host. Raises Refused if it has one, unless it shall get another."""
         if self.get(name) and not renew:
             raise Refused("host.has_key", f"Host {name} has a credential already; --renew gives it another.")
         key = self.of(name)
@@ -90,7 +90,7 @@ class HostKeys:
         return key
 
     def ensure(self, name: str) -> HostKey:
-        """A host's, made if it has none."""
+        """The key of a host, made if it has none."""
         return self.get(name) or self.add(name)
 
     def remove(self, name: str) -> None:

@@ -114,7 +114,7 @@ def given_up(server: Server | None, fault: Fault, removed: dict[str, int]) -> Se
 
 
 def requested(event: ServerRequested, meta: Metadata) -> Server:
-    """The server that begins."""
+    """The server as its request makes it."""
     wish = wish_of(event)
     wish["hostname"] = event.hostname or derived(event.name, event.server_id)
     return Server(
@@ -135,7 +135,7 @@ def requested(event: ServerRequested, meta: Metadata) -> Server:
 
 
 def abandoned(event: ServerAbandoned, meta: Metadata) -> Server:
-    """One that never was."""
+    """What stands for an id that never became a server."""
     nothing = Flavor(id="", name="", vcpus=0, ram_mb=0, disk_gb=0)
     request = ServerRequested(
         server_id=event.server_id, name="", project_id="", user_id="", flavor=nothing, deadline=meta.time

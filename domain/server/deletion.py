@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from domain.guest import PowerState
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionRequested, Change, Fields, begun, superseded
-from domain.server.state import DELETED, DELETING, Server
+from domain.server.state import DELETED, Server
 
 NAME, STEP = "delete", "compute_terminate_instance"
 """Of the action, and of its work, in Nova's instance actions."""
+DELETING = "deleting"
+"""Its task_state."""
 COMMAND = "destroy"
 """What the host is told; it cannot fail at it, only be late."""
 TIME = timedelta(minutes=2)

@@ -7,7 +7,8 @@ from domain.errors import Refused
 from domain.guest import PowerState
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, Change, Fields, superseded
-from domain.server.state import ACTIVE, DELETING, ERROR, Server
+from domain.server.deletion import DELETING
+from domain.server.state import ACTIVE, ERROR, Server
 
 
 class ServerStateReset(Event, tag="server.state_reset", frozen=True, kw_only=True):

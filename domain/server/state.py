@@ -13,12 +13,8 @@ BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", 
 RESCUED, ERROR, DELETED = "rescued", "error", "deleted"
 """vm_state: the stable state."""
 
-SCHEDULING, SPAWNING, POWERING_OFF, POWERING_ON = "scheduling", "spawning", "powering-off", "powering-on"
-REBOOTING, REBOOTING_HARD, REBUILDING = "rebooting", "rebooting_hard", "rebuilding"
-PAUSING, UNPAUSING, SUSPENDING, RESUMING = "pausing", "unpausing", "suspending", "resuming"
-RESCUING, UNRESCUING, DELETING = "rescuing", "unrescuing", "deleting"
-TRIGGERING_CRASH_DUMP = "triggering_crash_dump"
-"""task_state: what is being done; None if nothing is. All but the last are Nova's, which shows none meanwhile."""
+SCHEDULING, SPAWNING = "scheduling", "spawning"
+"""task_state of a creation. What is being done otherwise is named where it is declared; None if nothing is."""
 
 CREATE = "create"
 """The name of the creation, in Nova's instance actions."""
@@ -103,7 +99,7 @@ def aggregate(server_id: str) -> AggregateId:
 
 
 def existing(server: Server | None, server_id: str) -> Server:
-    """The server, unless it is deleted or never was."""
+    """The server. Raises Refused (404) for one that is deleted or never was."""
     if server is None or server.vm_state == DELETED:
         raise not_found("Instance", server_id)
     return server

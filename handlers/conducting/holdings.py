@@ -17,7 +17,7 @@ from handlers.together import together
 
 
 class Holdings:
-    """Each operation is idempotent, so that whoever died in between can be followed by another."""
+    """Each operation is idempotent: where a process has died in the middle, the next one does all of it again."""
 
     def __init__(
         self, cell: str, ledger_writer: GroupWriter[Ledger], registry: Registry, networks: Networks, vault: Vault

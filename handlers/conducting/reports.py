@@ -6,8 +6,9 @@ from domain.errors import Invalid, Refused, Unavailable
 from domain.guest import GuestState, PowerState
 from domain.log.record import Event
 from domain.server import deletion, observation, reported
+from domain.server.deletion import DELETING
 from domain.server.parts import Fault
-from domain.server.state import DELETED, DELETING, Server
+from domain.server.state import DELETED, Server
 from handlers.allowances import Allowances
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.holdings import Holdings

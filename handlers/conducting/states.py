@@ -34,7 +34,7 @@ class ServerStates:
         self._repository: Repository[Server] = Repository(KIND, store, stamp, remembers=False)
         self._known: Remembered[Known] = Remembered(_weigh, MAX_BYTES)
         self._newest: OrderedDict[str, int] = OrderedDict()
-        """The newest version that the log has delivered, of servers that are not remembered as new as that."""
+        """The newest version that the log has delivered, of servers remembered in an older one or not at all."""
         self._agreed: dict[str, tuple[str, GuestState]] = {}
         """Guests, and the hosts that reported them, to whom nothing was to be said; until the next event."""
 

@@ -16,7 +16,7 @@ REFUSED = "refused"
 
 
 class Known(NamedTuple):
-    """Of one host."""
+    """What is known of the refusals to one host."""
 
     times: int
     reason: str

@@ -1,14 +1,14 @@
 """What a user may have done with servers: each call becomes one command on one aggregate."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import UNSET
 
 from domain.catalogue import quota
 from domain.catalogue.flavor import check_image
 from domain.log.record import Event
-from domain.server import creation, deletion, hostname, reset
+from domain.server import creation, deletion, hostname
 from domain.server.action import Action
 from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
@@ -129,7 +129,8 @@ class Servers:
 
     async def act(self, context: Context, server_id: str, action: Action, request: Request | None = None) -> Accepted:
         """Begin an action; ``request`` is for one that needs more than time. Raises Refused (404, 409)."""
-        return await self._command(context, server_id, action.time, request or action.request)
+        deadline = self._stamp.clock.now() + action.time
+        return await self.change(context, server_id, lambda server: (request or action.request)(server, deadline))
 
     async def rebuild(self, context: Context, server_id: str, wanted: Rebuild) -> tuple[Accepted, Secrets]:
         """Give the server a fresh disk; returns what its guest will be told, too.
@@ -175,23 +176,17 @@ class Servers:
             sealed = await guest_secrets.seal(cell.vault, server_id, Secrets(admin_pass=admin_pass))
         return await self.act(context, server_id, rescue.RESCUE, request)
 
-    async def reset(self, context: Context, server_id: str, vm_state: str) -> Accepted:
-        """Say in which vm_state it is, which ends what is under way. Raises Refused (404, 409)."""
-        return await self._command(
-            context, server_id, timedelta(), lambda server, _deadline: reset.request(server, vm_state)
-        )
-
     async def delete(self, context: Context, server_id: str) -> Accepted:
-        return await self._command(context, server_id, deletion.TIME, deletion.request)
+        deadline = self._stamp.clock.now() + deletion.TIME
+        return await self.change(context, server_id, lambda server: deletion.request(server, deadline))
 
-    async def _command(self, context: Context, server_id: str, time: timedelta, request: Request) -> Accepted:
-        deadline = self._stamp.clock.now() + time
-
-        def decide(server: Server | None) -> Event | None:
-            return request(changeable(context, server, server_id), deadline)
-
+    async def change(self, context: Context, server_id: str, decide: Callable[[Server], Event | None]) -> Accepted:
+        """Record what is decided on a server, unless its lock forbids it. Raises Refused (404, 409, and what
+        ``decide`` refuses)."""
         cell = await self._cells.of(server_id)
-        _, recorded = await cell.servers.execute(context, aggregate(server_id), decide)
+        _, recorded = await cell.servers.execute(
+            context, aggregate(server_id), lambda server: decide(changeable(context, server, server_id))
+        )
         return cell.accepted(server_id, recorded)
 
 

@@ -20,7 +20,7 @@ _quoted = json.dumps
 
 
 class Account(NamedTuple):
-    """One of hosts."""
+    """A NATS account of hosts."""
 
     name: str
     user: Credentials
@@ -33,7 +33,6 @@ class Account(NamedTuple):
 
 
 def account_of(host: str, user: Credentials) -> Account:
-    """A host's."""
     return Account(f"HOST_{token(host)}", user, token(host), token(host))
 
 

@@ -30,7 +30,7 @@ log_file = {directory}/placement.log
 
 
 class RealPlacement:
-    """It, with its worker processes under one gunicorn."""
+    """OpenStack's own Placement, its worker processes under one gunicorn."""
 
     def __init__(self, directory: Path, database: str, workers: int) -> None:
         self._directory = directory

@@ -101,7 +101,7 @@ async def run_simulated(settings: Settings, name: str) -> None:
 
 
 def simulated_hosts(settings: SimulatedSettings) -> list[str]:
-    """Their names."""
+    """The names of the simulated hosts."""
     return [simulated_name(number) for number in range(1, settings.hosts + 1)]
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 from domain.errors import LightcurveError
 from domain.guest import PowerState
+from domain.server import reset
 from domain.server.actions.all import ACTIONS
 from domain.server.parts import NetworkRequest
 from handlers.servers.guest_secrets import Secrets
@@ -40,7 +41,8 @@ async def _act(world: World) -> None:
     if choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
     elif choice < 0.63:
-        await servers.reset(world.context(), server_id, random.choice(("active", "error")))
+        vm_state = random.choice(("active", "error"))
+        await servers.change(world.context(), server_id, lambda server: reset.request(server, vm_state))
     elif choice < 0.96:
         fitting = [action for action in ACTIONS if row.vm_state in action.allowed]
         action = random.choice(fitting if fitting and random.random() < 0.85 else ACTIONS)

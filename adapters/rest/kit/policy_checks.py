@@ -36,7 +36,7 @@ def parse(text: str, rules: Mapping[str, Check]) -> Check:
 
 
 class _Parser:
-    """Of one check's text."""
+    """Reads the text of one check."""
 
     def __init__(self, text: str, rules: Mapping[str, Check]) -> None:
         self._text = text

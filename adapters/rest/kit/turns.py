@@ -32,7 +32,7 @@ each would wait for a round otherwise."""
 
 
 class Turns:
-    """Of the requests of one process."""
+    """The turns of the requests of one process."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()

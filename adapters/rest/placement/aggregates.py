@@ -28,7 +28,7 @@ async def list_aggregates(call: Call) -> Reply:
 
 @operations("PUT", PATH, f"{POLICY}:update", first=1)
 async def put_aggregates(call: Call) -> Reply:
-    """Exactly these; from 1.19 on guarded by the provider's generation."""
+    """The provider is in exactly these aggregates; from 1.19 on its generation is the guard."""
     await check_provider(call)
     body = await call.body(schemas.AGGREGATES)
     generation: int | None = None

@@ -20,7 +20,7 @@ UNKNOWN_TYPE = "unknown"
 
 @operations("GET", "/allocations/{consumer_uuid}", f"{POLICY}:list")
 async def list_allocations(call: Call) -> Reply:
-    """Those of a consumer; none of one that there is not."""
+    """The allocations of a consumer: none for one that is not known."""
     async with call.placement.recorded() as ledger:
         return Reply(_of_consumer(ledger, call.params["consumer_uuid"], call.minor))
 
@@ -46,7 +46,7 @@ def _of_consumer(ledger: Ledger, consumer_id: str, minor: int) -> dict[str, Any]
 
 @operations("GET", "/resource_providers/{uuid}/allocations", "placement:resource_providers:allocations:list")
 async def list_provider_allocations(call: Call) -> Reply:
-    """Those on a provider, by consumer."""
+    """The allocations on a provider, by consumer."""
     before = f"Resource provider '{call.params['uuid']}' not found: "
     async with provider_of(call, before) as (ledger, provider):
         shown = {}

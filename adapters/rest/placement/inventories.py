@@ -77,7 +77,7 @@ async def create_inventory(call: Call) -> Reply:
 
 @operations("PUT", PATH, f"{POLICY}:update")
 async def set_inventories(call: Call) -> Reply:
-    """Exactly these."""
+    """The provider has exactly these inventories."""
     await check_provider(call)
     body = await call.body(schemas.INVENTORIES)
     wanted = {name: inventory(raw) for name, raw in body["inventories"].items()}
@@ -114,7 +114,7 @@ async def show_inventory(call: Call) -> Reply:
 
 @operations("PUT", PATH + "/{resource_class}", f"{POLICY}:update")
 async def update_inventory(call: Call) -> Reply:
-    """Another one of a class that the provider has."""
+    """Replace the inventory of a class that the provider has."""
     await check_provider(call)
     body = await call.body(schemas.INVENTORY_UPDATE)
     wanted = inventory(body)

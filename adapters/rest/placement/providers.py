@@ -42,7 +42,7 @@ def document(provider: Provider, minor: int) -> dict[str, Any]:
 
 @operations("GET", "/resource_providers", f"{POLICY}:list")
 async def list_providers(call: Call) -> Reply:
-    """Those that meet every filter."""
+    """The providers that meet every filter."""
     schemas.PROVIDER_LIST(call.minor).query(call.query)
     query = call.query
     aggregates, not_aggregates = member_of(call, "")

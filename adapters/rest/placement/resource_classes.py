@@ -55,7 +55,7 @@ async def rename_class(call: Call) -> Reply:
 
 @operations("PUT", "/resource_classes/{name}", f"{POLICY}:update", first=7, takes=None)
 async def ensure_class(call: Call) -> Reply:
-    """See to it that there is one."""
+    """Make sure that the custom class exists."""
     name = call.params["name"]
     schemas.RESOURCE_CLASS(call.minor).body(b'{"name": "%s"}' % name.encode())
     created = await call.placement.write(call.context, lambda ledger: decisions.ensure_class(ledger, name))

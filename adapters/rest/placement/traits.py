@@ -22,7 +22,7 @@ LONGEST = 255
 
 @operations("GET", "/traits", f"{POLICY}:list", first=6)
 async def list_traits(call: Call) -> Reply:
-    """Those whose name is, or begins so; those that a provider has, or none."""
+    """Traits by their names or how these begin; all, those that any provider has, or those that none has."""
     query = call.query
     schemas.TRAIT_LIST(call.minor).query(query)
     names, prefix = _name_filter(query["name"]) if "name" in query else (None, "")
@@ -66,7 +66,7 @@ async def show_trait(call: Call) -> Reply:
 
 @operations("PUT", "/traits/{name}", f"{POLICY}:update", first=6, takes=None)
 async def put_trait(call: Call) -> Reply:
-    """See to it that there is one."""
+    """Make sure that the custom trait exists."""
     name = call.params["name"]
     if not _CUSTOM.search(name) or len(name) > LONGEST:
         raise bad(

@@ -23,7 +23,7 @@ class Miss(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """For one group of a request."""
+    """Why one group of a request has no candidate."""
 
     providers: int
     removed: dict[str, int]

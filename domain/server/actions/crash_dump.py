@@ -3,7 +3,10 @@
 from datetime import timedelta
 
 from domain.server.action import Action, ActionDone, ActionRequested, Task, nothing
-from domain.server.state import ACTIVE, ERROR, PAUSED, RESCUED, TRIGGERING_CRASH_DUMP
+from domain.server.state import ACTIVE, ERROR, PAUSED, RESCUED
+
+TRIGGERING_CRASH_DUMP = "triggering_crash_dump"
+"""A task_state of our own: Nova shows none meanwhile."""
 
 
 class ServerCrashDumpRequested(ActionRequested, tag="server.crash_dump_requested", frozen=True, kw_only=True):

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 from domain.guest import PowerState
 from domain.server.action import Action, ActionDone, ActionRequested, Task, running
-from domain.server.state import ACTIVE, PAUSED, PAUSING, UNPAUSING
+from domain.server.state import ACTIVE, PAUSED
+
+PAUSING, UNPAUSING = "pausing", "unpausing"
 
 
 class ServerPauseRequested(ActionRequested, tag="server.pause_requested", frozen=True, kw_only=True):

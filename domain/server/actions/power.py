@@ -4,7 +4,9 @@ from datetime import timedelta
 
 from domain.guest import PowerState
 from domain.server.action import Action, ActionDone, ActionRequested, Task, running
-from domain.server.state import ACTIVE, ERROR, POWERING_OFF, POWERING_ON, STOPPED
+from domain.server.state import ACTIVE, ERROR, STOPPED
+
+POWERING_OFF, POWERING_ON = "powering-off", "powering-on"
 
 
 class ServerStopRequested(ActionRequested, tag="server.stop_requested", frozen=True, kw_only=True):

@@ -13,21 +13,12 @@ from domain.server.action import (
     running,
     superseded,
 )
-from domain.server.state import (
-    ACTIVE,
-    ERROR,
-    PAUSED,
-    PAUSING,
-    POWERING_OFF,
-    REBOOTING,
-    REBOOTING_HARD,
-    RESUMING,
-    STOPPED,
-    SUSPENDED,
-    SUSPENDING,
-    UNPAUSING,
-    Server,
-)
+from domain.server.actions.pause import PAUSING, UNPAUSING
+from domain.server.actions.power import POWERING_OFF
+from domain.server.actions.suspend import RESUMING, SUSPENDING
+from domain.server.state import ACTIVE, ERROR, PAUSED, STOPPED, SUSPENDED, Server
+
+REBOOTING, REBOOTING_HARD = "rebooting", "rebooting_hard"
 
 
 class ServerRebootRequested(ActionRequested, tag="server.reboot_requested", frozen=True, kw_only=True):

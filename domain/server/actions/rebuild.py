@@ -7,7 +7,9 @@ from domain.log.record import Metadata
 from domain.server import wish
 from domain.server.action import Action, ActionDoneAs, ActionRequested, Fields, Task
 from domain.server.limits import check_metadata
-from domain.server.state import ACTIVE, ERROR, REBUILDING, STOPPED, VM_STATE_OF_POWER, Server
+from domain.server.state import ACTIVE, ERROR, STOPPED, VM_STATE_OF_POWER, Server
+
+REBUILDING = "rebuilding"
 
 
 class ServerRebuildRequested(ActionRequested, tag="server.rebuild_requested", frozen=True, kw_only=True):

@@ -7,7 +7,9 @@ from domain.guest import ImageSource, PowerState
 from domain.log.record import Metadata
 from domain.server.action import Action, ActionDone, ActionRequested, Fields, Task, running
 from domain.server.parts import Rescue
-from domain.server.state import ACTIVE, ERROR, RESCUED, RESCUING, STOPPED, UNRESCUING, Server
+from domain.server.state import ACTIVE, ERROR, RESCUED, STOPPED, Server
+
+RESCUING, UNRESCUING = "rescuing", "unrescuing"
 
 
 class ServerRescueRequested(ActionRequested, tag="server.rescue_requested", frozen=True, kw_only=True):

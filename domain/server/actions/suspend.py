@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 from domain.server.action import Action, ActionDone, ActionDoneAs, ActionRequested, Task, running
-from domain.server.state import ACTIVE, RESUMING, SUSPENDED, SUSPENDING
+from domain.server.state import ACTIVE, SUSPENDED
+
+SUSPENDING, RESUMING = "suspending", "resuming"
 
 
 class ServerSuspendRequested(ActionRequested, tag="server.suspend_requested", frozen=True, kw_only=True):

@@ -119,7 +119,7 @@ async def test_from_the_first_boot_to_the_end(tmp_path: Path) -> None:
         await boot_lines(agent, spec, 3)
         assert (await agent.console_log(spec.server_id, None)).count("power button pressed") == 2
 
-        # None of this is news. That somebody inside powers it off is.
+        # What was asked of it is no news; that it powers off from inside is.
         assert news.empty()
         await prompt(agent, spec)
         with console(spec) as terminal:

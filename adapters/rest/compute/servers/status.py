@@ -1,22 +1,24 @@
 """Nova's status of a server, out of vm_state and task_state."""
 
 from adapters.rest.kit.words import words
-from domain.server import state as s
+from domain.server.actions.reboot import REBOOTING, REBOOTING_HARD
+from domain.server.actions.rebuild import REBUILDING
+from domain.server.state import ACTIVE, BUILDING, DELETED, ERROR, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
 
 STATUSES: dict[str, dict[str | None, str]] = {
-    s.BUILDING: {None: "BUILD"},
-    s.ACTIVE: {
+    BUILDING: {None: "BUILD"},
+    ACTIVE: {
         None: "ACTIVE",
-        s.REBOOTING: "REBOOT",
-        s.REBOOTING_HARD: "HARD_REBOOT",
-        s.REBUILDING: "REBUILD",
+        REBOOTING: "REBOOT",
+        REBOOTING_HARD: "HARD_REBOOT",
+        REBUILDING: "REBUILD",
     },
-    s.STOPPED: {None: "SHUTOFF", s.REBUILDING: "REBUILD"},
-    s.PAUSED: {None: "PAUSED"},
-    s.SUSPENDED: {None: "SUSPENDED"},
-    s.RESCUED: {None: "RESCUE"},
-    s.ERROR: {None: "ERROR", s.REBUILDING: "REBUILD"},
-    s.DELETED: {None: "DELETED"},
+    STOPPED: {None: "SHUTOFF", REBUILDING: "REBUILD"},
+    PAUSED: {None: "PAUSED"},
+    SUSPENDED: {None: "SUSPENDED"},
+    RESCUED: {None: "RESCUE"},
+    ERROR: {None: "ERROR", REBUILDING: "REBUILD"},
+    DELETED: {None: "DELETED"},
 }
 """By vm_state, then by task_state; None is any other task."""
 
@@ -27,7 +29,7 @@ WITH_FAULT = ("ERROR", "DELETED")
 WITH_PROGRESS = ("ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING")
 
 
-def status_of(server: s.Server) -> str:
+def status_of(server: Server) -> str:
     by_task = STATUSES.get(server.vm_state, {None: "UNKNOWN"})
     return by_task.get(server.task_state, by_task[None])
 

@@ -8,6 +8,7 @@ import msgspec
 
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.validation import Body
+from domain.server import reset
 from domain.server.action import Action
 from domain.server.actions import reboot as rebooting
 from domain.server.actions.crash_dump import TRIGGER_CRASH_DUMP
@@ -90,7 +91,8 @@ class ResetBody(Body):
             body=ResetBody, status=202)  # fmt: skip
 async def reset_state(call: Call) -> None:
     """End what is under way, and say in which state the server is."""
-    await command(call, call.services.servers.reset, vm_state=call.body.arguments.state)
+    decide = partial(reset.request, vm_state=call.body.arguments.state)
+    await command(call, call.services.servers.change, decide=decide)
 
 
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:os-deferred-delete:force", action="forceDelete",
