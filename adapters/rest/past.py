@@ -26,8 +26,8 @@ from handlers.ports import EventStore, Queries
 T = TypeVar("T")
 QueriesAt = Callable[[Moment, Sequence[StoreUntil]], Queries]
 
-KEPT = 8
-"""Moments that are kept for who asks again; what is read of one may be some megabytes."""
+KEPT = 4
+"""Moments that are kept for who asks again; the ledger of one may be a hundred megabytes."""
 
 
 class PastServices:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from statistics import median
 from typing import NamedTuple
 
+import psycopg
+
 from adapters.rest.kit.as_of import AS_OF, POSITION
 from domain.log.moment import Moment
 from ops.bench.filling import PROJECTS, Filled, fill
@@ -24,6 +26,10 @@ from ops.settings import Settings
 from ops.stack import Stack
 
 HOSTS = 100
+SIZE = """
+SELECT (SELECT count(*) FROM server_versions), pg_total_relation_size(oid) FROM pg_class
+WHERE relname LIKE 'server\\_versions\\_\\_%' AND relkind = 'r'
+"""
 TIMES = 20
 
 
@@ -91,6 +97,10 @@ async def _ask(measured: Stack, settings: Settings, filled: Filled) -> None:
         print(f"{question.name:34} {figures[0][1]:8.1f}{shown}")
     for client in clients.values():
         client.close()
+    async with await psycopg.AsyncConnection.connect(settings.database.url) as database:
+        cursor = await database.execute(SIZE)
+        for versions, size in await cursor.fetchall():
+            print(f"{versions} versions of servers, {size / max(versions, 1):.0f} bytes each in the read database")
 
 
 async def _timed(client: Client, path: str, moment: Moment | None) -> tuple[float, float]:

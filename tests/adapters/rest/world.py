@@ -252,6 +252,9 @@ class World:
                     break
                 self._rows.apply(batch)
 
+    async def last_of_api(self) -> int:
+        return await self._api_store.last_position()
+
     async def _event_at(self, cell: str, position: int) -> Recorded | None:
         return await {CELL: self.store, API: self._api_store}[cell].event_at(position)
 
