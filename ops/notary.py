@@ -68,8 +68,7 @@ class FileNotary:
     def kept_note(self, cell: str) -> str | None:
         """As it was given out."""
         name = f"{self._key().public(cell)}".partition("+")[0]
-        file = self._note_file(cell)
-        note = file.read_text() if file.exists() else ""
+        note = _read(self._note_file(cell))
         return note if note.startswith(f"{name}\n") else None
 
     async def keep(self, cell: str, note: str) -> None:
@@ -90,8 +89,7 @@ class FileNotary:
             yield from (key.public(cell) for cell in self._cells)
 
     def _others(self) -> list[PublicKey]:
-        lines = self._believed.read_text().split() if self._believed.exists() else []
-        return [public_key(line) for line in lines]
+        return [public_key(line) for line in _read(self._believed).split()]
 
     @property
     def _believed(self) -> Path:
@@ -99,6 +97,16 @@ class FileNotary:
 
     def _note_file(self, cell: str) -> Path:
         return self._directory / f"{cell}.note"
+
+
+def _read(file: Path) -> str:
+    """What stands in it; nothing, if it is not there. Raises Unavailable."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable(f"{file} cannot be read: {error}") from None
 
 
 def _write(file: Path, text: str) -> None:

@@ -180,6 +180,18 @@ TAMPERINGS: dict[str, Tampering] = {
         10,
         "",
     ),
+    "another subject, not signed": Tampering(
+        lambda log: [*log[:46], log[46]._replace(subject=log[46].subject + "x"), *log[47:]], 47, "none before it"
+    ),
+    "a bit in the line before the headers": Tampering(
+        lambda log: flipped(log, 47, b"NATS/1", "headers"), 47, "headers that do not fit"
+    ),
+    "a bit in the line behind the headers": Tampering(
+        lambda log: flipped(log, 47, b"\r\n\r\n", "headers"), 47, "headers that do not fit"
+    ),
+    "a bit in a header that nobody continues": Tampering(
+        lambda log: flipped(log[:50], 47, b"ce-previousdigest: ", "headers"), 47, ""
+    ),
     "an event dropped": Tampering(lambda log: dropped(log, 10), 10, "is missing"),
     "an event dropped, not signed": Tampering(lambda log: dropped(log, 47), 47, "is missing"),
     "an event dropped, positions closed": Tampering(lambda log: renumbered(dropped(log, 10)), 10, "was taken out"),
@@ -221,6 +233,15 @@ TAMPERINGS: dict[str, Tampering] = {
     ),
     "an older checkpoint once more": Tampering(
         lambda log: with_body(log, 45, lambda _: json.loads(log[20].body)), 45, "cannot stand there"
+    ),
+    "an older checkpoint once more, without a list": Tampering(
+        lambda log: with_body(log, 45, lambda _: json.loads(log[20].body) | {"leaves": ""}), 45, "cannot stand there"
+    ),
+    "a checkpoint that is none": Tampering(lambda log: flipped(log, 45, b"{", bit=2), 45, "is a checkpoint that"),
+    "a history rewritten, with a list of something else": Tampering(
+        lambda log: with_body(rewritten(log, 30), 45, lambda body: body | {"leaves": _base64(bytes(32 * 24))}),
+        21,
+        "up to 44 was rewritten",
     ),
     "a list of leaves altered": Tampering(
         lambda log: with_body(log, 45, lambda body: body | {"leaves": _base64(bytes(32 * 24))}), 45, "list of leaves"

@@ -217,8 +217,6 @@ class Verifier:
         if tree.root != checkpoint.root:
             return self._forged(position, checkpoint, stated)
         self._compare(stated, position)
-        if self.finding is None and checkpoint.size >= position:
-            self._wrong(position, f"is a checkpoint of {checkpoint.size} positions, which cannot stand there")
         if self.finding is None and event.frontier != b"".join(tree.hashes):
             self._wrong(position, "is a checkpoint whose frontier is not that of its tree")
         if self.finding is None and self._suspect and self._suspect.position <= checkpoint.size:
@@ -247,14 +245,11 @@ class Verifier:
         tree.extend(self._leaves[: len(stated)])
         if tree.root == checkpoint.root:
             return self._wrong(position, "is a checkpoint whose list of leaves was altered")
-        self._compare(stated, position)
-        if self.finding is None:
-            self._wrong(
-                first,
-                f"or a later one up to {checkpoint.size} was rewritten, with all hashes: the checkpoint at position "
-                f"{position} was signed over something else",
-            )
-        return None
+        return self._wrong(
+            first,
+            f"or a later one up to {checkpoint.size} was rewritten, with all hashes: the checkpoint at position "
+            f"{position} was signed over something else",
+        )
 
     def _hold_against(self, tree: Frontier, leaves: list[bytes]) -> None:
         """See whether the log contains the checkpoints that were given, as far as ``leaves`` reach."""

@@ -204,16 +204,13 @@ class Log:
             grow(own, [leaf or MISSING for leaf in self.leaves[:count]])
             if root_of(own) == root:
                 self.wrong(position, "is a checkpoint whose list of leaves was altered")
+            self.wrong(
+                self.signed + 1, f"or a later one up to {size} was rewritten (see the checkpoint at {position})"
+            )
         for at, (found, signed) in enumerate(zip(self.leaves, stated, strict=False)):
             if found not in (None, signed):
                 self.suspect = None
                 self.wrong(self.signed + at + 1, f"is not what was signed there (checkpoint at position {position})")
-        if not authentic:
-            self.wrong(
-                self.signed + 1, f"or a later one up to {size} was rewritten (checkpoint at position {position})"
-            )
-        if size >= position:
-            self.wrong(position, f"is a checkpoint of {size} positions, which cannot stand there")
         if frontier != b"".join(each for _, each in grown):
             self.wrong(position, "is a checkpoint whose frontier is not that of its tree")
         if self.suspect and self.suspect.position <= size:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.notes import NotSigned, SigningKey
-from domain.errors import Invalid
+from domain.errors import Invalid, LightcurveError, Unavailable
 from ops.notary import FileNotary, keys_of
 from ops.settings import CheckpointSettings, Settings
 
@@ -71,6 +71,19 @@ def test_who_is_not_believed_is_not_believed(notary: FileNotary) -> None:
         notary.believe(stranger.public("cell1"))
     assert notary.opened(stranger.sign("cell1", 1, ROOT)).size == 1
     assert len(notary.known_keys()) == 3
+
+
+def test_a_note_that_cannot_be_read_is_told_and_nothing_else(notary: FileNotary, tmp_path: Path) -> None:
+    notary.ensure_key()
+    file = tmp_path / "checkpoints" / "cell1.note"
+    file.mkdir(parents=True)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        notary.kept("cell1")
+    file.rmdir()
+    name = notary.known_keys()[0].name
+    file.write_text(f"{name}\n7\n")
+    with pytest.raises(LightcurveError):
+        notary.kept("cell1")
 
 
 def test_keys_are_given_by_themselves_or_in_files(tmp_path: Path) -> None:

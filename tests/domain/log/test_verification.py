@@ -19,6 +19,7 @@ from tests.tampering import (
     SIGNED,
     TAMPERINGS,
     chained,
+    flipped,
     honest,
     renumbered,
     rewritten,
@@ -127,6 +128,20 @@ def test_what_was_lost_and_told_is_no_tampering() -> None:
     found.take(log.kept.values())
     assert found.finish(log.end) is None
     assert (found.missing, found.checkpoints) == (sorted(lost), 3)
+
+
+def test_a_chain_that_was_broken_when_it_was_signed_is_found_whatever_is_wrong_behind_it() -> None:
+    log, notary = PaperLog(), PaperNotary(KEY)
+    log.fill(20)
+    log.kept[3] = log.kept[3]._replace(body=log.kept[3].body + b" ")
+    asyncio.run(signer(log, notary).sign())
+    log.fill(20, 20)
+    asyncio.run(signer(log, notary).sign())
+    entries = list(log.kept.values())
+    for found in (entries, flipped(entries, 30, b'"name":"k')):
+        finding = _finding(found)
+        assert finding
+        assert (finding.position, "should continue it" in finding.what) == (3, True)
 
 
 def test_what_is_missing_and_never_told_is_found_whatever_a_file_claims() -> None:
