@@ -1,7 +1,7 @@
 """``lightcurve revoke-consoles SERVER``: makes every console token of a server void; open sessions end at once."""
 
 from domain.errors import not_found
-from ops.consoles import consoles
+from ops.roles.console_grants import consoles
 from ops.roles.plane import open_plane
 from ops.settings import Settings
 from projections.log_queries import LogQueries

@@ -39,10 +39,10 @@ from handlers.servers.admission import Admission
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
 from handlers.together import together
-from ops.consoles import consoles
 from ops.identity import LiveIdentity, identity_settings
 from ops.roles import projector
 from ops.roles.conductor import image_tickets
+from ops.roles.console_grants import consoles
 from ops.roles.plane import Plane, open_plane
 from ops.roles.serving import serve
 from ops.settings import QuotaSettings, Settings

@@ -14,9 +14,9 @@ from handlers.consoles.lost_proxies import life_sign
 from handlers.consoles.sessions import Doorkeeper, Entitled
 from handlers.fleet.liveness import keep_beating
 from ops import notify
-from ops.consoles import consoles
 from ops.identity import LiveIdentity
 from ops.listening import listening_socket
+from ops.roles.console_grants import consoles
 from ops.roles.plane import open_plane
 from ops.settings import ConsoleSettings, Settings
 from ops.web_clients import NOVNC, SPICE, web_client

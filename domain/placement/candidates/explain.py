@@ -23,7 +23,7 @@ class Miss(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why one group of a request has no candidate."""
+    """How the providers were narrowed down for one group of a request."""
 
     providers: int
     removed: dict[str, int]

@@ -9,8 +9,8 @@ from typing import Literal
 from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute import inner_rules
-from adapters.rest.compute.servers.actions.rebuild_body import RebuildArguments
 from adapters.rest.compute.servers.create_body import File, NetworkRef, NewServerBody
+from adapters.rest.compute.servers.rebuild_body import RebuildArguments
 from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Call
 from adapters.rest.kit.validation import address, identifier

@@ -4,8 +4,8 @@ from msgspec import UNSET
 
 from adapters.rest.compute.servers import choices
 from adapters.rest.compute.servers.access import find
-from adapters.rest.compute.servers.actions.rebuild_body import RebuildArguments, RebuildBody
 from adapters.rest.compute.servers.actions.simple import PATH
+from adapters.rest.compute.servers.rebuild_body import RebuildArguments, RebuildBody
 from adapters.rest.compute.servers.shown import after_change
 from adapters.rest.kit import since
 from adapters.rest.kit.errors import not_implemented
