@@ -20,7 +20,7 @@ from adapters.rest.kit.limits import MAX_ANONYMOUS_BODY, MAX_BODY, receive_body
 from adapters.rest.kit.operation import Access, Call, Operation, Reply
 from adapters.rest.kit.policy import Policy, forbidden
 from adapters.rest.kit.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
-from adapters.rest.kit.request_log import READS, told
+from adapters.rest.kit.request_log import READS, looks, told
 from adapters.rest.kit.routing import Match, Router
 from adapters.rest.kit.services import Services
 from adapters.rest.kit.turns import Turns
@@ -138,6 +138,8 @@ class Face:
 
         past = self._services.past if self._versioned else None
         body, moment = await ask(past, call.scope["method"], asked, answer)
+        if call.is_admin:
+            looks(call.scope, str(moment))
         response = _response(body, operation.status)
         response.headers[POSITION] = str(moment)
         return response

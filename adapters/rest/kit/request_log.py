@@ -1,6 +1,7 @@
 """One line in the log for each request that changes something or fails: what the request id leads to in this process.
 
-Reads that succeed leave none: they are most of the load, and nobody asks for them afterwards.
+Reads that succeed leave none: they are most of the load, and nobody asks for them afterwards; but for those that look
+into the past or the log of others, which are part of what an audit looks at.
 """
 
 import logging
@@ -21,11 +22,18 @@ are counted."""
 
 USER, PROJECT = "lightcurve.user", "lightcurve.project"
 """Keys in the scope: who asks, as far as it is known."""
+LOOKED = "lightcurve.looked"
+"""And of which moment, or at what, somebody looks who may see everybody's."""
 
 
 def told(scope: MutableMapping[str, Any], user: str | None, project: str | None) -> None:
     """Say who asks."""
     scope[USER], scope[PROJECT] = user, project
+
+
+def looks(scope: MutableMapping[str, Any], at: str) -> None:
+    """Say that somebody looks at what is not his own: that leaves a line."""
+    scope[LOOKED] = at
 
 
 class RequestLog:
@@ -56,7 +64,7 @@ class RequestLog:
             if not 0 < status < 400:
                 if self._may_tell():
                     self._tell(scope, status, began)
-            elif scope["method"] not in READS:
+            elif scope["method"] not in READS or LOOKED in scope:
                 self._tell(scope, status, began)
 
     def _may_tell(self) -> bool:
@@ -80,4 +88,6 @@ class RequestLog:
             "project": scope.get(PROJECT),
             "client": client[0] if client else None,
         }
+        if LOOKED in scope:
+            fields["looked"] = scope[LOOKED]
         log.info("%s %s %d", fields["method"], fields["path"], status, extra={"fields": fields})

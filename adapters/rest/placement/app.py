@@ -17,7 +17,7 @@ from adapters.rest.kit.errors import retry_after
 from adapters.rest.kit.gate import check_names, check_path
 from adapters.rest.kit.media_types import accepts
 from adapters.rest.kit.request_id import GLOBAL_REQUEST_ID, REQUEST_ID, RequestIds
-from adapters.rest.kit.request_log import RequestLog, told
+from adapters.rest.kit.request_log import RequestLog, looks, told
 from adapters.rest.placement import (
     aggregates,
     allocations,
@@ -130,6 +130,7 @@ class PlacementFace:
             return await operation.handler(call)
 
         reply, moment = await ask(self._past, operation.method, asked, answer)
+        looks(call.scope, str(moment))
         extra.append((POSITION.encode(), str(moment).encode()))
         return reply  # type: ignore[no-any-return]
 

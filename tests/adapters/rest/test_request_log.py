@@ -59,3 +59,20 @@ async def test_nobody_decides_how_fast_the_log_grows(
         await nobody.get(f"{SERVERS}/{'x' * 5000}")
         assert "20 more requests failed within a second" in caplog.text
         assert len(lines(caplog)[-1]["path"]) == request_log.MAX_PATH
+
+
+@asynchronous
+async def test_who_looks_at_what_is_not_his_own_is_told(cloud: MakeWorld, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    async with cloud() as world:
+        amy, root, ann = [await world.client(name) for name in ("amy", "root", "ann")]
+        caplog.clear()
+        await amy.request("GET", SERVERS, headers={"lightcurve-as-of": "now"})
+        await amy.get("/audit/events")
+        assert lines(caplog) == []
+        past = await root.request("GET", SERVERS, headers={"lightcurve-as-of": "now"})
+        await ann.get("/audit/events", type="server.")
+        looked, listed = lines(caplog)
+        assert (looked["path"], looked["user"]) == (SERVERS, user_id("root"))
+        assert looked["looked"] == past.headers["lightcurve-position"]
+        assert (listed["path"], listed["user"], listed["looked"]) == ("/audit/events", user_id("ann"), "type=server.")
