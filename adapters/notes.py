@@ -21,6 +21,7 @@ _ID_BYTES, _KEY_BYTES, _SIGNATURE_BYTES = 4, 32, 64
 _PRIVATE = "PRIVATE+KEY"
 _PREFIX = "lightcurve"
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9-]")
+_NOTE = re.compile(r"^(?:[^\n]+\n){3,}\n(?:— [^\n]+(?:\n|\Z))+", re.MULTILINE)
 _SIGNATURE_LINE = re.compile(r"— (\S+) ([A-Za-z0-9+/=]+)")
 
 
@@ -127,6 +128,11 @@ def opened(note: str, keys: Iterable[PublicKey]) -> Checkpoint:
     if not signed:
         raise NotSigned(f"it is of {checkpoint.origin}, and none of the given keys has signed it")
     return checkpoint
+
+
+def notes_in(text: str) -> list[str]:
+    """The signed notes in a text, whatever stands between them."""
+    return _NOTE.findall(text)
 
 
 def unchecked(note: str) -> Checkpoint:

@@ -10,7 +10,7 @@ from adapters.log_file import SUFFIXES, LogFile, Torn
 from adapters.nats.names import Names
 from adapters.nats.soundness import Gaps
 from adapters.nats.store import NatsEventStore
-from adapters.notes import PublicKey, opened
+from adapters.notes import PublicKey, notes_in, opened
 from domain.errors import Invalid
 from domain.log import checkpoint, recovery
 from domain.log.checkpoint import Checkpoint
@@ -39,15 +39,36 @@ def verify(state_dir: Path, files: list[Path], keys: list[str], notes: list[Path
     """Verify files, or the logs of the stack that runs; print a verdict each, and return whether all are good. Raises
     LightcurveError."""
     trusted = keys_of(keys)
-    given = [file.read_text() for file in notes]
+    given = [note for file in notes for note in _notes(file)]
     if files:
         trusted = trusted or _own_keys(state_dir)
-        verdicts = [verify_file(file, trusted, given) for file in logs_in(files)]
+        logs = logs_in(files)
+        _refuse_strangers(given, [head.cell for head in (LogFile(file).head for file in logs) if head.part is None])
+        verdicts = [verify_file(file, trusted, given) for file in logs]
     else:
         verdicts = asyncio.run(_live(load(state_dir / "lightcurve.toml"), trusted, given, cell))
     for verdict in verdicts:
         print(verdict.text)
     return all(verdict.good for verdict in verdicts)
+
+
+def _notes(file: Path) -> list[str]:
+    """What is in a file that was given; raises Invalid for nothing, since it would hold nothing against a log."""
+    try:
+        found = notes_in(file.read_text(errors="replace"))
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error}") from None
+    if not found:
+        raise Invalid(f"{file} holds no checkpoint, as lightcurve checkpoint prints it.")
+    return found
+
+
+def _refuse_strangers(given: Iterable[str], cells: Iterable[str]) -> None:
+    """Raises Invalid for a checkpoint that none of the logs could contain."""
+    for note in given:
+        if not any(checkpoint.of_cell(note, cell) for cell in cells):
+            origin = note.partition("\n")[0]
+            raise Invalid(f"A given checkpoint is of {origin}, and no whole log of that cell is looked at.")
 
 
 def _own_keys(state_dir: Path) -> list[PublicKey]:
@@ -152,6 +173,7 @@ async def _live(settings: Settings, keys: list[PublicKey], given: list[str], cel
         stores = [store for store in plane.stores if cell in (None, store.cell)]
         if not stores:
             raise Invalid(f"There is no log of a cell {cell} here.")
+        _refuse_strangers(given, [store.cell for store in stores])
         found = []
         for store in stores:
             kept = notary.kept_note(store.cell) if notary.key_file.exists() else None

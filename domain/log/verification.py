@@ -85,7 +85,8 @@ class Verifier:
         self._times: list[bytes] = []
         self._tails: dict[str, tuple[int, int, bytes]] = {}
         """Position, version and digest of the last event, by subject."""
-        self._declared: set[int] = set()
+        self._declared: dict[int, int] = {}
+        """Positions that recoveries call missing, and where the first one that does stands."""
         self._suspect: Finding | None = None
 
     @property
@@ -111,7 +112,7 @@ class Verifier:
                 if self.finding:
                     return
             elif subject == self._place.recoveries:
-                self._recovered(body)
+                self._recovered(position, body)
 
     def finish(self, promised: int | None = None, root: bytes | None = None) -> Finding | None:
         """The end. It was ``promised`` at which position it is, and which ``root`` the whole tree has. Returns the
@@ -123,15 +124,26 @@ class Verifier:
                 self._suspected(
                     self.last + 1, f"is missing, and so is all behind it: there were {max(ends)} positions before"
                 )
-            silent = next((position for position in self.missing if position not in self._declared), None)
-            if silent is not None:
-                self._suspected(silent, "is missing, and no recovery in the log says so")
+            self._look_for_excuses()
             if self._suspect is None and root is not None and root != self.root:
                 self._suspected(
                     self.signed + 1, f"or another up to {self.last} was altered: the sum of all does not fit"
                 )
             self.finding = self._suspect
         return self.finding
+
+    def _look_for_excuses(self) -> None:
+        """What was signed and is missing is excused only by a recovery that is signed, too: anybody can put another
+        one behind the last checkpoint."""
+        for position in self.missing:
+            told = self._declared.get(position)
+            if told is None:
+                return self._suspected(position, "is missing, and no recovery in the log says so")
+            if position <= self.signed < told:
+                return self._suspected(
+                    position, f"is missing, and nobody has signed the recovery at {told} that says so"
+                )
+        return None
 
     @property
     def _read(self) -> list[bytes]:
@@ -266,13 +278,14 @@ class Verifier:
         self._suspected(position, what)
         self.finding = self._suspect
 
-    def _recovered(self, body: bytes) -> None:
+    def _recovered(self, position: int, body: bytes) -> None:
         try:
             event = _recovery.decode(body)
         except msgspec.MsgspecError:
             return
         for each in event.missing:
-            self._declared.update(self._within(each.first, each.last))
+            for missing in self._within(each.first, each.last):
+                self._declared.setdefault(missing, position)
 
     def _within(self, first: int, last: int) -> list[int]:
         return [position for position in self.missing if first <= position <= last]

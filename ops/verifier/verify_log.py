@@ -132,7 +132,7 @@ class Log:
         self.leaves: list[bytes | None] = []
         self.tails: dict[str, tuple[int, int, bytes]] = {}
         self.missing: list[int] = []
-        self.declared: list[Range] = []
+        self.declared: list[tuple[int, int, int]] = []  # where a recovery stands, and a range that it calls missing
         self.suspect: Bad | None = None
 
     def suspected(self, position: int, what: str) -> None:
@@ -160,7 +160,7 @@ class Log:
         if subject == f"cell.{self.cell}.event.checkpoint.{self.cell}":
             self.check(position, body)
         elif subject == f"cell.{self.cell}.event.recovery.{self.cell}":
-            self.declared += [(each["first"], each["last"]) for each in json.loads(body)["missing"]]
+            self.declared += [(position, each["first"], each["last"]) for each in json.loads(body)["missing"]]
 
     def follow(self, position: int, subject: str, headers: bytes, body: bytes) -> None:
         """The chain of the subject."""
@@ -222,8 +222,12 @@ class Log:
         if self.position < last:
             self.suspected(self.position + 1, "is missing, and so is all behind it")
         for absent in self.missing:
-            if not any(first <= absent <= last for first, last in self.declared):
+            told = next((at for at, first, last in self.declared if first <= absent <= last), None)
+            if told is None:
                 self.suspected(absent, "is missing, and no recovery in the log says so")
+                break
+            if absent <= self.signed < told:  # anybody can put one behind the last checkpoint
+                self.suspected(absent, f"is missing, and nobody has signed the recovery at {told} that says so")
                 break
         tree = list(self.frontier)
         grow(tree, [leaf or MISSING for leaf in self.leaves])
@@ -276,7 +280,8 @@ def whole(head: dict[str, Any], lines: Iterable[Any], keys: Keys) -> str:
     log.finish(head["last"], end)
     if not log.signed:
         raise Bad(1, "and all others are signed by nobody")
-    return f"whole: {log.events} events, positions 1 to {log.position}, signed up to {log.signed}"
+    lost = f"; {len(log.missing)} are missing, as recoveries in the log say" if log.missing else ""
+    return f"whole: {log.events} events, positions 1 to {log.position}, signed up to {log.signed}{lost}"
 
 
 def part(head: dict[str, Any], lines: Iterable[Any], keys: Keys) -> str:

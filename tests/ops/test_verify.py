@@ -111,6 +111,21 @@ def test_what_was_lost_and_told_is_told_again(tmp_path: Path) -> None:
     assert both(write(tmp_path / "silent.jsonl", entries, last=log.end)) == 3
 
 
+def test_what_was_signed_is_not_excused_by_a_recovery_that_nobody_signed(tmp_path: Path) -> None:
+    log, notary = PaperLog(), PaperNotary(KEY)
+    log.fill(20)
+    asyncio.run(signer(log, notary).sign())
+    log.fill(10, 20)
+    log.lose(3, 25)
+    log.recover()
+    entries = list(log.kept.values())
+    assert both(write(tmp_path / "log.jsonl", entries, last=log.end, missing=(3, 25))) == 3
+    assert "nobody has signed the recovery" in verify_file(tmp_path / "log.jsonl", KEYS).text
+    asyncio.run(signer(log, notary).sign())
+    entries = list(log.kept.values())
+    assert both(write(tmp_path / "log.jsonl", entries, last=log.end, missing=(3, 25))) is None
+
+
 def test_the_hash_of_all_holds_the_last_event(tmp_path: Path) -> None:
     file = write(tmp_path / "log.jsonl", ENTRIES)
     text = file.read_text()
@@ -209,6 +224,26 @@ def test_whose_signatures_count_has_to_be_said(tmp_path: Path, capsys: pytest.Ca
     note.write_text(KEY.sign("cell1", 30, tree.root(29)))
     assert not verify(tmp_path, [file], [str(KEYS[0])], [note], None)
     assert "is not what was signed in the given checkpoint" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_given_is_never_passed_over(tmp_path: Path) -> None:
+    tree = Tree(entry.leaf for entry in ENTRIES)
+    good, bad = (KEY.sign("cell1", 30, tree.root(size)) for size in (30, 29))
+    file, key, note = write(tmp_path / "log.jsonl", ENTRIES), [str(KEYS[0])], tmp_path / "note"
+    for nothing in ("", "hello", good.partition("\n\n")[0], "\xff"):
+        note.write_text(nothing, encoding="latin-1" if nothing else None)
+        with pytest.raises(Invalid, match="note holds no checkpoint"):
+            verify(tmp_path, [file], key, [note], None)
+    with pytest.raises(Invalid, match="gone cannot be read"):
+        verify(tmp_path, [file], key, [tmp_path / "gone"], None)
+    note.write_text(KEY.sign("api", 30, tree.root(30)))
+    with pytest.raises(Invalid, match="lightcurve/test/api, and no whole log of that cell is looked at"):
+        verify(tmp_path, [file], key, [note], None)
+    printed = "cell cell1: positions 1 to 30 are signed\n\n{}\n"
+    note.write_text(printed.format(good) * 2)
+    assert verify(tmp_path, [file], key, [note], None)
+    note.write_text(printed.format(good) + printed.format(bad))
+    assert not verify(tmp_path, [file], key, [note], None)
 
 
 def test_text_that_is_none_is_kept_as_it_is(tmp_path: Path) -> None:
