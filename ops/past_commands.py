@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.settings import load
@@ -53,6 +54,15 @@ def register(commands: Any) -> None:
     trace.add_argument("id", help="of a request, a global request, an event or a server; or a server's name")
     trace.add_argument("--json", action="store_true", help="one document a line for each request")
     trace.set_defaults(command=_trace)
+
+    whatif = commands.add_parser("whatif", help="recorded requests for hosts, had hosts or preferences been others")
+    whatif.add_argument("--since", required=True, metavar="MOMENT", help=MOMENT)
+    whatif.add_argument("--until", default="now", metavar="MOMENT", help="default: now")
+    whatif.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="ram_weight_multiplier=-1")
+    whatif.add_argument("--without-host", action="append", default=[], metavar="HOST", help="it gets no new servers")
+    whatif.add_argument("--with-host", action="append", default=[], metavar="NAME=VCPUS,MIB,GB", help="one more")
+    whatif.add_argument("--picture", type=Path, metavar="FILE.svg", help="of how full hosts are, and would have been")
+    whatif.set_defaults(command=_whatif)
 
 
 def _asking(arguments: argparse.Namespace, ask: "Callable[[Past], Awaitable[None]]") -> None:
@@ -109,3 +119,10 @@ def _trace(arguments: argparse.Namespace) -> None:
     from ops.show_trace import show
 
     _asking(arguments, lambda past: show(past, arguments.id, as_json=arguments.json))
+
+
+def _whatif(arguments: argparse.Namespace) -> None:
+    from ops.whatif import wanted, whatif
+
+    asked = wanted(arguments.set, arguments.without_host, arguments.with_host)
+    _asking(arguments, lambda past: whatif(past, arguments.since, arguments.until, asked, arguments.picture))

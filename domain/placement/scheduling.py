@@ -6,6 +6,7 @@ names follow Nova's scheduler
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,6 +53,17 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """And those that it does not."""
 
 
+class Multipliers(NamedTuple):
+    """How much the room that a host has counts for it; negative ones pack what 1 spreads. Nova's settings."""
+
+    ram_weight_multiplier: float = 1.0
+    cpu_weight_multiplier: float = 1.0
+    disk_weight_multiplier: float = 1.0
+
+
+SPREAD = Multipliers()
+
+
 Filter = Callable[[HostView, Demand], bool]
 
 FILTERS: dict[str, Filter] = {
@@ -65,7 +77,9 @@ FILTERS: dict[str, Filter] = {
 """Every rule beside capacity, by the name under which the explanation counts it."""
 
 
-def place(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand) -> Claimed:
+def place(
+    ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand, multipliers: Multipliers = SPREAD
+) -> Claimed:
     """The claim on the best host. ``hosts`` is by id.
 
     A claim of the same (server, epoch) that stands already is the answer: asking again changes nothing.
@@ -78,7 +92,7 @@ def place(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand) -> Clai
         raise Stale(f"Server {demand.server_id} was assigned anew meanwhile.")
     request = Request(groups={"": _group(demand)})
     try:
-        for host_id, candidate in candidates(ledger, request, lambda rows: _best_first(ledger, rows)):
+        for host_id, candidate in candidates(ledger, request, lambda rows: _best_first(ledger, rows, multipliers)):
             host = hosts.get(host_id)
             # What a server is placed on must be among what it takes from.
             if host and host.id in candidate.allocations and _passes(host, demand):
@@ -142,20 +156,20 @@ def _passes(host: HostView, demand: Demand) -> bool:
     return all(passes(host, demand) for passes in FILTERS.values())
 
 
-def _weights(ledger: Ledger, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+def _weights(ledger: Ledger, rows: NDArray[np.intp], multipliers: Multipliers) -> NDArray[np.float64]:
     """The sum of free RAM, CPU and disk, each scaled to 0..1 over the candidates: spread, as Nova's default."""
     weights = np.zeros(len(rows))
-    for resource_class in (MEMORY_MB, VCPU, DISK_GB):
+    for resource_class, multiplier in zip((MEMORY_MB, VCPU, DISK_GB), multipliers, strict=True):
         free = ledger.columns.free(resource_class)[rows]
         low, high = free.min(), free.max()
         if high > low:
-            weights += (free - low) / (high - low)
+            weights += multiplier * ((free - low) / (high - low))
     return weights
 
 
-def _best_first(ledger: Ledger, rows: NDArray[np.intp]) -> Iterator[int]:
+def _best_first(ledger: Ledger, rows: NDArray[np.intp], multipliers: Multipliers) -> Iterator[int]:
     """The best row first; the others are put in order only if it is refused."""
-    weights = _weights(ledger, rows)
+    weights = _weights(ledger, rows, multipliers)
     best = int(rows[int(np.argmax(weights))])
     yield best
     for index in np.argsort(-weights, kind="stable"):
