@@ -12,6 +12,7 @@ from typing import Any
 
 from domain.errors import Invalid, LightcurveError
 from ops import evidence_commands, garbage, host_commands, logs, notify, past_commands
+from ops.arguments import limit
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
 
@@ -25,6 +26,9 @@ def main() -> None:
     """Entry point: errors that we foresee are one line, not a traceback."""
     # What is not made for others on purpose is nobody else's to read.
     os.umask(0o077)
+    for word in sys.argv[1:]:
+        if not _is_text(word):
+            sys.exit(f"lightcurve: {word!r} is not UTF-8.")
     arguments = _parser().parse_args(evidence_commands.joined(sys.argv[1:]))
     try:
         arguments.command(arguments)
@@ -37,6 +41,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _reason(group: "ExceptionGroup[Exception]") -> str:
@@ -80,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     log.add_argument("server", nargs="?", help="name or id, also of a deleted server")
     log.add_argument("--request", metavar="REQ", help="only those of this request id")
     log.add_argument("--type", help="only those whose type begins so: server., ledger.changed/claimed")
-    log.add_argument("--limit", type=int, default=1000)
+    log.add_argument("--limit", type=limit, default=1000)
     log.add_argument("--bodies", action="store_true", help="with the events' bodies")
     log.set_defaults(command=_log)
 
@@ -96,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     events = commands.add_parser("events", help="events that a projection could not take in")
     kinds = events.add_subparsers(required=True, metavar="COMMAND")
     parked = kinds.add_parser("parked", help="list them, with the reasons")
-    parked.add_argument("--limit", type=int, default=1000)
+    parked.add_argument("--limit", type=limit, default=1000)
     parked.set_defaults(command=_events_parked)
     retry = kinds.add_parser("retry", help="have them applied again, in order, with what waits behind them")
     retry.add_argument("position", type=int, nargs="*", help="default: all")
@@ -118,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 
     consoles = commands.add_parser("consoles", help="who sees which server's console, from where, since when")
     consoles.add_argument("--all", action="store_true", help="also the sessions that have ended")
-    consoles.add_argument("--limit", type=int, default=1000)
+    consoles.add_argument("--limit", type=limit, default=1000)
     consoles.set_defaults(command=_consoles)
 
     revoke = commands.add_parser("revoke-consoles", help="make a server's console tokens void, and end its sessions")

@@ -37,13 +37,15 @@ async def diff(past: Past, before: str, after: str, wanted: Wanted, limit: int) 
     for server_id, events in of_each.items():
         if only in (None, server_id):
             told += await _server(past, (first, last), server_id, events, wanted)
+    others: list[LogRow] = []
     if wanted == Wanted():
-        for row in await past.queries.log_between(first.moment, last.moment, OTHERS, limit):
+        others = await past.queries.log_between(first.moment, last.moment, OTHERS, limit + 1)
+        for row in others[:limit]:
             told += 1
             print(f"\n{row.type} {row.aggregate_id}\n{_by(past, row)}")
     if not told:
         print("Nothing of that has changed.")
-    if len(rows) > limit:
+    if max(len(rows), len(others)) > limit:
         print(f"\nOnly the first {limit} events were looked at; --limit takes more.")
 
 

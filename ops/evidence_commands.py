@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from domain.errors import Invalid
 from ops import garbage
 from ops.settings import load
 
@@ -83,7 +84,10 @@ def _export(arguments: argparse.Namespace) -> None:
     wanted = Part(server=arguments.server, project=arguments.project, since=arguments.since, until=arguments.until)
     suffix = ".jsonl" if arguments.format == "jsonl" else f".jsonl.{arguments.format}"
     settings = load(arguments.state_dir / "lightcurve.toml")
-    arguments.directory.mkdir(parents=True, exist_ok=True)
+    try:
+        arguments.directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Invalid(f"{arguments.directory} cannot be made: {error.strerror}") from None
     asyncio.run(export(settings, arguments.directory, suffix, arguments.cell, wanted))
 
 

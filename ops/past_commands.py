@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops.arguments import limit
 from ops.settings import load
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def register(commands: Any) -> None:
     servers = things.add_parser("servers", help="all servers that there were")
     servers.add_argument("--project", help="name or id")
     servers.add_argument("--host")
-    servers.add_argument("--limit", type=int, default=1000)
+    servers.add_argument("--limit", type=limit, default=1000)
     servers.set_defaults(command=_at_servers)
 
     server = things.add_parser("server", help="one server, and what had been done to it")
@@ -47,7 +48,7 @@ def register(commands: Any) -> None:
     diff.add_argument("--server", help="name or id")
     diff.add_argument("--project", help="name or id")
     diff.add_argument("--host", help="servers that were or are there")
-    diff.add_argument("--limit", type=int, default=1000, help="of events that are looked at")
+    diff.add_argument("--limit", type=limit, default=1000, help="of events that are looked at")
     diff.set_defaults(command=_diff)
 
     trace = commands.add_parser("trace", help="everything that a request has led to, as a tree")

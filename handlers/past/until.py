@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from domain.errors import Bug
+from domain.errors import Bug, Invalid
 from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
 from handlers.ports import EventStore, Snapshot
 
@@ -25,7 +25,11 @@ class StoreUntil:
         raise Bug("Nothing can be added to the past.")
 
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
-        return [recorded for recorded in await self._store.load(aggregate, after) if recorded.position <= self._end]
+        try:
+            found = await self._store.load(aggregate, after)
+        except Invalid:  # what can have no name on the log never was on it
+            return []
+        return [recorded for recorded in found if recorded.position <= self._end]
 
     async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
         found, _ = await self._store.load_first(aggregate, limit + 1)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,29 @@ def test_what_was_not_foreseen_has_a_traceback_and_ends_with_its_reason(
     with pytest.raises(SystemExit, match=r"^lightcurve: KeyError\('x'\)$"):
         _ends(monkeypatch, ExceptionGroup("tasks", [KeyError("x")]))
     assert "KeyError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["at now servers --limit -1", "diff now --limit 0", "log x --limit 99999999999999999999"]
+)
+def test_a_limit_that_is_none_is_refused_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lightcurve", *words.split()])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main()
+    assert "is not a number from 1 to 1,000,000,000" in capsys.readouterr().err
+
+
+def test_words_that_are_no_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["lightcurve", "trace", "\udcff"])
+    with pytest.raises(SystemExit, match="is not UTF-8"):
+        cli.main()
+
+
+def test_an_export_to_where_nothing_can_be_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("ops.evidence_commands.load", lambda _file: None)
+    monkeypatch.setattr("sys.argv", ["lightcurve", "log", "export", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="file cannot be made: File exists"):
+        cli.main()

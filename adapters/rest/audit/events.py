@@ -28,7 +28,7 @@ FILTERS = ("type", "server_id", "project_id", "user_id", "request_id")
 QUERY = frozenset((*FILTERS, "after", "until", "limit"))
 
 
-@operations("GET", "/events", Access.AUDITED, "lightcurve:audit:events:list", query=QUERY)
+@operations("GET", "/events", Access.AUDITED, "lightcurve:audit:events:list", query=QUERY, query_strict_from=0)
 async def index(call: Call) -> Any:
     everything = sees_all(call)
     wanted = {name: call.query[name] for name in FILTERS if name in call.query}

@@ -12,7 +12,14 @@ operations = Operations()
 MOST_EVENTS = 10_000
 
 
-@operations("GET", "/requests/{request_id}", Access.AUDITED, "lightcurve:audit:requests:show", query=frozenset())
+@operations(
+    "GET",
+    "/requests/{request_id}",
+    Access.AUDITED,
+    "lightcurve:audit:requests:show",
+    query=frozenset(),
+    query_strict_from=0,
+)
 async def show(call: Call) -> Any:
     """The tree of each request that is meant by the id of a request, a global request, a server or an event."""
     audit, everything = call.services.audit, sees_all(call)

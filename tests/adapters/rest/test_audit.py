@@ -166,3 +166,12 @@ async def test_bad_questions(cloud: MakeWorld, query: dict[str, str]):
     async with cloud() as world:
         answer = await (await world.client("ann")).get(f"{AUDIT}/events", **query)
         assert answer.status == 400, answer
+
+
+@asynchronous
+async def test_a_filter_that_is_none_is_refused(cloud: MakeWorld):
+    """Nobody takes everything for what he has asked for."""
+    async with cloud() as world:
+        root = await world.client("root")
+        for path in ("events?server=x", "events?marker=x", "requests/x?type=y"):
+            assert (await root.get(f"{AUDIT}/{path}")).status == 400, path

@@ -11,9 +11,9 @@ from adapters.memory.store import MemoryEventStore
 from adapters.system import SystemIds
 from domain.catalogue import keypair
 from domain.catalogue.keypair import KeypairCreated, Keypairs
-from domain.errors import Bug
+from domain.errors import Bug, Invalid
 from domain.kinds import EVENTS
-from domain.log.record import GENESIS, AggregateId, Recorded
+from domain.log.record import GENESIS, AggregateId, Recorded, Tail
 from handlers.context import Stamp
 from handlers.past import NotRead
 from handlers.past.registry import PastRegistry
@@ -103,3 +103,14 @@ async def test_a_registry_reads_what_is_asked_for():
     await missing.value.read()
     assert len(list(registry.all("keypair"))) == 2
     assert registry.get(of("eve")) is None
+
+
+class _Nameless(MemoryEventStore):
+    async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
+        raise Invalid(f"{aggregate.id!r} can be no name.")
+
+
+@asynchronous
+async def test_what_can_have_no_name_never_was():
+    store = _Nameless(Broker(InstantClock()), "cell1", EventMapper(EVENTS))
+    assert await StoreUntil(store, 5).load(of("")) == []
