@@ -7,7 +7,7 @@ from domain.errors import LightcurveError
 from domain.log.checkpoint import CheckpointSigned, aggregate
 from handlers.log.checkpoints import Checkpoints, Interval
 from ops.notary import FileNotary
-from ops.roles.plane import Plane, open_plane
+from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
 from ops.tables import ago, table
 
@@ -21,7 +21,7 @@ def checkpoints(plane: Plane, store: NatsEventStore) -> Checkpoints:
 async def sign(settings: Settings) -> None:
     """Sign every log up to its end, and print the checkpoints. Raises LightcurveError."""
     FileNotary(settings).ensure_key()
-    async with open_plane(settings, "checkpoint") as plane:
+    async with open_plane(settings, "checkpoint", COMMAND_SECONDS) as plane:
         for store in plane.stores:
             signed = await checkpoints(plane, store).sign()
             if signed is None:

@@ -1,7 +1,7 @@
 """What is wrong with the logs, in the operator's words."""
 
 from adapters.nats.soundness import CURE
-from ops.roles.plane import Plane, open_plane
+from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
 
 
@@ -13,6 +13,6 @@ def show(plane: Plane) -> None:
 
 async def tell(settings: Settings) -> bool:
     """Look, and print it; whether there was anything. Raises Unavailable."""
-    async with open_plane(settings, "damage") as plane:
+    async with open_plane(settings, "damage", COMMAND_SECONDS) as plane:
         show(plane)
         return bool(plane.damage)

@@ -8,13 +8,13 @@ from domain.neighbours import network
 from domain.placement import ledger
 from domain.placement.ledger import imbalances
 from handlers.log.registry import Registry
-from ops.roles.plane import open_plane
+from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.settings import Settings
 
 
 async def show(settings: Settings) -> None:
     """Print claims by host, ports and reservations by server, and every imbalance."""
-    async with open_plane(settings, "holdings") as plane:
+    async with open_plane(settings, "holdings", COMMAND_SECONDS) as plane:
         registry = Registry(plane.api_store, plane.stamp, [quota.KIND, network.KIND])
         await registry.read_once()
         book = fold(ledger.KIND, await plane.store.load(ledger.aggregate(settings.cell))) or ledger.Ledger()

@@ -108,11 +108,11 @@ async def _known(settings: "Settings") -> list[tuple[str, str, str, str, str, st
     from domain.fleet import host as hosts
     from handlers.log.disorder import Disorder
     from handlers.log.registry import Registry
-    from ops.roles.plane import open_plane
+    from ops.roles.plane import COMMAND_SECONDS, open_plane
     from ops.status import beats_now, refusals
     from ops.tables import ago
 
-    async with open_plane(settings, "host-list") as plane:
+    async with open_plane(settings, "host-list", COMMAND_SECONDS) as plane:
         registry = Registry(plane.store, plane.stamp, [hosts.KIND], Disorder())
         await registry.read_once()
         beats = await beats_now(plane)
@@ -153,9 +153,9 @@ async def _move(settings: "Settings", name: str, address: str) -> None:
     from handlers.fleet.hosts import Hosts
     from handlers.log.disorder import Disorder
     from handlers.log.registry import Registry
-    from ops.roles.plane import open_plane
+    from ops.roles.plane import COMMAND_SECONDS, open_plane
 
-    async with open_plane(settings, "host-address") as plane:
+    async with open_plane(settings, "host-address", COMMAND_SECONDS) as plane:
         registry = Registry(plane.store, plane.stamp, [hosts.KIND], Disorder())
         await registry.read_once()
         await Hosts(registry).move(plane.stamp.own_context(), name, address)

@@ -22,7 +22,7 @@ from ops.checkpoint import checkpoints
 from ops.identity import project_id
 from ops.notary import FileNotary
 from ops.progress import Progress
-from ops.roles.plane import Plane, open_plane
+from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
 from ops.verify import verifier
 from projections.queries import PostgresQueries
@@ -31,7 +31,7 @@ from projections.queries import PostgresQueries
 async def export(settings: Settings, directory: Path, suffix: str, cell: str | None, part: Part) -> None:
     """Write a file a cell, and say where. One that breaks off is gone on with. Raises LightcurveError."""
     wanted = await _resolved(settings, part)
-    async with open_plane(settings, "export") as plane:
+    async with open_plane(settings, "export", COMMAND_SECONDS) as plane:
         stores = [store for store in plane.stores if cell in (None, store.cell)]
         if not stores:
             raise Invalid(f"There is no log of a cell {cell} here.")

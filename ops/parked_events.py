@@ -10,7 +10,7 @@ from domain.log import skip
 from domain.log.skip import Skip
 from handlers.log.repository import Repository
 from ops.roles.parked import RETRIED, RETRY, Retrial
-from ops.roles.plane import open_plane
+from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.settings import Settings
 from ops.tables import table
 from projections.postgres import connect
@@ -47,7 +47,10 @@ async def retry(settings: Settings, cell: str, positions: list[int]) -> None:
 
 async def give_up(settings: Settings, cell: str, position: int, reason: str) -> None:
     """Record that an event is given up, and wait until the projector passes over it. Raises Invalid, Unavailable."""
-    async with PostgresQueries(settings.database.url) as queries, open_plane(settings, "events-skip") as plane:
+    async with (
+        PostgresQueries(settings.database.url) as queries,
+        open_plane(settings, "events-skip", COMMAND_SECONDS) as plane,
+    ):
         _check(await queries.parked(EVERYTHING), cell, [position])
         store = {store.cell: store for store in plane.stores}[cell]
         skipped = await store.event_at(position)

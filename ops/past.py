@@ -24,7 +24,7 @@ from handlers.past.until import StoreUntil
 from handlers.together import together
 from ops.identity import identity_settings
 from ops.roles import projector
-from ops.roles.plane import Plane, open_plane
+from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
 from projections.event_log import LogRow
 from projections.log_queries import LogQueries
@@ -125,7 +125,7 @@ async def open_past(settings: Settings) -> AsyncIterator[Past]:
     names = Names(Directory(identity_settings(settings.identity)))
     async with (
         LogQueries(settings.database.url, SEARCH_SECONDS) as queries,
-        open_plane(settings, "past") as plane,
+        open_plane(settings, "past", COMMAND_SECONDS) as plane,
     ):
         yield Past(plane, queries, names)
 

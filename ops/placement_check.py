@@ -17,7 +17,7 @@ from domain.server import fold as server_fold
 from domain.server.state import DELETED, Server, aggregate
 from handlers.ports import EventStore
 from handlers.together import together
-from ops.roles.plane import Plane, open_plane
+from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
 
 AT_ONCE = 64
@@ -31,7 +31,7 @@ SECOND_LOOK_SECONDS = 2.0
 
 async def check(settings: Settings) -> None:
     """Print what was proved. Raises Refused with every finding."""
-    async with open_plane(settings, "placement-check") as plane:
+    async with open_plane(settings, "placement-check", COMMAND_SECONDS) as plane:
         book, found = await _findings(plane)
         if found:
             await asyncio.sleep(SECOND_LOOK_SECONDS)

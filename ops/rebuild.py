@@ -5,7 +5,7 @@ import sys
 
 from adapters.nats.soundness import CURE
 from domain.errors import Invalid, Unavailable
-from ops.roles.plane import open_plane
+from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.roles.projector import PROJECTIONS, REBUILD
 from ops.settings import Settings
 from projections.postgres import connect
@@ -23,7 +23,7 @@ async def rebuild(settings: Settings, projection: str) -> None:
     queries = PostgresQueries(settings.database.url)
     await queries.open()
     try:
-        async with open_plane(settings, "rebuild") as plane:
+        async with open_plane(settings, "rebuild", COMMAND_SECONDS) as plane:
             if plane.damage:
                 raise Unavailable(f"{plane.damage[0]} {CURE}")
             before = {build for name, build, *_ in await queries.positions() if name == projection}

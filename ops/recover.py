@@ -12,7 +12,7 @@ from adapters.nats.reader import EVERYTHING, Reader
 from adapters.nats.store import NatsEventStore
 from domain.errors import Unavailable
 from domain.log.recovery import Missing, RecoveryDecided, count, ranges, told
-from ops.roles.plane import Plane, open_plane
+from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
 from projections.builds import unhonoured
 from projections.postgres import connect
@@ -25,7 +25,10 @@ BUILD_SECONDS = 600.0
 
 async def recover(settings: Settings) -> None:
     """Look for what is missing, record it, and wait until everything was built anew. Raises Unavailable."""
-    async with PostgresQueries(settings.database.url) as queries, open_plane(settings, "recover") as plane:
+    async with (
+        PostgresQueries(settings.database.url) as queries,
+        open_plane(settings, "recover", COMMAND_SECONDS) as plane,
+    ):
         known_ends = await _known_ends(queries)
         decided = [await _recover(plane, store, known_ends.get(store.cell, 0)) for store in plane.stores]
         recoveries = [event_id for event_id in decided if event_id]

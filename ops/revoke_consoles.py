@@ -2,7 +2,7 @@
 
 from domain.errors import not_found
 from ops.roles.console_grants import consoles
-from ops.roles.plane import open_plane
+from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.settings import Settings
 from projections.log_queries import LogQueries
 
@@ -21,7 +21,7 @@ async def revoke(settings: Settings, server: str) -> int:
         rows = [row for each in found for row in await _granted(queries, each.id)]
     finally:
         await queries.close()
-    async with open_plane(settings, "revoke-consoles") as plane:
+    async with open_plane(settings, "revoke-consoles", COMMAND_SECONDS) as plane:
         grants = consoles(plane)
         context = plane.stamp.own_context()
         revoked = [await grants.revoke(context, grant_id) for grant_id in rows]

@@ -13,7 +13,7 @@ from handlers.fleet.refusals import Known, refused_by_host
 from handlers.log.disorder import FACT
 from handlers.ports import Beat
 from ops import checkpoint, damage
-from ops.roles.plane import Plane, open_plane
+from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.stack import Stack, running
 from ops.tables import ago, table
 from projections.queries import PostgresQueries
@@ -43,7 +43,7 @@ async def show(stack: Stack) -> None:
     queries = PostgresQueries(settings.database.url)
     await queries.open()
     try:
-        async with open_plane(settings, "status") as plane:
+        async with open_plane(settings, "status", COMMAND_SECONDS) as plane:
             damage.show(plane)
             await _projections(plane, queries)
             await checkpoint.show_all(plane)

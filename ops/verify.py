@@ -19,7 +19,7 @@ from domain.log.recovery import Missing
 from domain.log.verification import Finding, Place, Verifier
 from ops.notary import FileNotary, keys_of
 from ops.progress import Progress
-from ops.roles.plane import open_plane
+from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.settings import Settings, load
 
 MOST_MISSING = 10_000_000
@@ -169,7 +169,7 @@ def _is_in(signed: Checkpoint, position: int, leaf: bytes, proof: tuple[bytes, .
 
 async def _live(settings: Settings, keys: list[PublicKey], given: list[str], cell: str | None) -> list[Verdict]:
     notary = FileNotary(settings)
-    async with open_plane(settings, "verify") as plane:
+    async with open_plane(settings, "verify", COMMAND_SECONDS) as plane:
         stores = [store for store in plane.stores if cell in (None, store.cell)]
         if not stores:
             raise Invalid(f"There is no log of a cell {cell} here.")

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -17,6 +17,7 @@ from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.errors import Error
 
+from adapters.nats.hard_of_hearing import ended, within
 from domain.errors import Invalid, Unavailable
 
 T = TypeVar("T")
@@ -25,7 +26,6 @@ _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
 """Seconds until a first connection has to stand."""
-_RETRY = 0.1
 RECONNECT_WAIT = 0.05
 """Seconds between two attempts to connect again."""
 CALL_TIMEOUT = 5.0
@@ -107,25 +107,6 @@ def header_block(headers: dict[str, str]) -> bytes:
     return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
-async def _within(timeout: float, work: Coroutine[Any, Any, None]) -> None:
-    """Do some work, or give it up. Raises TimeoutError.
-
-    The client tries for ever, and waits in ways that lose a cancellation which comes at the moment that they end
-    (``asyncio.wait_for`` before Python 3.12): so it is told until it has heard.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=timeout)
-        late = not task.done()
-    finally:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=_RETRY)
-    if late:
-        raise TimeoutError
-    task.result()
-
-
 class Connection(Client):
     """A connection that comes back by itself, for ever. Open it with ``connect``."""
 
@@ -150,7 +131,7 @@ class Connection(Client):
     ) -> None:
         """Connect; raises Unavailable if that does not succeed within ``timeout`` seconds."""
         try:
-            await _within(timeout, self._open(url, name, credentials, tls))
+            await within(timeout, self._open(url, name, credentials, tls))
         except TimeoutError:
             await self.close()
             raise Unavailable(f"NATS at {url} does not let us in: {self._last_problem}") from None
@@ -178,6 +159,13 @@ class Connection(Client):
         inbox = self.new_inbox()
         self._inbox = f"{inbox}."
         await self.tap(f"{inbox}.*", self._on_answer)
+
+    async def close(self) -> None:
+        """Close for good; whatever tried to come back has given up when this returns."""
+        await super().close()
+        task = self._reconnection_task
+        if task is not None and task is not asyncio.current_task():
+            await ended(task)
 
     # -- subscriptions ---------------------------------------------------------------------------------
 

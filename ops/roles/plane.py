@@ -28,6 +28,8 @@ from ops.settings import NatsSettings, Settings
 
 CONNECT_SECONDS = 60.0
 """A process started before the log is up waits for so long."""
+COMMAND_SECONDS = 5.0
+"""Who has typed a command waits for no longer than that to be told that the log does not answer."""
 CHECK_SECONDS = 5.0
 """Between two looks whether the logs are whole."""
 
@@ -85,12 +87,12 @@ class Plane:
                     log.debug("the log of %s cannot be looked at now: %s", store.cell, error)
 
 
-async def open_connection(settings: NatsSettings, role: str) -> Connection:
+async def open_connection(settings: NatsSettings, role: str, patience: float = CONNECT_SECONDS) -> Connection:
     """Connect as the configured user. Raises Unavailable."""
     credentials = None
     if settings.user and settings.password_file:
         credentials = Credentials(settings.user, settings.password_file.read_text().strip())
-    return await connect(settings.url, f"lightcurve-{role}", credentials, CONNECT_SECONDS, tls_context(settings))
+    return await connect(settings.url, f"lightcurve-{role}", credentials, patience, tls_context(settings))
 
 
 def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
@@ -109,9 +111,9 @@ def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
 
 
 @asynccontextmanager
-async def open_plane(settings: Settings, role: str) -> AsyncIterator[Plane]:
+async def open_plane(settings: Settings, role: str, patience: float = CONNECT_SECONDS) -> AsyncIterator[Plane]:
     """Connect, and see that the streams are there and as they must be."""
-    connection = await open_connection(settings.nats, role)
+    connection = await open_connection(settings.nats, role, patience)
     refusals = Refusals()
     try:
         mapper = EventMapper(EVENTS)

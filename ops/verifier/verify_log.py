@@ -273,6 +273,8 @@ def whole(head: dict[str, Any], lines: Iterable[Any], keys: Keys) -> str:
     log = Log(head["cell"], keys, [(each["first"], each["last"]) for each in head.get("missing", [])])
     end = None
     for line in lines:
+        if end is not None:
+            raise Bad(log.position + 1, "stands behind the end of the file")
         if "end" in line:
             end = line["end"]
         else:
@@ -323,6 +325,9 @@ def main(arguments: list[str]) -> int:
         print(f"{name}: {(part if 'part' in head else whole)(head, lines, keys)}.")
     except Bad as bad:
         print(f"{name}: NOT what was signed. The first bad position is {bad.position}: {bad}.")
+        return 1
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        print(f"{name}: NOT what was signed. It has a line that is none of the format: {error!r}.")
         return 1
     return 0
 

@@ -210,6 +210,25 @@ def test_nothing_may_stand_behind_the_end(tmp_path: Path) -> None:
     file.write_text(text + text.splitlines(keepends=True)[1])
     with pytest.raises(Torn, match="something stands behind"):
         list(LogFile(file).batches())
+    assert "behind the end" in small(file)
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "7", "{}", '{"position": "x"}', '{"position": 2, "subject": 7}', '{"end": 7}']
+)
+def test_a_line_that_is_none_is_told_in_a_sentence(tmp_path: Path, line: str) -> None:
+    file = write(tmp_path / "log.jsonl", ENTRIES)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:2], f"{line}\n", *lines[3:]]))
+    assert "NOT what was signed" in small(file)
+
+
+def small(file: Path) -> str:
+    """What the verifier that stands alone says of a file that is not good."""
+    command = [sys.executable, SMALL, file, *(str(key) for key in KEYS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    return done.stdout
 
 
 def test_whose_signatures_count_has_to_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
