@@ -119,4 +119,4 @@ def test_the_spice_screen_in_a_browser(secured: LiveStack, guest: str, tmp_path:
 
 
 def _told(stack: LiveStack, server: str, what: str) -> int:
-    return story(stack, server).count(f" console.{what} server=")
+    return story(stack, server).count(f" console.{what}, ")
