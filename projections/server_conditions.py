@@ -19,12 +19,12 @@ EQUALITIES = {
     "key_name": "state->>'key_name'",
     "reservation_id": "state->>'reservation_id'",
     "power_state": "power_state",
-    "config_drive": "(state->>'config_drive')::boolean",
+    "config_drive": "coalesce((state->>'config_drive')::boolean, false)",
 }
 """Fields of a ServerFilter that must equal a column."""
 
 NICS = "coalesce(state->'nics', '[]')"
-"""Absent where there are none."""
+"""What is as it would be by default is absent."""
 
 
 EXPRESSIONS = {"description": "state->>'description'", "hostname": "state->>'hostname'"}

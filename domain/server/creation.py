@@ -6,14 +6,14 @@ import msgspec
 
 from domain.catalogue.flavor import Flavor
 from domain.errors import Refused
-from domain.guest import ImageSource, Nic
+from domain.guest import Nic
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionDoneAs, Change, Fields, Task, under_way
 from domain.server.hostname import derived
 from domain.server.limits import check_metadata
-from domain.server.parts import Fault, NetworkRequest
+from domain.server.parts import Fault
 from domain.server.state import ACTIVE, CREATE, DELETED, ERROR, SCHEDULING, SPAWNING, Server
-from domain.server.wish import wish_of
+from domain.server.wish import Wish, wish_of
 
 MAX_ATTEMPTS = 3
 """On how many hosts a creation is tried."""
@@ -21,29 +21,17 @@ TIME = timedelta(minutes=10)
 """How long it may take before it ends as failed."""
 
 
-class ServerRequested(Event, tag="server.requested", frozen=True, kw_only=True):
+class ServerRequested(Event, Wish, tag="server.requested", frozen=True, kw_only=True):
     """A user asked for a server, and was told yes."""
 
     server_id: str
-    name: str
     project_id: str
     user_id: str
-    flavor: Flavor
     deadline: datetime
     """When the creation ends in ERROR if it has not ended before."""
-    image: ImageSource | None = None
-    key_name: str | None = None
-    public_key: str | None = None
-    metadata: dict[str, str] = {}
-    networks: tuple[NetworkRequest, ...] = ()
-    security_groups: tuple[str, ...] = ()
     availability_zone: str | None = None
     """As asked for; None lets the scheduler choose."""
     requested_host: str | None = None
-    config_drive: bool = False
-    description: str | None = None
-    tags: tuple[str, ...] = ()
-    hostname: str | None = None
     secrets: str | None = None
     """User data, password and personality, sealed."""
     reservation_id: str = ""

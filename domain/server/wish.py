@@ -1,8 +1,7 @@
 """What is wanted of a server: declared once for the request, the event and the server itself.
 
-A new attribute of servers is a field here, in the body that asks for it, in the event, and where it is shown; what
-lies between copies all of these fields. An event cannot have this base: the order of its fields is its form in the
-log, and a base's come first.
+A new attribute of servers is a field here, in the body that asks for it, and where it is shown; what lies between
+copies all of these fields.
 """
 
 from operator import attrgetter
@@ -15,21 +14,21 @@ from domain.guest import ImageSource
 from domain.server.parts import NetworkRequest
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """No field has a default: who forgets one is told by the type checker."""
+class Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A field that comes new has a default: what it means for servers that were made before."""
 
     name: str
     flavor: Flavor
-    image: ImageSource | None
-    key_name: str | None
-    public_key: str | None
-    metadata: dict[str, str]
-    networks: tuple[NetworkRequest, ...]
-    security_groups: tuple[str, ...]
-    config_drive: bool
-    description: str | None
-    tags: tuple[str, ...]
-    hostname: str | None
+    image: ImageSource | None = None
+    key_name: str | None = None
+    public_key: str | None = None
+    metadata: dict[str, str] = {}
+    networks: tuple[NetworkRequest, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    config_drive: bool = False
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    hostname: str | None = None
     """None: derived from the name."""
 
 

@@ -9,12 +9,14 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from operator import methodcaller
 from typing import TypeVar
 
 import msgspec
 
 from domain.errors import HostFailed, LightcurveError, Unavailable
 from domain.guest import GuestSpec, GuestState, PowerState
+from domain.server.actions.all import ACTIONS
 from handlers.context import Stamp, current_request
 from handlers.fleet.liveness import keep_beating
 from handlers.messages import (
@@ -57,6 +59,7 @@ REMEMBERED = 100_000
 
 T = TypeVar("T")
 Done = tuple[int, Report]
+CarryOut = Callable[[Hypervisor, HostCommand], Awaitable[GuestState | None]]
 
 
 def _spec(command: HostCommand) -> GuestSpec:
@@ -81,25 +84,30 @@ def _reboot_hard(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState
     return host.reboot(_spec(command), hard=True, timeout=command.timeout)
 
 
-CARRY_OUT: dict[str, Callable[[Hypervisor, HostCommand], Awaitable[GuestState | None]]] = {
+def _on_the_server(operation: str) -> CarryOut:
+    """The hypervisor's operation of that name, which needs to know nothing but the server."""
+    assert hasattr(Hypervisor, operation)
+    return lambda host, command: methodcaller(operation, command.server_id)(host)
+
+
+WITHOUT_SPEC = {task.command for action in ACTIONS for task in action.tasks if not task.with_spec}
+
+CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command in WITHOUT_SPEC} | {
     "build": _build,
     "stop": lambda host, command: host.stop(command.server_id, command.timeout),
     "start": _start,
     "reboot_soft": _reboot_soft,
     "reboot_hard": _reboot_hard,
-    "pause": lambda host, command: host.pause(command.server_id),
     "unpause": _start,
-    "suspend": lambda host, command: host.suspend(command.server_id),
     "resume": _start,
     "rebuild": _build,
     # The spec says from what the guest starts. Into a rescue its own system is shut down in an orderly way first, for
     # its disk is what shall be saved; the rescue system has nothing to lose.
     "rescue": _reboot_soft,
     "unrescue": _reboot_hard,
-    "inject_nmi": lambda host, command: host.inject_nmi(command.server_id),
     "destroy": lambda host, command: host.destroy(command.server_id),
 }
-"""What each command comes to."""
+"""What each command comes to: what needs no more than the server's id is the operation of its name."""
 
 
 async def _execute(hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:

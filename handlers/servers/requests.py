@@ -1,5 +1,7 @@
 """What users ask for, checked and resolved by the face that took it: new servers, and servers built anew."""
 
+from typing import Any
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -23,19 +25,15 @@ class NewServer(Wish, frozen=True, kw_only=True):
 
 
 class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to build a server anew. What is UNSET stays as it is."""
+    """A request to build a server anew."""
 
     image: ImageSource
     admin_pass: str
     min_ram_mb: int = 0
-    name: str | UnsetType = UNSET
-    metadata: dict[str, str] | UnsetType = UNSET
-    description: str | UnsetType | None = UNSET
-    key_name: str | UnsetType | None = UNSET
-    public_key: str | UnsetType | None = UNSET
-    hostname: str | UnsetType = UNSET
+    changes: dict[str, Any] = {}
+    """What else of the server's wish shall be otherwise, by field (``RENEWED``); the rest stays as it is."""
     user_data: str | UnsetType | None = UNSET
-    """In base64; None takes away what there was."""
+    """In base64; None takes away what there was, UNSET leaves it."""
     personality: tuple[File, ...] = ()
 
     def secrets(self, server: Server, present: Secrets) -> Secrets | None:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from msgspec import UNSET
-
 from domain.catalogue import quota
 from domain.catalogue.flavor import check_image
 from domain.log.record import Event
@@ -194,6 +192,5 @@ def _rebuild_requested(
     server: Server, wanted: Rebuild, sealed: str | None, deadline: datetime
 ) -> ServerRebuildRequested:
     """What the server shall be, all of it."""
-    asked = {name: getattr(wanted, name) for name in rebuild.RENEWED}
-    wish = {name: getattr(server, name) if value is UNSET else value for name, value in asked.items()}
+    wish = {name: getattr(server, name) for name in rebuild.RENEWED} | wanted.changes | {"image": wanted.image}
     return ServerRebuildRequested(**wish, deadline=deadline, secrets=sealed)

@@ -4,7 +4,8 @@ import base64
 import binascii
 import secrets
 import string
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -29,6 +30,11 @@ MAX_COUNT = 1000
 PASSWORD_LENGTH = 12
 _ALPHABET = "".join(sorted(set(string.ascii_letters + string.digits) - set("Il1O0o")))
 _PLACES = [len(_ALPHABET) ** place for place in range(PASSWORD_LENGTH)]
+
+
+def as_asked(body: NewServerBody | RebuildArguments, names: Iterable[str]) -> dict[str, Any]:
+    """The values of those of these fields that the body has."""
+    return {name: value for name in names if (value := getattr(body, name)) is not UNSET}
 
 
 async def image(call: Call, reference: str | UnsetType, host: str | None = None) -> BootImage:

@@ -15,11 +15,16 @@ from domain.catalogue.flavor import Flavor
 from domain.errors import Invalid, Refused
 from domain.guest import ImageSource
 from domain.image_properties import hardware
+from domain.server import wish
 from handlers.servers.guest_secrets import Secrets
 from handlers.servers.requests import NewServer
 
 operations = Operations()
 
+LOOKED_UP = {"flavor", "image", "networks", "public_key", "security_groups"}
+MADE_OUT = {"config_drive", "description", "hostname", "tags"}
+AS_ASKED = tuple(name for name in wish.FIELDS if name not in LOOKED_UP | MADE_OUT)
+"""What a server is as the body has it; all else of a wish has to be looked up, or made of what is asked."""
 FIRST_IN_ORDER = (0, "0")
 """The boot index of the root disk."""
 
@@ -42,17 +47,13 @@ async def create(call: Call) -> Reply:
     zone, host = choices.zone_and_host(call, asked)
     image, min_ram_mb = await choices.image(call, _image_ref(asked))
     config_drive = _config_drive(asked, image)
-    key_name = None if asked.key_name is UNSET else asked.key_name
-    public_key = choices.public_key(call, key_name)
     new = NewServer(
-        name=asked.name,
+        **choices.as_asked(asked, AS_ASKED),
         flavor=_flavor(call, str(asked.flavorRef)),
         image=image,
         min_ram_mb=min_ram_mb,
         networks=await choices.networks(call, asked.networks),
-        key_name=key_name,
-        public_key=public_key,
-        metadata=asked.metadata if asked.metadata is not UNSET else {},
+        public_key=choices.public_key(call, None if asked.key_name is UNSET else asked.key_name),
         security_groups=_security_groups(asked),
         availability_zone=zone,
         host=host,

@@ -11,10 +11,14 @@ from adapters.rest.kit import since
 from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations, Reply
 from adapters.rest.kit.validation import boolean, hostname
+from domain.server.actions.rebuild import RENEWED
 from domain.server.state import Server
 from handlers.servers.requests import Rebuild
 
 operations = Operations()
+
+AS_ASKED = tuple(name for name in RENEWED if name not in {"image", "public_key", "hostname"})
+"""What the body says as it shall be."""
 
 
 @operations("POST", PATH, Access.MEMBER, "os_compute_api:servers:rebuild", action="rebuild", body=RebuildBody,
@@ -42,6 +46,11 @@ async def rebuild(call: Call) -> Reply:
 
 async def _resolved(call: Call, asked: RebuildArguments, server: Server) -> Rebuild:
     image, min_ram_mb = await choices.image(call, asked.imageRef, server.host)
+    changes = choices.as_asked(asked, AS_ASKED)
+    if asked.key_name is not UNSET:
+        changes["public_key"] = choices.public_key(call, asked.key_name, server.user_id)
+    if asked.hostname is not UNSET:
+        changes["hostname"] = hostname(asked.hostname, call.minor)
     user_data = asked.user_data
     if isinstance(user_data, str):
         choices.check_base64("user_data", user_data)
@@ -49,12 +58,7 @@ async def _resolved(call: Call, asked: RebuildArguments, server: Server) -> Rebu
         image=image,
         min_ram_mb=min_ram_mb,
         admin_pass=choices.password(asked.adminPass),
-        name=asked.name,
-        metadata=asked.metadata,
-        description=asked.description,
-        key_name=asked.key_name,
-        public_key=UNSET if asked.key_name is UNSET else choices.public_key(call, asked.key_name, server.user_id),
-        hostname=UNSET if asked.hostname is UNSET else hostname(asked.hostname, call.minor),
+        changes=changes,
         user_data=user_data,
         personality=choices.files(asked.personality),
     )

@@ -2,8 +2,13 @@
 
 from typing import get_type_hints
 
+import msgspec
 import pytest
 
+from adapters.rest.compute.servers import create
+from adapters.rest.compute.servers.actions import rebuild as rebuild_action
+from adapters.rest.compute.servers.create_body import NewServerBody
+from adapters.rest.compute.servers.rebuild_body import RebuildArguments
 from domain.server.actions.rebuild import RENEWED, ServerRebuildRequested
 from domain.server.creation import ServerRequested
 from domain.server.state import Server
@@ -24,6 +29,13 @@ def test_a_rebuild_renews_some_of_it() -> None:
     hints = get_type_hints(ServerRebuildRequested)
     needed = WISH | {"image": hints["image"]}  # a server without one cannot be rebuilt
     assert {name: hints[name] for name in RENEWED} == {name: needed[name] for name in RENEWED}
+
+
+@pytest.mark.parametrize(
+    ("body", "names"), [(NewServerBody, create.AS_ASKED), (RebuildArguments, rebuild_action.AS_ASKED)]
+)
+def test_what_is_taken_as_it_is_asked_stands_in_the_body(body: type[msgspec.Struct], names: tuple[str, ...]) -> None:
+    assert set(names) <= set(body.__struct_fields__)
 
 
 def test_a_copy_is_whole() -> None:
