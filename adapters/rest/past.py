@@ -46,15 +46,17 @@ class PastServices:
         self._reading = asyncio.Lock()
         """Who asks the past takes no more of the processor than one."""
 
-    async def at(self, asked: str) -> tuple[Moment, Callable[[], Services]]:
-        moment = await self._moments.find(asked)
+    async def find(self, asked: str) -> Moment:
+        return await self._moments.find(asked)
+
+    async def at(self, moment: Moment) -> Callable[[], Services]:
         view = self._views.get(moment)
         if view is None:
             view = self._views[moment] = self._view(moment)
             if len(self._views) > KEPT:
                 self._views.popitem(last=False)
         self._views.move_to_end(moment)
-        return moment, view.services
+        return view.services
 
     async def read(self, missing: NotRead) -> None:
         async with self._reading:

@@ -22,13 +22,16 @@ class PastPlacements:
         self._reading = asyncio.Lock()
         """Who asks the past takes no more of the processor than one."""
 
-    async def at(self, asked: str) -> tuple[Moment, Callable[[], Placement]]:
-        """The moment that is meant, and what Placement was then. Raises Invalid and Unavailable."""
-        moment = await self._moments.find(asked)
+    async def find(self, asked: str) -> Moment:
+        """The moment that is meant. Raises Invalid and Unavailable."""
+        return await self._moments.find(asked)
+
+    async def at(self, moment: Moment) -> Callable[[], Placement]:
+        """What Placement was then. Raises Unavailable."""
         async with self._reading:
             feed = await self._ledgers.at(moment[self._cell])
         placement = Placement(feed, _nobody_waits, self._max_candidates)
-        return moment, lambda: placement
+        return lambda: placement
 
     async def read(self, missing: NotRead) -> None:
         """Raises Bug: there is nothing left to read."""

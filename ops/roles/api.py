@@ -35,6 +35,7 @@ from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
 from handlers.past.moments import Moments
+from handlers.past.news import News
 from handlers.servers.admission import Admission
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
@@ -92,6 +93,7 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
         fleet=Fleet(host_registry),
         queries=queries,
         audit=queries,
+        news=News(plane.positions, projector.NAME, clock),
         event_at=plane.event_at,
         liveness=life,
         ledger=lambda: feed.writer.state,

@@ -11,6 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from adapters.rest.kit.event_stream import LASTS
+
 log = logging.getLogger(__name__)
 
 TOO_MANY = "Too many connections."
@@ -107,6 +109,12 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._crowd.by_address[self._address]:
             del self._crowd.by_address[self._address]
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle and not self.cycle.response_complete and LASTS in self.cycle.scope:
+            # Nobody waits for what has no end of its own; its reader goes on elsewhere.
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

@@ -18,9 +18,12 @@ S_co = TypeVar("S_co", covariant=True)
 class Past(Protocol[S_co]):
     """Where the past can be asked."""
 
-    async def at(self, asked: str) -> "tuple[Moment, Callable[[], S_co]]":
-        """The moment that is meant, and what the services were then; to be called again when more has been read.
-        Raises Invalid for what is no moment or is still to come, and Unavailable."""
+    async def find(self, asked: str) -> Moment:
+        """The moment that is meant. Raises Invalid for what is no moment or is still to come, and Unavailable."""
+        ...
+
+    async def at(self, moment: Moment) -> "Callable[[], S_co]":
+        """What the services were then; to be called again when more has been read. Raises Unavailable."""
         ...
 
     async def read(self, missing: NotRead) -> None:
@@ -28,15 +31,24 @@ class Past(Protocol[S_co]):
         ...
 
 
-async def ask(past: Past[S_co] | None, method: str, asked: str, answer: Callable[[S_co], Awaitable[Any]]) -> Any:
-    """What ``answer`` says of the services as they were, and the moment. It may be called several times."""
+async def ask(
+    past: Past[S_co] | None,
+    method: str,
+    asked: str,
+    answer: Callable[[S_co], Awaitable[Any]],
+    found: Callable[[Moment], None],
+) -> Any:
+    """What ``answer`` says of the services as they were; it may be called several times. ``found`` is told the moment
+    before, so that a refusal names it, too."""
     if past is None:
         raise Invalid("This API does not answer for the past.")
     if method != "GET":
         raise Invalid(f"Only what is read has a past: {method} cannot be asked as of a moment.")
-    moment, services = await past.at(asked)
+    moment = await past.find(asked)
+    found(moment)
+    services = await past.at(moment)
     while True:
         try:
-            return await answer(services()), moment
+            return await answer(services())
         except NotRead as missing:
             await past.read(missing)

@@ -4,6 +4,7 @@ import logging
 import re
 import traceback
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from adapters.rest.kit import microversion
 from adapters.rest.kit.as_of import AS_OF, POSITION, ask
 from adapters.rest.kit.caller import Caller, Validator
 from adapters.rest.kit.errors import JSON, ErrorPage, no_route, not_built, retry_after, unauthorized
+from adapters.rest.kit.event_stream import EventStream
 from adapters.rest.kit.gate import check_document, check_names, check_path, read_query
 from adapters.rest.kit.limits import MAX_ANONYMOUS_BODY, MAX_BODY, receive_body
 from adapters.rest.kit.operation import Access, Call, Operation, Reply
@@ -26,11 +28,14 @@ from adapters.rest.kit.services import Services
 from adapters.rest.kit.turns import Turns
 from adapters.rest.kit.validation import MALFORMED, UNREADABLE
 from domain.errors import Invalid, LightcurveError, Refused
+from domain.log.moment import Moment
 from handlers.context import Context, current_owner
 
 log = logging.getLogger(__name__)
 
 NO_QUERY = QueryParams()
+MOMENT = "lightcurve.moment"
+"""Key in the scope: the moment as of which it is asked."""
 _PROJECT = re.compile(r"/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)")
 _encoder = msgspec.json.Encoder()
 _action_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -77,6 +82,7 @@ class Face:
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         """Answer one request; ``path`` is what is left of its path behind the prefix."""
         headers: list[tuple[bytes, bytes]] = microversion.headers(None) if self._versioned else []
+        owner = ""
         try:
             minor, headers = self._negotiate(Headers(scope=scope))
             request = self._identify(scope, receive, path, minor)
@@ -95,8 +101,13 @@ class Face:
                 f"{scope.get(REQUEST_ID)}. {type(error).__name__}"
             )
             response = self._failure(scope, LightcurveError(words))
+        if MOMENT in scope:
+            headers = [*headers, (POSITION.encode(), str(scope[MOMENT]).encode())]
         response.raw_headers.extend(headers)
-        await response(scope, receive, send)
+        if isinstance(response, EventStream):
+            await self._turns.run(owner, response(scope, receive, send))
+        else:
+            await response(scope, receive, send)
 
     def _failure(self, scope: Scope, error: LightcurveError) -> Response:
         media_type, body = self._error_page(error, Headers(scope=scope).get("accept", ""))
@@ -137,12 +148,14 @@ class Face:
             return await operation.handler(call)
 
         past = self._services.past if self._versioned else None
-        body, moment = await ask(past, call.scope["method"], asked, answer)
-        if call.is_admin:
-            looks(call.scope, str(moment))
-        response = _response(body, operation.status)
-        response.headers[POSITION] = str(moment)
-        return response
+
+        def found(moment: Moment) -> None:
+            call.scope[MOMENT] = moment
+            if call.is_admin:
+                looks(call.scope, str(moment))
+
+        body = await ask(past, call.scope["method"], asked, answer, found)
+        return _response(body, operation.status)
 
     async def _admit(self, request: "_Request") -> tuple[Call, Operation]:
         """Everything else that comes before the handler: access, then the body."""
@@ -162,6 +175,7 @@ class Face:
             minor=request.minor,
             query=read_query(scope["query_string"]) if scope["query_string"] else NO_QUERY,
             caller=caller,
+            revalidate=partial(self._tokens.validate, Headers(scope=scope).get("x-auth-token")),
         )
         _check_access(self._services.policy, operation, caller)
         check_names(operation.method, operation.path, call.params)

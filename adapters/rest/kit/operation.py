@@ -56,6 +56,8 @@ class Call:
     query: QueryParams
     caller: Caller | None = None
     body: Any = None
+    revalidate: Callable[[], Caller | None] = lambda: None
+    """Whom the token speaks for by now; raises Refused (401) once it is no good any more."""
 
     @property
     def headers(self) -> Headers:

@@ -1,7 +1,8 @@
 """One line in the log for each request that changes something or fails: what the request id leads to in this process.
 
 Reads that succeed leave none: they are most of the load, and nobody asks for them afterwards; but for those that look
-into the past or the log of others, which are part of what an audit looks at.
+into the past or the log of others, which are part of what an audit looks at. What has no end of its own is told when
+it begins.
 """
 
 import logging
@@ -10,6 +11,8 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapters.rest.kit.event_stream import LASTS
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if LASTS in scope:
+                    self._tell(scope, status, began)
             await send(message)
 
         try:
@@ -64,7 +69,7 @@ class RequestLog:
             if not 0 < status < 400:
                 if self._may_tell():
                     self._tell(scope, status, began)
-            elif scope["method"] not in READS or LOOKED in scope:
+            elif LASTS not in scope and (scope["method"] not in READS or LOOKED in scope):
                 self._tell(scope, status, began)
 
     def _may_tell(self) -> bool:

@@ -1,10 +1,11 @@
 """What the REST faces stand on. The composition root fills this in; tests fill it with what lies in memory."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from adapters.rest.kit.as_of import Past
+from adapters.rest.kit.event_stream import Streams
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
 from adapters.rest.kit.settings import RestSettings
@@ -24,6 +25,7 @@ from handlers.log.registry import Registry
 from handlers.metadata import Passwords
 from handlers.neighbours import Identity, Images, Networks
 from handlers.neighbours.revocations import Revocations
+from handlers.past.news import News
 from handlers.ports import Clock, Ids, Queries
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
@@ -82,6 +84,9 @@ class Services:
     fleet: Fleet
     queries: Queries
     audit: Audit
+    news: News
+    """When ``audit`` knows more."""
+    streams: Streams = field(default_factory=Streams)
     event_at: Callable[[str, int], Awaitable[Recorded | None]]
     """The event of a cell at a position; None if there is none. Raises Unavailable."""
     liveness: LifeSigns

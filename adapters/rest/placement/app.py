@@ -37,6 +37,7 @@ from adapters.rest.placement.negotiation import HEADER, SERVICE, negotiate, vers
 from adapters.rest.placement.operation import CACHED_FROM, JSON, Call, Operation, Reply, Routes, query_pairs
 from adapters.rest.placement.policy import Policy
 from domain.errors import LightcurveError, Refused
+from domain.log.moment import Moment
 from domain.placement.ledger.refusals import bad
 from domain.text import is_one_line
 from handlers.context import Context
@@ -129,10 +130,12 @@ class PlacementFace:
             call.placement = placement
             return await operation.handler(call)
 
-        reply, moment = await ask(self._past, operation.method, asked, answer)
-        looks(call.scope, str(moment))
-        extra.append((POSITION.encode(), str(moment).encode()))
-        return reply  # type: ignore[no-any-return]
+        def found(moment: Moment) -> None:
+            looks(call.scope, str(moment))
+            extra.append((POSITION.encode(), str(moment).encode()))
+
+        reply: Reply = await ask(self._past, operation.method, asked, answer, found)
+        return reply
 
     def _operation(
         self, scope: Scope, headers: Mapping[str, str], minor: int, extra: Headers

@@ -93,8 +93,8 @@ async def test_every_question_is_answered_as_it_was(cloud: MakeWorld, microversi
             after = await as_of(clients[name], path, moment)
             assert after.status == before.status, (path, after)
             assert known(after, path) == known(before, path), path
-            if after.status == 200:
-                assert after.headers[POSITION] == moment
+            if b"not supported on this method" not in after.content:  # then no moment was looked for
+                assert after.headers[POSITION] == moment, path
             changed += (await clients[name].get(path)).content != before.content
         assert changed > len(then) // 4
 
@@ -113,7 +113,7 @@ async def test_a_time_is_a_moment_that_names_its_positions(cloud: MakeWorld):
         await amy.put(f"{SERVERS}/{server_id}", {"server": {"name": "other"}})
         world.clock.advance(1)
         before = await as_of(amy, f"{SERVERS}/{server_id}", "2030-01-01 00:00:00")
-        assert before.status == 404
+        assert (before.status, before.headers[POSITION][:4]) == (404, "api=")
         named = await as_of(amy, f"{SERVERS}/{server_id}", between)
         assert (named.status, named.body["server"]["name"]) == (200, "web1")
         again = await as_of(amy, f"{SERVERS}/{server_id}", named.headers[POSITION])

@@ -83,7 +83,7 @@ async def test_a_tenant_sees_what_it_has_asked_for_and_no_host(cloud: MakeWorld)
         assert {event["projectid"] for event in own} == {BLUE}
         assert "server.requested" in {event["type"] for event in own}
         assert not any("host" in event["data"] or "allocations" in event["data"] for event in own)
-        assert await all_events(amy, project_id="c2" * 16) == []
+        assert (await amy.get(f"{AUDIT}/events", project_id="c2" * 16)).status == 403
         assert await all_events(amy, server_id=theirs) == []
 
 
@@ -160,7 +160,9 @@ async def test_an_auditor_does_nothing_else(cloud: MakeWorld):
         assert (await (await world.client(None)).get(f"{AUDIT}/events")).status == 401
 
 
-@pytest.mark.parametrize("query", [{"after": "x"}, {"until": "2999-01-01"}, {"limit": "many"}, {"until": "api=1"}])
+@pytest.mark.parametrize(
+    "query", [{"after": "x"}, {"until": "2999-01-01"}, {"limit": "many"}, {"limit": 0}, {"until": "api=1"}]
+)
 @asynchronous
 async def test_bad_questions(cloud: MakeWorld, query: dict[str, str]):
     async with cloud() as world:

@@ -12,7 +12,7 @@ from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker, NoFaults
 from adapters.memory.commands import MemoryCommandBus
 from adapters.memory.queries import MemoryLog, MemoryQueries, MemoryReadServers, ReplayedQueries
-from adapters.memory.signs import MemoryLiveness
+from adapters.memory.signs import MemoryLiveness, MemoryPositions
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app, create_faces
@@ -52,6 +52,7 @@ from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
 from handlers.past.moments import Moments
+from handlers.past.news import News
 from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
@@ -71,7 +72,7 @@ HASHES = {name: hash_password(password) for name, password in PASSWORDS.items()}
 IMAGE, NETWORK, SUBNET = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 
 
-CELL, API = "cell1", "api"
+CELL, API, PROJECTION = "cell1", "api", "rows"
 HOST_IDS = {f"node{digit}": f"{digit * 8}-aaaa-4aaa-8aaa-{digit * 12}" for digit in "12"}
 SECONDS = 10.0
 """Longest time that anything here takes."""
@@ -131,6 +132,7 @@ class World:
         self.bus = MemoryCommandBus(broker, CELL)
         self.ledger = LedgerFeed(self.store, self.stamp)
         signs = MemoryLiveness(broker, CELL)
+        self._positions = MemoryPositions(broker)
         self.life = LifeSigns(signs, self.clock)
         self._rows = MemoryRows((ServersView(), InstanceActionsView(), ConsoleSessionsView(), EventLogView()))
         self.queries = MemoryQueries(self._rows)
@@ -151,6 +153,7 @@ class World:
             fleet=Fleet(self.host_registry),
             queries=self.queries,
             audit=MemoryLog(self._rows),
+            news=News(self._positions, PROJECTION, self.clock),
             event_at=self._event_at,
             liveness=self.life,
             ledger=lambda: self.ledger.writer.state,
@@ -251,6 +254,7 @@ class World:
                 if not batch:
                     break
                 self._rows.apply(batch)
+            await self._positions.announce(PROJECTION, store.cell, self._rows.positions.get(store.cell, 0))
 
     async def last_of_api(self) -> int:
         return await self._api_store.last_position()

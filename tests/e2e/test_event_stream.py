@@ -1,0 +1,102 @@
+"""Server-sent events of a real stack, whose API is killed meanwhile: nothing is lost, and nothing comes twice."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.live_stack import LiveStack
+from tests.waiting import wait_until
+
+EVENTS = "/audit/events"
+
+
+@pytest.fixture
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
+    live = LiveStack(tmp_path_factory.mktemp("stack"), "--simulated-hosts", "3")
+    live.up()
+    yield live
+    live.down()
+
+
+class Follower(threading.Thread):
+    """Reads events, and goes on behind the last one whenever the stream breaks off."""
+
+    def __init__(self, stack: LiveStack) -> None:
+        super().__init__(daemon=True)
+        self._port = int(stack.ports[3])
+        self._token = stack.token()
+        self._last: str | None = None
+        self._done = False
+        self.told: list[tuple[str, int]] = []
+        self.begun = 0
+
+    def run(self) -> None:
+        while not self._done:
+            try:
+                self._read()
+            except (OSError, http.client.HTTPException):
+                continue
+
+    def _read(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        headers = {"Accept": "text/event-stream", "X-Auth-Token": self._token}
+        connection.request("GET", EVENTS, headers=headers | ({"Last-Event-ID": self._last} if self._last else {}))
+        with connection.getresponse() as answer:
+            assert answer.status == 200, answer.read()
+            self.begun += 1
+            identity = ""
+            while not self._done and (line := answer.readline().decode()):
+                name, _, value = line.rstrip("\n").partition(": ")
+                if name == "id":
+                    identity = value
+                elif not name and identity:
+                    self._last = identity
+                elif name == "data":
+                    event = json.loads(value)
+                    self.told.append((event["source"], event["position"]))
+
+    def has(self, end: tuple[str, int]) -> None:
+        wait_until(lambda: end in self.told, 30, f"the stream told of {end}")
+
+    def end(self) -> None:
+        """With the next that it reads."""
+        self._done = True
+
+
+def _answers(stack: LiveStack) -> bool:
+    try:
+        return stack.call("GET", "/compute/v2.1/flavors").status == 200
+    except OSError:
+        return False
+
+
+def _end(stack: LiveStack) -> tuple[str, int]:
+    places = _places(stack)
+    return max(place for place in places if place[0] == "/cells/cell1")
+
+
+def _places(stack: LiveStack) -> list[tuple[str, int]]:
+    events: list[dict[str, Any]] = stack.call("GET", f"{EVENTS}?limit=1000").json()
+    return [(event["source"], event["position"]) for event in events]
+
+
+def test_the_api_is_killed_while_somebody_listens(simulated: LiveStack) -> None:
+    stack, follower = simulated, Follower(simulated)
+    follower.start()
+    stack.await_status(stack.create("first"), "ACTIVE")
+    follower.has(_end(stack))
+    for program in stack.programs():
+        if program.startswith("api-"):
+            stack.kill(program)
+    wait_until(lambda: _answers(stack), 30, "the API answers")
+    stack.await_status(stack.create("second"), "ACTIVE")
+    stack.delete_all()
+    follower.has(_end(stack))
+    follower.end()
+    assert follower.begun >= 2
+    assert len(follower.told) == len(set(follower.told))
+    assert [place for place in _places(stack) if place <= _end(stack)] == sorted(follower.told)
