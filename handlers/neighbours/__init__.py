@@ -37,6 +37,14 @@ class Images(Protocol):
         ...
 
 
+class Volumes(Protocol):
+    """Where further disks come from."""
+
+    async def check(self, context: Context, volume_id: str) -> None:
+        """Raise Refused (404) unless there is a volume of this id that the caller may use; Unavailable."""
+        ...
+
+
 class UsableNetwork(NamedTuple):
     """A network on which the caller's servers may be."""
 

@@ -34,6 +34,7 @@ from handlers.metadata import Passwords
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
+from handlers.neighbours.volumes import NoVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
 from handlers.servers.admission import Admission
@@ -87,6 +88,7 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
         identity=identity.directory,
         images=EmbeddedImages(registry),
         networks=EmbeddedNetworks(registry),
+        volumes=NoVolumes(),
         servers=Servers(plane.cells, registry, stamp, limits, Admission(life)),
         details=ServerDetails(plane.cells),
         hosts=Hosts(host_registry),

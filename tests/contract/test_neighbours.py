@@ -23,9 +23,10 @@ from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.context import Context, Stamp
 from handlers.log.registry import Registry
-from handlers.neighbours import Identity, Images, Networks, PortHolder
+from handlers.neighbours import Identity, Images, Networks, PortHolder, Volumes
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
+from handlers.neighbours.volumes import NoVolumes
 from tests.aio import asynchronous
 from tests.clocks import StandingClock
 from tests.domain.server.servers import given
@@ -42,6 +43,7 @@ class Neighbours(NamedTuple):
     identity: Identity
     images: Images
     networks: Networks
+    volumes: Volumes
 
 
 Making = Callable[[], AbstractAsyncContextManager[Neighbours]]
@@ -76,7 +78,7 @@ async def embedded() -> AsyncIterator[Neighbours]:
     settings = IdentitySettings(users=(), projects=(Project(id="blue", name="b"),), token_keys=())
     following = asyncio.create_task(registry.run())
     await registry.ready()
-    yield Neighbours(Directory(settings), EmbeddedImages(registry), EmbeddedNetworks(registry))
+    yield Neighbours(Directory(settings), EmbeddedImages(registry), EmbeddedNetworks(registry), NoVolumes())
     following.cancel()
 
 
@@ -95,7 +97,7 @@ def server(*networks: NetworkRequest, server_id: str = "11111111-1111-4111-8111-
 class TestIdentity:
     @asynchronous
     async def test_a_project_is_known_by_its_id(self, neighbours: Making) -> None:
-        async with neighbours() as (identity, _, _):
+        async with neighbours() as (identity, _, _, _):
             assert await identity.project_exists("blue")
             assert not await identity.project_exists("b")
 
@@ -103,7 +105,7 @@ class TestIdentity:
 class TestImages:
     @asynchronous
     async def test_what_a_guest_can_start_from(self, neighbours: Making) -> None:
-        async with neighbours() as (_, images, _):
+        async with neighbours() as (_, images, _, _):
             source, min_ram_mb = await images.bootable(BLUE, READY)
             assert (source.id, source.disk_format, source.properties) == (READY, "qcow2", {"hw_disk_bus": "virtio"})
             assert source.min_disk_gb == 2, "what is inside measures more than 1 GiB"
@@ -113,7 +115,7 @@ class TestImages:
     @pytest.mark.parametrize("image_id", [QUEUED, GONE, PRIVATE, "none such"])
     @asynchronous
     async def test_what_it_cannot(self, neighbours: Making, image_id: str) -> None:
-        async with neighbours() as (_, images, _):
+        async with neighbours() as (_, images, _, _):
             with pytest.raises(Invalid):
                 await images.bootable(BLUE, image_id)
 
@@ -121,13 +123,13 @@ class TestImages:
 class TestNetworks:
     @asynchronous
     async def test_own_networks_come_before_shared_ones(self, neighbours: Making) -> None:
-        async with neighbours() as (_, _, networks):
+        async with neighbours() as (_, _, networks, _):
             assert [each.id for each in await networks.usable(BLUE)] == [OWN, SHARED]
             assert sorted(each.id for each in await networks.usable(GREEN)) == [THEIRS, SHARED]
 
     @asynchronous
     async def test_an_interface_is_on_a_network_of_the_callers(self, neighbours: Making) -> None:
-        async with neighbours() as (_, _, networks):
+        async with neighbours() as (_, _, networks, _):
             assert await networks.interface(BLUE, OWN, None) == NetworkRequest(network_id=OWN)
             chosen = NetworkRequest(network_id=SHARED, fixed_ip="10.0.0.4")
             assert await networks.interface(BLUE, SHARED, "10.0.0.4") == chosen
@@ -140,7 +142,7 @@ class TestNetworks:
 
     @asynchronous
     async def test_an_address_is_taken_once_and_given_back(self, neighbours: Making) -> None:
-        async with neighbours() as (_, _, networks):
+        async with neighbours() as (_, _, networks, _):
             mine = server(NetworkRequest(network_id=OWN), NetworkRequest(network_id=SHARED, fixed_ip="10.0.0.5"))
             other = server(NetworkRequest(network_id=OWN), server_id="22222222-2222-4222-8222-222222222222")
             nics = [await networks.allocate(BLUE, "cell1", mine, index) for index in (0, 1)]
@@ -157,7 +159,7 @@ class TestNetworks:
 
     @asynchronous
     async def test_addresses_come_to_an_end(self, neighbours: Making) -> None:
-        async with neighbours() as (_, _, networks):
+        async with neighbours() as (_, _, networks, _):
             many = server(*(NetworkRequest(network_id=OWN),) * 5)
             for index in range(4):
                 await networks.allocate(BLUE, "cell1", many, index)
@@ -166,7 +168,7 @@ class TestNetworks:
 
     @asynchronous
     async def test_who_holds_what_is_known_and_told_by_cell(self, neighbours: Making) -> None:
-        async with neighbours() as (_, _, networks):
+        async with neighbours() as (_, _, networks, _):
             told: list[PortHolder] = []
             networks.listen("cell1", told.append)
             mine, theirs = server(*(NetworkRequest(network_id=OWN),) * 2), server(NetworkRequest(network_id=SHARED))
@@ -181,3 +183,12 @@ class TestNetworks:
             # Of a server of which nothing tells what it asked for.
             await networks.release_all(BLUE, mine.id, [OWN])
             assert await networks.holders("cell1") == []
+
+
+class TestVolumes:
+    @asynchronous
+    async def test_one_that_is_not_there(self, neighbours: Making) -> None:
+        async with neighbours() as (_, _, _, volumes):
+            with pytest.raises(Refused, match="could not be found") as refused:
+                await volumes.check(BLUE, "11111111-1111-4111-8111-111111111111")
+            assert refused.value.status == 404

@@ -23,7 +23,7 @@ from handlers.fleet.liveness import LifeSigns
 from handlers.host.image_tickets import ImageTickets
 from handlers.log.registry import Registry
 from handlers.metadata import Passwords
-from handlers.neighbours import Identity, Images, Networks
+from handlers.neighbours import Identity, Images, Networks, Volumes
 from handlers.neighbours.revocations import Revocations
 from handlers.past.news import News
 from handlers.ports import Clock, Ids, Queries
@@ -78,6 +78,7 @@ class Services:
     identity: Identity
     images: Images
     networks: Networks
+    volumes: Volumes
     servers: Servers
     details: ServerDetails
     hosts: Hosts

@@ -284,6 +284,7 @@ DISK = {"source_type": "image", "destination_type": "local", "uuid": IMAGE}
         ([DISK | {"boot_index": 0}] * 2, IMAGE, 400),
         ([DISK | {"boot_index": 0}, DISK | {"boot_index": "0"}], None, 400),
         ([DISK | {"boot_index": 1}], IMAGE, 501),
+        ([DISK | {"source_type": "volume", "boot_index": 0}], IMAGE, 400),
         ([DISK | {"boot_index": 0, "destination_type": "volume"}], None, 501),
     ],
 )

@@ -51,6 +51,7 @@ from handlers.metadata import Passwords
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
+from handlers.neighbours.volumes import NoVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
 from handlers.servers.details import ServerDetails
@@ -147,6 +148,7 @@ class World:
             identity=Directory(identity_settings()),
             images=EmbeddedImages(self.registry),
             networks=EmbeddedNetworks(self.registry),
+            volumes=NoVolumes(),
             servers=Servers(cells, self.registry, self.stamp, limits),
             details=ServerDetails(cells),
             hosts=Hosts(self.host_registry),

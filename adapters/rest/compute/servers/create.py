@@ -40,7 +40,8 @@ async def create(call: Call) -> Reply:
             f"Invalid input for field/attribute networks. Value: {asked.networks}. {asked.networks!r} is not of type "
             "'array'"
         )
-    _refuse_unsupported(asked)
+    await _check_disks(call, asked)
+    choices.refuse_unsupported(asked)
     _check_hints(body)
     min_count, max_count = _counts(asked)
     password = choices.password(asked.adminPass)
@@ -162,10 +163,13 @@ def _check_hints(body: CreateBody) -> None:
             raise Invalid(f"Instance group {hints['group']} could not be found.")
 
 
-def _refuse_unsupported(asked: NewServerBody) -> None:
+async def _check_disks(call: Call, asked: NewServerBody) -> None:
+    """Refuse every disk but the one that the image becomes; first what is asked for in vain anywhere."""
+    volumes = asked.block_device_mapping_v2
+    for volume in (*_listed(asked.block_device_mapping), *_listed(volumes)):
+        await _check_volume(call, volume)
     if asked.block_device_mapping not in (UNSET, []):
         raise not_implemented("Booting from a volume")
-    volumes = asked.block_device_mapping_v2
     if volumes is not UNSET:
         first = sum(volume.boot_index in FIRST_IN_ORDER for volume in volumes)
         if first > 1 or (volumes and not first and asked.imageRef in (UNSET, "")):
@@ -175,7 +179,21 @@ def _refuse_unsupported(asked: NewServerBody) -> None:
             )
         if not all(_is_root_disk(volume, asked) for volume in volumes):
             raise not_implemented("Attaching volumes or further disks")
-    choices.refuse_unsupported(asked)
+
+
+def _listed(volumes: list[Volume] | UnsetType) -> list[Volume]:
+    return [] if volumes is UNSET else volumes
+
+
+async def _check_volume(call: Call, asked: Volume) -> None:
+    """Raise Invalid if it is on a volume that is not there."""
+    volume_id = asked.uuid if asked.source_type == "volume" else asked.volume_id
+    if not isinstance(volume_id, str):
+        return
+    try:
+        await call.services.volumes.check(call.context, volume_id)
+    except Refused as error:
+        raise Invalid(f"Block Device Mapping is Invalid: failed to get volume {volume_id}.") from error
 
 
 def _is_root_disk(volume: Volume, asked: NewServerBody) -> bool:
