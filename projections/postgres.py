@@ -9,15 +9,17 @@ applied. A NUL, which PostgreSQL has no place for, is kept as U+FFFD.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from domain.log.checkpoint import Entry
 from domain.log.kind import unfoldable
 from domain.log.record import Recorded, Unreadable
+from projections.archive import INSERT, Archive
 from projections.builds import Build, names
 from projections.parking import FOLLOWS, Parked, Parking, indigestible, reason_of
 from projections.table import Key, Table
@@ -40,20 +42,32 @@ WRITER_LOCK = 7_243_001
 async def connect(url: str, name: str) -> AsyncConnection[Any]:
     """A connection whose commits do not wait for the disk: what a power cut takes is read again from the log."""
     connection = await AsyncConnection.connect(url, autocommit=True, application_name=name)
-    await connection.execute("SET synchronous_commit = off")
-    await connection.execute("SET timezone = 'UTC'")
-    # Rows are found by their keys only. A plan made while a table was small is kept, and must not read all of it.
-    for way in ("seqscan", "hashjoin", "mergejoin"):
-        await connection.execute(f"SET enable_{way} = off")
+    try:
+        await connection.execute("SET synchronous_commit = off")
+        await connection.execute("SET timezone = 'UTC'")
+        # Rows are found by their keys only. A plan made while a table was small is kept, and must not read all of it.
+        for way in ("seqscan", "hashjoin", "mergejoin"):
+            await connection.execute(f"SET enable_{way} = off")
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 
 class PostgresRows:
     """The rows of some builds, for the one writer of the database."""
 
-    def __init__(self, connection: AsyncConnection[Any], builds: list[Build], skipped: Skipped | None = None) -> None:
-        """``skipped`` are the events that were given up; it may grow."""
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        builds: list[Build],
+        skipped: Skipped | None = None,
+        archive: Archive | None = None,
+    ) -> None:
+        """``skipped`` are the events that were given up; it may grow. The ``archive`` takes every message in the
+        transaction in which the rows change."""
         self._connection = connection
+        self._archive = archive
         self.builds = builds
         self.skipped: Skipped = {} if skipped is None else skipped
         self._parking = Parking(connection)
@@ -63,7 +77,7 @@ class PostgresRows:
         self._cached_bytes: Counter[str] = Counter()
         """By table, of all that came in; a row that was written twice counts twice."""
         self._dirty: dict[str, dict[Key, Any]] = {}
-        self._write_all = _write_all(builds)
+        self._write_all = _write_all(builds, with_archive=archive is not None)
         self._types = {
             table.name: msgspec.json.Decoder(list[table.row])  # type: ignore[name-defined]
             for build in builds
@@ -90,25 +104,33 @@ class PostgresRows:
             self._cache[table.name][key] = row
         self._dirty[table.name][key] = row
 
-    async def apply(self, batch: list[Recorded]) -> None:
+    async def apply(self, batch: list[Recorded], entries: Sequence[Entry] = ()) -> None:
         """Apply a batch of one cell's events in one transaction; what was applied before is passed over, and what
-        cannot be applied is parked. Where the database is at fault psycopg.Error or OSError is raised: begin anew."""
+        cannot be applied is parked. ``entries`` are the messages that they are, for the archive. Where the database
+        is at fault psycopg.Error or OSError is raised: begin anew."""
         if not batch:
             return
-        if self._is_parked(batch) or not await self._apply_at_once(batch):
-            await self._apply_carefully(batch)
         cell, last = batch[0].cell, batch[-1].position
+        entries = self._archive.fresh(cell, entries) if self._archive else ()
+        if self._is_parked(batch) or not await self._apply_at_once(batch, entries):
+            await self._apply_carefully(batch, entries)
+        if self._archive:
+            self._archive.passed(cell, entries)
         for build in self.builds:
             self.positions[build.number, cell] = max(last, self.positions.get((build.number, cell), 0))
 
-    async def _apply_at_once(self, batch: list[Recorded]) -> bool:
+    async def _apply_at_once(self, batch: list[Recorded], entries: Sequence[Entry]) -> bool:
         """Whether all of it could be applied; nothing was if not."""
         self._trim_cache()
+        kept: tuple[Any, ...] = ()
+        if self._archive:
+            await self._archive.make_room(entries)
+            kept = self._archive.columns(batch[0].cell, entries)
         try:
             for build in self.builds:
                 await self._fold(build, self._not_given_up(self._not_done(build, batch)))
             documents = [self._document(table) for build in self.builds for table in build.projection.tables]
-            await self._connection.execute(self._write_all, (*documents, *self._position_of(batch)))
+            await self._connection.execute(self._write_all, (*documents, *kept, *self._position_of(batch)))
         except BaseException as error:
             self._forget_rows(self._types)
             if isinstance(error, Exception) and indigestible(error):
@@ -116,11 +138,13 @@ class PostgresRows:
             raise
         return True
 
-    async def _apply_carefully(self, batch: list[Recorded]) -> None:
+    async def _apply_carefully(self, batch: list[Recorded], entries: Sequence[Entry]) -> None:
         """In one transaction, all but what cannot be applied."""
         self._trim_cache()
         try:
             async with self._connection.transaction():
+                if self._archive:
+                    await self._archive.put(batch[0].cell, entries)
                 for build in self.builds:
                     await self._apply_what_can_be(build, self._not_done(build, batch))
                 await self._connection.execute(WRITE_POSITIONS, self._position_of(batch))
@@ -282,11 +306,14 @@ def _upsert(build: Build, table: Table) -> sql.Composed:
     ).format(table=build.table(table), key=names(table.key), sets=sql.SQL(", ").join(sets))
 
 
-def _write_all(builds: list[Build]) -> bytes:
-    """The statement that writes a document for each table of all builds, and then the positions."""
-    upserts = [_upsert(build, table) for build in builds for table in build.projection.tables]
+def _write_all(builds: list[Build], *, with_archive: bool) -> bytes:
+    """The statement that writes a document for each table of all builds, messages if there is an archive, and then
+    the positions."""
+    writes: list[sql.Composable] = [_upsert(build, table) for build in builds for table in build.projection.tables]
+    if with_archive:
+        writes.append(sql.SQL(INSERT))
     parts = [
-        sql.SQL("{} AS ({})").format(sql.Identifier(f"part_{number}"), part) for number, part in enumerate(upserts)
+        sql.SQL("{} AS ({})").format(sql.Identifier(f"part_{number}"), part) for number, part in enumerate(writes)
     ]
     return sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parts), sql.SQL(WRITE_POSITIONS)).as_bytes(None)
 

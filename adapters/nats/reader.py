@@ -67,13 +67,11 @@ class Reader:
         last_of_each: bool = False,
         known_missing: Container[int] = (),
         on_missing: Callable[[str], None] = lambda _: None,
-        headers_only: bool = False,
     ) -> None:
         """``on_missing`` is told, in a sentence, when the server holds messages back that it says it has."""
         self._connection = connection
         self._known_missing = known_missing
         self._on_missing = on_missing
-        self._headers_only = headers_only
         self._stream = stream
         self._after = after
         self._filters = filters
@@ -102,9 +100,7 @@ class Reader:
     async def _consume(self, consumer: "_Consumer") -> AsyncGenerator[list[Item], None]:
         try:
             await self._check_end()
-            pending = await consumer.open(
-                self._after, self._filters, last_of_each=self._last_of_each, headers_only=self._headers_only
-            )
+            pending = await consumer.open(self._after, self._filters, last_of_each=self._last_of_each)
             if pending == 0 and not self._caught_up:
                 self._caught_up = True
                 yield []
@@ -182,9 +178,7 @@ class _Consumer:
         self._watch: asyncio.TimerHandle | None = None
         self._end_reconnect = connection.on_reconnect(self._on_reconnect)
 
-    async def open(
-        self, after: int, filters: tuple[str, ...], *, last_of_each: bool, headers_only: bool = False
-    ) -> int:
+    async def open(self, after: int, filters: tuple[str, ...], *, last_of_each: bool) -> int:
         """Create it on the server; returns how many messages wait."""
         inbox = self._connection.new_inbox()
         self._tap = await self._connection.tap(inbox, self._on_message)
@@ -202,8 +196,6 @@ class _Consumer:
             "mem_storage": True,
             "num_replicas": 1,
         }
-        if headers_only:
-            config["headers_only"] = True
         if last_of_each:
             config["filter_subjects"] = list(filters) or [">"]
         else:

@@ -9,14 +9,12 @@ until the operator has been told of it and has decided to go on (``domain.log.re
 import asyncio
 import logging
 from bisect import bisect_left
-from contextlib import aclosing
 from typing import Any
 
-from adapters.mapper import BrokenChain, EventMapper
+from adapters.mapper import EventMapper
 from adapters.nats.connection import ApiError, Connection, NoAnswer
 from adapters.nats.log import Log
 from adapters.nats.names import Names
-from adapters.nats.reader import Reader
 from domain.errors import Unavailable
 from domain.log import recovery
 from domain.log.recovery import Missing, RecoveryDecided, ranges, told
@@ -25,14 +23,19 @@ _log = logging.getLogger(__name__)
 
 WITNESS = "projector"
 """Whose word is taken for how far the log went: it remembers in another place."""
-DAMAGE = "damage"
-"""The place among the announced positions where the damage that a reader has found is told to the others."""
+ARCHIVE = "archive"
+"""Whose word says how far the archive goes, and that the log was held against it."""
+DAMAGE, SURVEY = "damage", "survey"
+"""The places among the announced positions where the damage that a reader has found is told to the others: at first
+as it was met, and then exactly."""
 _NONE = "-"
-CURE = "Nothing is recorded in it until you have run: lightcurve recover"
-
-
-EVENTS_PER_SECOND = 5_000
-"""With which the log is read through, beside everything else."""
+CURE = (
+    "Nothing is recorded in it until you have run: lightcurve log restore, "
+    "or, without what the archive lacks, lightcurve recover"
+)
+HOLD_SECONDS = 8.0
+"""How long an append waits for the log to be held against the archive, after it was started."""
+_LOOK = 0.05
 
 
 class Recovered(Unavailable):
@@ -75,11 +78,51 @@ class Soundness:
         """What a reader here has come upon; only a recovery mends it."""
         self._seen: str | None = None
         """What the last look has shown."""
+        self._surveyed: str | None = None
+        """What is wrong, to the position, if this process has held all of it against the archive."""
+        self._exact: str | None = None
+        """The same, whoever has."""
+        self.has_archive = False
+        """Whether somebody holds it against an archive; then nothing is appended before that was done."""
+        self._held = False
+        self._holding = asyncio.Lock()
+        connection.on_reconnect(self._on_reconnect)
 
     @property
     def damage(self) -> str | None:
         """What is wrong with the log, in one sentence; None if it is whole as far as is known."""
-        return self._found or self._seen
+        known = self._found or self._seen
+        return (self._exact or known) if known else None
+
+    def _on_reconnect(self) -> None:
+        """The server may have been started anew, on whatever is left."""
+        self._held = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the log was held against the archive since the connection was made."""
+        return self._held or not self.has_archive
+
+    async def until_held(self) -> None:
+        """Wait for it. Raises Unavailable if nobody does it."""
+        async with self._holding:
+            clock = asyncio.get_running_loop().time
+            deadline = clock() + HOLD_SECONDS
+            while not self.is_held:
+                try:
+                    await self.check()
+                except Recovered:
+                    raise
+                except Unavailable as problem:
+                    # What is announced is gone with the server, until somebody makes room for it again.
+                    _log.debug("cell %s cannot be looked at yet: %s", self._names.cell, problem)
+                if not self.is_held:
+                    if clock() > deadline:
+                        raise Unavailable(
+                            f"The log of cell {self._names.cell} has to be held against its archive before anything "
+                            "is recorded, and the projector has not done that yet."
+                        )
+                    await asyncio.sleep(_LOOK)
 
     def require_whole(self) -> None:
         """Raise Unavailable, saying what is wrong and what to do, if the log is damaged."""
@@ -91,21 +134,16 @@ class Soundness:
         if self._found is None:
             self._found = f"The log of cell {self._names.cell} is damaged: {damage}"
             _log.error("%s %s", self._found, CURE)
-            self._announce_damage(self._found)
+            self._announce_damage(DAMAGE, self._found)
 
-    async def read_through(self) -> None:
-        """Read the whole log once, without haste, for what is missing in the middle of it: the server drops a damaged
-        event without a word, and nobody else may come by for years. Raises Unavailable."""
-        stream = self._names.events
-        reader = Reader(self._connection, stream, known_missing=self.gaps, on_missing=self.found, headers_only=True)
-        try:
-            async with aclosing(reader.batches()) as batches:
-                async for batch in batches:
-                    if not batch:
-                        return
-                    await asyncio.sleep(len(batch) / EVENTS_PER_SECOND)
-        except BrokenChain as error:
-            self.found(error.message)
+    def surveyed(self, exactly: str) -> None:
+        """The whole log was held against the archive, after a damage was found."""
+        if self._found is None:
+            self._found = exactly
+            self._announce_damage(DAMAGE, exactly)
+        self._surveyed = self._exact = exactly
+        _log.error("%s %s", exactly, CURE)
+        self._announce_damage(SURVEY, exactly)
 
     async def open(self) -> None:
         """Learn which events are known to be missing, and look for others. Raises Unavailable."""
@@ -118,14 +156,19 @@ class Soundness:
         Unavailable."""
         if (await self._last_recovery())[0] != self.recovery_id:
             raise Recovered(f"The log of cell {self._names.cell} was recovered: this process starts anew.")
-        if self._found:
-            self._announce_damage(self._found)
-        # The witness first: it may go on meanwhile, and so may the log.
-        witness = int(await self._announced(WITNESS) or 0)
-        seen = await self._judge(witness) or await self._announced_damage()
+        for place, known in ((DAMAGE, self._found), (SURVEY, self._surveyed)):
+            if known:
+                self._announce_damage(place, known)
+        # The witnesses first: they may go on meanwhile, and so may the log.
+        archived = await self._announced(ARCHIVE)
+        witness = max(int(await self._announced(WITNESS) or 0), int(archived or 0))
+        seen = await self._judge(witness) or await self._announced_damage(DAMAGE)
         if seen and seen != self._seen:
             _log.error("%s %s", seen, CURE)
         self._seen = seen
+        self._held = self._held or bool(archived)
+        if self.damage:
+            self._exact = self._surveyed or await self._announced_damage(SURVEY)
 
     async def missing(self) -> tuple[tuple[Missing, ...], int]:
         """The positions that the server itself knows to be missing, and the stream's last position."""
@@ -135,8 +178,10 @@ class Soundness:
         return ranges(absent), int(state["last_seq"])
 
     def mend(self) -> None:
-        """Take back how far the log is said to have gone, since a recovery was recorded; the projector will tell."""
+        """Take back how far log and archive are said to have gone, since a recovery was recorded; the projector will
+        tell."""
         self._announce(WITNESS, "0")
+        self._announce(ARCHIVE, "0")
 
     async def _judge(self, witness: int) -> str | None:
         cell, state = self._names.cell, await self._state()
@@ -181,15 +226,15 @@ class Soundness:
             raise Unavailable(f"The log does not answer: {problem}") from None
         return "" if last.status else last.data.decode(errors="replace")
 
-    async def _announced_damage(self) -> str | None:
+    async def _announced_damage(self, place: str) -> str | None:
         """What another process has found since the last recovery."""
-        said = await self._announced(DAMAGE)
+        said = await self._announced(place)
         recovery_id, _, damage = said.partition(" ")
         return damage if damage and recovery_id == (self.recovery_id or _NONE) else None
 
-    def _announce_damage(self, damage: str) -> None:
+    def _announce_damage(self, place: str, damage: str) -> None:
         """With the recovery that it comes after: the word of a process that has not heard of the next one is void."""
-        self._announce(DAMAGE, f"{self.recovery_id or _NONE} {damage}")
+        self._announce(place, f"{self.recovery_id or _NONE} {damage}")
 
     def _announce(self, name: str, text: str) -> None:
         self._connection.send(self._names.position(name), text.encode())

@@ -10,7 +10,7 @@ from adapters.mapper import BrokenChain, EventMapper, follows
 from adapters.nats.connection import ApiError, Connection
 from adapters.nats.log import PAGE, Addition, Log
 from adapters.nats.names import Names
-from adapters.nats.reader import EVERYTHING, Reader
+from adapters.nats.reader import EVERYTHING, Item, Reader
 from adapters.nats.snapshots import Snapshots
 from adapters.nats.soundness import Soundness
 from domain.errors import Unavailable
@@ -51,6 +51,8 @@ class NatsEventStore:
     async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
         """Append one event behind ``tail``; see the port. A damaged log takes none, until the operator has decided to
         go on: Unavailable."""
+        if not self.soundness.is_held:
+            await self.soundness.until_held()
         self.soundness.require_whole()
         return await self._append(aggregate, event, meta, tail)
 
@@ -131,6 +133,17 @@ class NatsEventStore:
         Survives restarts of the server. Raises BrokenChain when the stream lost something, and Unavailable if the
         connection was closed for good.
         """
+        async with aclosing(self._items(after, *kinds)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                yield self._recorded(batch)
+
+    async def follow_with_entries(self, after: int) -> AsyncIterator[tuple[list[Recorded], list[Entry]]]:
+        """As ``follow``, and each event as the message that it is."""
+        async with aclosing(self._items(after)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                yield self._recorded(batch), _entries(batch)
+
+    async def _items(self, after: int, *kinds: str) -> AsyncIterator[list[Item]]:
         filters = tuple(self._names.kind(kind) for kind in kinds)
         reader = Reader(
             self._connection,
@@ -140,19 +153,21 @@ class NatsEventStore:
             known_missing=self.soundness.gaps,
             on_missing=self.soundness.found,
         )
-        read, place = self._read, self._names.aggregate
         try:
             async with aclosing(reader.batches()) as batches:
                 async for batch in batches:
-                    yield [
-                        read(message.headers(), message.data, position, place(message.subject))
-                        for position, message in batch
-                    ]
+                    yield batch
         except ApiError as error:
             raise Unavailable(f"The log cannot be followed: {error}") from error
         except BrokenChain as error:
             self.soundness.found(error.message)
             raise
+
+    def _recorded(self, batch: list[Item]) -> list[Recorded]:
+        read, place = self._read, self._names.aggregate
+        return [
+            read(message.headers(), message.data, position, place(message.subject)) for position, message in batch
+        ]
 
     async def entries(self, after: int, *, whole: bool = True) -> AsyncIterator[list[Entry]]:
         """The messages after a position, as they are kept, up to the end of the log. Raises BrokenChain where one is
@@ -165,7 +180,7 @@ class NatsEventStore:
                 async for batch in batches:
                     if not batch:
                         return
-                    yield [Entry(position, each.subject, each.raw or b"", each.data) for position, each in batch]
+                    yield _entries(batch)
         except ApiError as error:
             raise Unavailable(f"The log cannot be read: {error}") from error
         except BrokenChain as error:
@@ -194,3 +209,7 @@ class NatsEventStore:
     async def drop_snapshots(self) -> None:
         """Forget all snapshots: they were made of what is missing now, too. Raises Unavailable."""
         await self._snapshots.drop_all()
+
+
+def _entries(batch: list[Item]) -> list[Entry]:
+    return [Entry(position, each.subject, each.raw or b"", each.data) for position, each in batch]

@@ -132,6 +132,7 @@ async def open_plane(settings: Settings, role: str, patience: float = CONNECT_SE
             refusals=refusals,
         )
         for store in plane.stores:
+            store.soundness.has_archive = bool(settings.database.url)
             await store.soundness.open()
         yield plane
     finally:

@@ -3,22 +3,24 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 
 from adapters.mapper import BrokenChain
-from domain.errors import Unavailable
+from adapters.nats.store import NatsEventStore
 from domain.log.record import Recorded
 from handlers.fleet.liveness import keep_beating
 from handlers.ports import EventStore
 from ops import notify
 from ops.checkpoint import checkpoints
 from ops.roles import parked
+from ops.roles.archiving import Archiving
 from ops.roles.plane import Plane, open_plane
 from ops.settings import Settings
+from projections.archive import Archive
 from projections.builds import (
     Build,
     begin_build,
@@ -59,7 +61,6 @@ async def run(settings: Settings, name: str) -> None:
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}"))
         group.create_task(plane.watch())
-        group.create_task(_read_through(plane))
         for store in plane.stores:
             group.create_task(checkpoints(plane, store).run())
         while True:
@@ -68,15 +69,6 @@ async def run(settings: Settings, name: str) -> None:
             except* (psycopg.Error, OSError) as errors:
                 log.warning("the read database does not answer: %s", errors.exceptions[0])
             await asyncio.sleep(RETRY_SECONDS)
-
-
-async def _read_through(plane: Plane) -> None:
-    """Look once for holes in the middle of the logs, which nothing else here comes by."""
-    for store in plane.stores:
-        try:
-            await store.soundness.read_through()
-        except Unavailable as error:
-            log.warning("the log of %s could not be read through: %s", store.cell, error)
 
 
 async def _project(plane: Plane) -> None:
@@ -98,6 +90,8 @@ class Writer:
         self._stores = {store.cell: store for store in plane.stores}
         self._lock = asyncio.Lock()
         """One transaction at a time on the connection."""
+        self._archive = Archive(connection)
+        self._archiving = Archiving(self._archive, plane.positions, self._lock)
 
     async def run(self) -> None:
         """Project until the connection ends."""
@@ -105,11 +99,16 @@ class Writer:
         for leftover in await unfinished_builds(self._connection, PROJECTIONS):
             await drop_build(self._connection, leftover)
         self._skipped = await parked.skipped(self._plane.api_store)
-        self._rows = PostgresRows(self._connection, builds, self._skipped)
-        await self._rows.open()
-        await self._recover()
+        await self._archive.open()
+        await self._use(builds)
+        pending = await self._pending_recoveries()
+        for store in self._plane.stores:
+            # Since a recovery what was projected before counts for nothing.
+            await self._archiving.begin(store, 0 if pending else self._position(store.cell))
+        await self._recover(pending)
         await self._pass_over(self._skipped)
         for store in self._plane.stores:
+            self._archiving.join(store.cell, self._position(store.cell))
             # What was read before is what others judge by whether the log has lost its end.
             await self._plane.positions.announce(NAME, store.cell, self._rows.position(store.cell))
         wanted: asyncio.Queue[str] = asyncio.Queue()
@@ -119,13 +118,24 @@ class Writer:
         async with asyncio.TaskGroup() as group:
             for store in self._stores.values():
                 group.create_task(self._follow(store))
+                group.create_task(self._archiving.care(store, self._position))
+                group.create_task(self._archiving.survey_damage(store, self._position))
             group.create_task(self._listen(wanted))
             group.create_task(self._rebuild_wanted(wanted))
 
-    async def _recover(self) -> None:
-        """Build everything anew if a log goes on after a damage: what is missing now was read before."""
+    async def _use(self, builds: list[Build]) -> None:
+        self._rows = PostgresRows(self._connection, builds, self._skipped, self._archive)
+        await self._rows.open()
+
+    def _position(self, cell: str) -> int:
+        return self._rows.position(cell)
+
+    async def _pending_recoveries(self) -> list[str]:
         decided = [store.soundness.recovery_id for store in self._plane.stores if store.soundness.recovery_id]
-        pending = await unhonoured(self._connection, decided)
+        return await unhonoured(self._connection, decided)
+
+    async def _recover(self, pending: list[str]) -> None:
+        """Build everything anew if a log goes on after a damage: what is missing now was read before."""
         if not pending:
             return
         log.warning("a log was recovered: all projections are built anew")
@@ -137,20 +147,22 @@ class Writer:
             return
         await honour(self._connection, pending)
 
-    async def _follow(self, store: EventStore) -> None:
-        try:
-            await self._project(store)
-        except BrokenChain:
-            # The store has told of it. Until the operator decides to go on, what is there still answers.
-            await asyncio.Event().wait()
+    async def _follow(self, store: NatsEventStore) -> None:
+        # What is wrong was told. Until the operator decides to go on, what is there still answers.
+        with suppress(BrokenChain):
+            if not self._archiving.breaks_off(store.cell):
+                await self._project(store)
+        await asyncio.Event().wait()
 
-    async def _project(self, store: EventStore) -> None:
-        async for batch in _batches(store, self._rows.position(store.cell)):
-            if batch:
-                async with self._lock:
-                    await self._rows.apply(batch)
-                await self._pass_over(parked.skips_in(batch))
-            await self._plane.positions.announce(NAME, store.cell, self._rows.position(store.cell))
+    async def _project(self, store: NatsEventStore) -> None:
+        async with aclosing(store.follow_with_entries(self._position(store.cell))) as batches:  # type: ignore[type-var]
+            async for batch, entries in batches:
+                if batch:
+                    async with self._lock:
+                        await self._archiving.hold(store, entries)
+                        await self._rows.apply(batch, entries)
+                    await self._pass_over(parked.skips_in(batch))
+                await self._plane.positions.announce(NAME, store.cell, self._position(store.cell))
 
     async def _listen(self, wanted: asyncio.Queue[str]) -> None:
         connection = await connect(self._plane.settings.database.url, "lightcurve-projector-listen")
@@ -203,8 +215,7 @@ class Writer:
                 async with connection.transaction():
                     await put_in_force(connection, build)
                 others = [known for known in self._rows.builds if known.projection is not projection]
-                self._rows = PostgresRows(self._connection, [*others, build], self._skipped)
-                await self._rows.open()
+                await self._use([*others, build])
         log.info("projection %s was built anew", projection.name)
 
 

@@ -10,7 +10,7 @@ import pytest
 from adapters.mapper import BrokenChain, EventMapper
 from adapters.nats.connection import Connection
 from adapters.nats.reader import Reader
-from adapters.nats.soundness import WITNESS, Gaps, Recovered
+from adapters.nats.soundness import DAMAGE, WITNESS, Gaps, Recovered
 from adapters.nats.store import NatsEventStore
 from domain.errors import OutOfOrder, Unavailable
 from domain.log.record import GENESIS
@@ -136,7 +136,7 @@ async def test_damage_is_told_and_closes_the_log_until_the_operator_goes_on(
         await store.append_recovery(decided, meta())
         store.soundness.mend()
         # As one that has not heard of it yet.
-        store.soundness._announce_damage(str(store.soundness.damage))
+        store.soundness._announce_damage(DAMAGE, str(store.soundness.damage))
         with pytest.raises(Recovered):
             await store.soundness.check()
         await _check_it_goes_on(await _store(after), lost)
@@ -162,24 +162,6 @@ async def test_a_follower_of_some_kinds_is_ready_though_one_of_its_events_is_dam
         store = await _store(after)
         assert len(await read(store, 0, "sample")) == EVENTS - 1
         assert "damaged" in str(store.soundness.damage)
-
-
-@asynchronous
-async def test_reading_through_finds_what_nobody_comes_by(mortal: NatsProcess) -> None:
-    async with NatsWorld(mortal.server) as world:
-        await _write(await _store(world), 0, EVENTS)
-        whole = await _store(world)
-        await whole.soundness.read_through()
-        assert whole.soundness.damage is None
-    mortal.stop()
-    flip_a_byte(mortal.server.directory, world.cell)
-    mortal.start()
-    async with _revived(mortal, world) as after:
-        store = await _store(after)
-        assert store.soundness.damage is None
-        await store.soundness.read_through()
-        another = await _store(after)
-        assert "lacks the event at position" in str(another.soundness.damage)
 
 
 @asynchronous
