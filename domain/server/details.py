@@ -8,7 +8,7 @@ from domain.log.record import Event, Metadata
 from domain.server.action import Change, Fields
 from domain.server.limits import MAX_TAGS, check_metadata
 from domain.server.parts import Lock
-from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server, check_state, existing
+from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server, check_state
 
 MAY_CHANGE = (ACTIVE, PAUSED, SUSPENDED, STOPPED)
 """The vm_states in which metadata and tags can be changed."""
@@ -59,47 +59,39 @@ class ServerUnlocked(Event, tag="server.unlocked", frozen=True, kw_only=True):
     """The lock is off."""
 
 
-def check_lock(server: Server | None, *, is_admin: bool) -> None:
+def check_lock(server: Server, *, is_admin: bool) -> None:
     """Refuse (409) what a lock forbids: everything that changes the guest, but to an administrator nothing."""
-    if server and server.lock and not is_admin:
+    if server.lock and not is_admin:
         raise Refused("server.locked", f"Instance {server.id} is locked")
 
 
-def lock(server: Server | None, server_id: str, *, project_id: str | None, reason: str | None) -> ServerLocked | None:
+def lock(server: Server, *, project_id: str | None, reason: str | None) -> ServerLocked | None:
     """Lock it against its own project's doings; ``project_id`` is the caller's. An owner locks only once."""
-    server = existing(server, server_id)
     by_owner = server.project_id == project_id
     if server.lock and by_owner:
         return None
     return ServerLocked(by_owner=by_owner, reason=reason)
 
 
-def unlock(
-    server: Server | None, server_id: str, *, project_id: str | None, overrides: bool
-) -> ServerUnlocked | None:
+def unlock(server: Server, *, project_id: str | None, overrides: bool) -> ServerUnlocked | None:
     """End the lock. Raises Refused (403, NOT_THE_LOCKER) for one that was set from elsewhere, unless the caller
     ``overrides`` it."""
-    server = existing(server, server_id)
     by_owner = server.project_id == project_id
     if server.lock and server.lock.by_owner != by_owner and not overrides:
         raise Refused(NOT_THE_LOCKER, f"Instance {server.id} was locked by somebody else.", status=403)
     return ServerUnlocked() if server.lock else None
 
 
-def set_metadata(
-    server: Server | None, server_id: str, given: dict[str, str], *, replace: bool
-) -> ServerMetadataChanged | None:
+def set_metadata(server: Server, given: dict[str, str], *, replace: bool) -> ServerMetadataChanged | None:
     """Add items, or have no others than these. Raises Refused: 403 for too many, 409 in a state that forbids it."""
-    server = existing(server, server_id)
     check_state(server, "update metadata", MAY_CHANGE)
     metadata = given if replace else server.metadata | given
     check_metadata(metadata)
     return _metadata(server, metadata)
 
 
-def remove_metadata(server: Server | None, server_id: str, key: str) -> ServerMetadataChanged | None:
+def remove_metadata(server: Server, key: str) -> ServerMetadataChanged | None:
     """Remove an item. Raises Refused (404) if there is none."""
-    server = existing(server, server_id)
     check_state(server, "delete metadata", MAY_CHANGE)
     if key not in server.metadata:
         raise Refused("metadata.not_found", "Metadata item was not found", status=404)
@@ -110,28 +102,25 @@ def _metadata(server: Server, metadata: dict[str, str]) -> ServerMetadataChanged
     return None if metadata == server.metadata else ServerMetadataChanged(metadata=metadata)
 
 
-def set_tags(server: Server | None, server_id: str, tags: tuple[str, ...]) -> ServerTagsChanged | None:
+def set_tags(server: Server, tags: tuple[str, ...]) -> ServerTagsChanged | None:
     """Have these tags and no others."""
-    server = existing(server, server_id)
     check_state(server, "update tags", MAY_CHANGE)
     return _tags(server, tuple(dict.fromkeys(tags)))
 
 
-def add_tag(server: Server | None, server_id: str, tag: str) -> ServerTagsChanged | None:
+def add_tag(server: Server, tag: str) -> ServerTagsChanged | None:
     """Have this tag, too. Raises Refused (400) if there are as many as there can be."""
-    server = existing(server, server_id)
     check_state(server, "update tags", MAY_CHANGE)
     if tag not in server.tags and len(server.tags) >= MAX_TAGS:
         raise Refused("tags.limit", f"The number of tags exceeded the per-server limit {MAX_TAGS}", status=400)
     return _tags(server, tuple(dict.fromkeys((*server.tags, tag))))
 
 
-def remove_tag(server: Server | None, server_id: str, tag: str) -> ServerTagsChanged | None:
+def remove_tag(server: Server, tag: str) -> ServerTagsChanged | None:
     """Have this tag no more. Raises Refused (404) if it has not."""
-    server = existing(server, server_id)
     check_state(server, "delete tags", MAY_CHANGE)
     if tag not in server.tags:
-        raise Refused("tag.not_found", f"Server {server_id} has no tag '{tag}'", status=404)
+        raise Refused("tag.not_found", f"Server {server.id} has no tag '{tag}'", status=404)
     return _tags(server, tuple(name for name in server.tags if name != tag))
 
 
@@ -139,18 +128,18 @@ def _tags(server: Server, tags: tuple[str, ...]) -> ServerTagsChanged | None:
     return None if tags == server.tags else ServerTagsChanged(tags=tags)
 
 
-def rename(server: Server | None, server_id: str, name: str) -> ServerRenamed | None:
-    return None if existing(server, server_id).name == name else ServerRenamed(name=name)
+def rename(server: Server, name: str) -> ServerRenamed | None:
+    return None if server.name == name else ServerRenamed(name=name)
 
 
-def describe(server: Server | None, server_id: str, description: str | None) -> ServerDescribed | None:
-    unchanged = existing(server, server_id).description == description
+def describe(server: Server, description: str | None) -> ServerDescribed | None:
+    unchanged = server.description == description
     return None if unchanged else ServerDescribed(description=description)
 
 
-def set_hostname(server: Server | None, server_id: str, hostname: str) -> ServerHostnameChanged | None:
+def set_hostname(server: Server, hostname: str) -> ServerHostnameChanged | None:
     """Change the host name that the metadata service tells; the guest learns of it when it asks."""
-    unchanged = existing(server, server_id).hostname == hostname
+    unchanged = server.hostname == hostname
     return None if unchanged else ServerHostnameChanged(hostname=hostname)
 
 

@@ -12,9 +12,14 @@ def visible(context: Context, server: Server | None) -> Server | None:
     return None
 
 
+def reachable(context: Context, server: Server | None, server_id: str) -> Server:
+    """The server. Raises Refused (404) for one that is gone, and for one that the caller may not know of."""
+    return existing(visible(context, server), server_id)
+
+
 def changeable(context: Context, server: Server | None, server_id: str) -> Server:
-    """The server, for what a lock forbids. Raises Refused: 404 for one that the caller may not know of, 409 for one
-    whose lock keeps the caller off."""
-    server = existing(visible(context, server), server_id)
+    """The server, for what a lock forbids. Raises Refused: 404 as ``reachable`` does, 409 for one whose lock keeps
+    the caller off."""
+    server = reachable(context, server, server_id)
     check_lock(server, is_admin=context.is_admin)
     return server

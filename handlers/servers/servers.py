@@ -20,12 +20,14 @@ from handlers.log.registry import Registry
 from handlers.log.repository import NEVER_WAS
 from handlers.neighbours import BootImage
 from handlers.servers import guest_secrets
-from handlers.servers.access import changeable
+from handlers.servers.access import changeable, reachable
 from handlers.servers.admission import Admission
 from handlers.servers.guest_secrets import Secrets
 from handlers.servers.requests import NewServer, Rebuild
 from handlers.together import outcomes
 
+Decide = Callable[[Server], Event | None]
+"""What becomes of a server that is there; None is nothing left to do. Raises Refused."""
 Request = Callable[[Server, datetime], Event | None]
 """What begins an action on a server that is there, which then has time until then."""
 
@@ -178,12 +180,13 @@ class Servers:
         deadline = self._stamp.clock.now() + deletion.TIME
         return await self.change(context, server_id, lambda server: deletion.request(server, deadline))
 
-    async def change(self, context: Context, server_id: str, decide: Callable[[Server], Event | None]) -> Accepted:
-        """Record what is decided on a server, unless its lock forbids it. Raises Refused (404, 409, and what
-        ``decide`` refuses)."""
+    async def change(self, context: Context, server_id: str, decide: Decide, *, heed_lock: bool = True) -> Accepted:
+        """Record what is decided on a server: unless its lock forbids it, or also then. Raises Refused (404, 409,
+        and what ``decide`` refuses)."""
+        find = changeable if heed_lock else reachable
         cell = await self._cells.of(server_id)
         _, recorded = await cell.servers.execute(
-            context, aggregate(server_id), lambda server: decide(changeable(context, server, server_id))
+            context, aggregate(server_id), lambda server: decide(find(context, server, server_id))
         )
         return cell.accepted(server_id, recorded)
 

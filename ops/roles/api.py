@@ -38,7 +38,6 @@ from handlers.neighbours.volumes import NoVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
 from handlers.servers.admission import Admission
-from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
 from handlers.together import together
 from ops.identity import LiveIdentity, identity_settings
@@ -90,7 +89,6 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
         networks=EmbeddedNetworks(registry),
         volumes=NoVolumes(),
         servers=Servers(plane.cells, registry, stamp, limits, Admission(life)),
-        details=ServerDetails(plane.cells),
         hosts=Hosts(host_registry),
         fleet=Fleet(host_registry),
         queries=queries,

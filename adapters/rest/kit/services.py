@@ -27,7 +27,6 @@ from handlers.neighbours import Identity, Images, Networks, Volumes
 from handlers.neighbours.revocations import Revocations
 from handlers.past.news import News
 from handlers.ports import Clock, Ids, Queries
-from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
 from projections.event_log import LogRow
 
@@ -80,7 +79,6 @@ class Services:
     networks: Networks
     volumes: Volumes
     servers: Servers
-    details: ServerDetails
     hosts: Hosts
     fleet: Fleet
     queries: Queries

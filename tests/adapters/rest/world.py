@@ -54,7 +54,6 @@ from handlers.neighbours.revocations import Revocations
 from handlers.neighbours.volumes import NoVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
-from handlers.servers.details import ServerDetails
 from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
 from projections.event_log import EventLogView
@@ -150,7 +149,6 @@ class World:
             networks=EmbeddedNetworks(self.registry),
             volumes=NoVolumes(),
             servers=Servers(cells, self.registry, self.stamp, limits),
-            details=ServerDetails(cells),
             hosts=Hosts(self.host_registry),
             fleet=Fleet(self.host_registry),
             queries=self.queries,

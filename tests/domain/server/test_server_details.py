@@ -11,23 +11,23 @@ from domain.server import details, limits
 from domain.server.deletion import ServerDeleted
 from domain.server.fold import evolve
 from domain.server.state import Server
-from tests.domain.server.servers import SERVER_ID, given, meta
+from tests.domain.server.servers import given, meta
 
 OWNER, ADMIN = "p", "the-administrators"
-Ask = Callable[[Server | None], Event | None]
+Ask = Callable[[Server], Event | None]
 
 IN_SETTLED_STATES: dict[str, Ask] = {
-    "set metadata": lambda server: details.set_metadata(server, SERVER_ID, {"a": "b"}, replace=False),
-    "remove metadata": lambda server: details.remove_metadata(server, SERVER_ID, "a"),
-    "set tags": lambda server: details.set_tags(server, SERVER_ID, ("new",)),
-    "add tag": lambda server: details.add_tag(server, SERVER_ID, "new"),
-    "remove tag": lambda server: details.remove_tag(server, SERVER_ID, "old"),
+    "set metadata": lambda server: details.set_metadata(server, {"a": "b"}, replace=False),
+    "remove metadata": lambda server: details.remove_metadata(server, "a"),
+    "set tags": lambda server: details.set_tags(server, ("new",)),
+    "add tag": lambda server: details.add_tag(server, "new"),
+    "remove tag": lambda server: details.remove_tag(server, "old"),
 }
 ALWAYS: dict[str, Ask] = {
-    "rename": lambda server: details.rename(server, SERVER_ID, "other"),
-    "describe": lambda server: details.describe(server, SERVER_ID, "other"),
-    "set host name": lambda server: details.set_hostname(server, SERVER_ID, "other"),
-    "lock": lambda server: details.lock(server, SERVER_ID, project_id=OWNER, reason=None),
+    "rename": lambda server: details.rename(server, "other"),
+    "describe": lambda server: details.describe(server, "other"),
+    "set host name": lambda server: details.set_hostname(server, "other"),
+    "lock": lambda server: details.lock(server, project_id=OWNER, reason=None),
 }
 
 
@@ -46,7 +46,7 @@ def after(state: Server, *events: Event | None) -> Server:
 
 def locked_by(project_id: str) -> Server:
     present = server()
-    return after(present, details.lock(present, SERVER_ID, project_id=project_id, reason="careful"))
+    return after(present, details.lock(present, project_id=project_id, reason="careful"))
 
 
 @pytest.mark.parametrize("state", ["active", "stopped"])
@@ -63,49 +63,41 @@ def test_only_while_nothing_is_under_way(state: str, asked: str) -> None:
     assert refusal.value.status == 409
 
 
-@pytest.mark.parametrize("asked", [*IN_SETTLED_STATES, *ALWAYS])
-def test_what_is_gone_cannot_be_changed(asked: str) -> None:
-    for state in (None, given("deleted")):
-        with pytest.raises(Refused) as refusal:
-            (IN_SETTLED_STATES | ALWAYS)[asked](state)
-        assert refusal.value.status == 404
-
-
 def test_metadata() -> None:
     present = server()
-    added = details.set_metadata(present, SERVER_ID, {"b": "3", "c": "4"}, replace=False)
+    added = details.set_metadata(present, {"b": "3", "c": "4"}, replace=False)
     assert after(present, added).metadata == {"a": "1", "b": "3", "c": "4"}
-    replaced = details.set_metadata(present, SERVER_ID, {"c": "4"}, replace=True)
+    replaced = details.set_metadata(present, {"c": "4"}, replace=True)
     assert after(present, replaced).metadata == {"c": "4"}
-    assert after(present, details.remove_metadata(present, SERVER_ID, "a")).metadata == {"b": "2"}
-    assert details.set_metadata(present, SERVER_ID, {"a": "1"}, replace=False) is None
+    assert after(present, details.remove_metadata(present, "a")).metadata == {"b": "2"}
+    assert details.set_metadata(present, {"a": "1"}, replace=False) is None
     with pytest.raises(Refused) as refusal:
-        details.remove_metadata(present, SERVER_ID, "missing")
+        details.remove_metadata(present, "missing")
     assert refusal.value.status == 404
 
 
 def test_there_is_an_end_to_metadata_and_tags() -> None:
     present = server()
     just = {str(number): "" for number in range(limits.MAX_METADATA)}
-    assert details.set_metadata(present, SERVER_ID, just, replace=True)
+    assert details.set_metadata(present, just, replace=True)
     with pytest.raises(Refused) as refusal:
-        details.set_metadata(present, SERVER_ID, just, replace=False)
+        details.set_metadata(present, just, replace=False)
     assert refusal.value.status == 403
     full = msgspec.structs.replace(present, tags=tuple(str(number) for number in range(limits.MAX_TAGS)))
-    assert details.add_tag(full, SERVER_ID, "0") is None
+    assert details.add_tag(full, "0") is None
     with pytest.raises(Refused) as refusal:
-        details.add_tag(full, SERVER_ID, "one more")
+        details.add_tag(full, "one more")
     assert refusal.value.status == 400
 
 
 def test_tags() -> None:
     present = server()
-    assert after(present, details.add_tag(present, SERVER_ID, "new")).tags == ("old", "new")
-    assert after(present, details.set_tags(present, SERVER_ID, ("x", "y", "x"))).tags == ("x", "y")
-    assert after(present, details.remove_tag(present, SERVER_ID, "old")).tags == ()
-    assert details.add_tag(present, SERVER_ID, "old") is None
+    assert after(present, details.add_tag(present, "new")).tags == ("old", "new")
+    assert after(present, details.set_tags(present, ("x", "y", "x"))).tags == ("x", "y")
+    assert after(present, details.remove_tag(present, "old")).tags == ()
+    assert details.add_tag(present, "old") is None
     with pytest.raises(Refused) as refusal:
-        details.remove_tag(present, SERVER_ID, "missing")
+        details.remove_tag(present, "missing")
     assert refusal.value.status == 404
 
 
@@ -116,9 +108,9 @@ def test_names() -> None:
         (details.describe, "description"),
         (details.set_hostname, "hostname"),
     ):
-        changed = after(present, ask(present, SERVER_ID, "other"))  # type: ignore[operator]
+        changed = after(present, ask(present, "other"))  # type: ignore[operator]
         assert getattr(changed, name) == "other"
-        assert ask(changed, SERVER_ID, "other") is None  # type: ignore[operator]
+        assert ask(changed, "other") is None  # type: ignore[operator]
 
 
 def test_a_lock_holds_everybody_but_administrators() -> None:
@@ -143,21 +135,21 @@ def test_who_may_unlock(locker: str, unlocker: str, *, overrides: bool, allowed:
     present = locked_by(locker)
     if not allowed:
         with pytest.raises(Refused, match="by somebody else") as refusal:
-            details.unlock(present, SERVER_ID, project_id=unlocker, overrides=overrides)
+            details.unlock(present, project_id=unlocker, overrides=overrides)
         assert (refusal.value.status, refusal.value.code) == (403, details.NOT_THE_LOCKER)
         return
-    event = details.unlock(present, SERVER_ID, project_id=unlocker, overrides=overrides)
+    event = details.unlock(present, project_id=unlocker, overrides=overrides)
     assert after(present, event).lock is None
 
 
 def test_an_administrators_lock_goes_over_an_owners_and_not_the_other_way_round() -> None:
     present = locked_by(OWNER)
-    assert details.lock(present, SERVER_ID, project_id=OWNER, reason="again") is None
-    taken = after(present, details.lock(present, SERVER_ID, project_id=ADMIN, reason="mine"))
+    assert details.lock(present, project_id=OWNER, reason="again") is None
+    taken = after(present, details.lock(present, project_id=ADMIN, reason="mine"))
     assert taken.lock
     assert (taken.lock.by_owner, taken.lock.reason) == (False, "mine")
-    assert details.lock(taken, SERVER_ID, project_id=OWNER, reason="no, mine") is None
-    assert details.unlock(server(), SERVER_ID, project_id=OWNER, overrides=False) is None
+    assert details.lock(taken, project_id=OWNER, reason="no, mine") is None
+    assert details.unlock(server(), project_id=OWNER, overrides=False) is None
 
 
 def test_a_deleted_server_is_not_locked() -> None:

@@ -18,7 +18,7 @@ from domain.log.record import GENESIS, AggregateId, Recorded, Tail
 from domain.server import details
 from domain.server.details import ServerRenamed, ServerTagsChanged
 from domain.server.fold import KIND, VERSION
-from domain.server.state import Server, aggregate
+from domain.server.state import Server, aggregate, existing
 from handlers.context import Context, Stamp
 from handlers.log.remembered import Remembered
 from handlers.log.repository import SHORT, SNAPSHOT_EVERY, Repository
@@ -184,7 +184,7 @@ async def test_nothing_to_do_is_decided_on_what_the_log_has() -> None:
     known = await mine.load(SERVER)
     await theirs.execute(CONTEXT, SERVER, named(1))
     state, recorded = await mine.execute(
-        CONTEXT, SERVER, lambda server: details.rename(server, SERVER_ID, "name 0"), known
+        CONTEXT, SERVER, lambda server: details.rename(existing(server, SERVER_ID), "name 0"), known
     )
     assert recorded
     assert state

@@ -1,11 +1,13 @@
-"""Finding the server that a request names."""
+"""Finding the server that a request names, and changing it."""
 
 from adapters.rest.kit import since
 from adapters.rest.kit.operation import Call
 from domain.errors import not_found
 from domain.fleet.host import Host
 from domain.server.state import DELETED, Server
+from handlers.accepted import Accepted
 from handlers.servers.access import visible
+from handlers.servers.servers import Decide
 
 
 async def find(call: Call, *, deleted: bool = False) -> Server:
@@ -15,6 +17,13 @@ async def find(call: Call, *, deleted: bool = False) -> Server:
     if server is None or (server.vm_state == DELETED and not deleted):
         raise not_found("Instance", server_id)
     return server
+
+
+async def change(call: Call, decide: Decide, *, heed_lock: bool = True) -> Accepted:
+    """Have decided what becomes of the server in the path, and wait until everybody can see it."""
+    accepted = await call.services.servers.change(call.context, call.params["server_id"], decide, heed_lock=heed_lock)
+    await call.settle(accepted)
+    return accepted
 
 
 def host_of(call: Call, server: Server) -> Host | None:

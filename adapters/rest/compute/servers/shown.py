@@ -1,5 +1,6 @@
 """Showing, renaming and deleting servers."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,8 +14,10 @@ from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.validation import Body, Description, Name, Text255, Versions, hostname
 from adapters.rest.kit.words import words
+from domain.server import details
 from domain.server.state import Server
 from handlers.accepted import Accepted
+from handlers.servers.servers import Decide
 
 operations = Operations()
 
@@ -65,16 +68,16 @@ async def update(call: Call) -> Any:
 
 async def _change(call: Call, server_id: str, changes: ServerUpdate) -> list[Accepted]:
     """Everything is checked before anything is changed."""
-    details, context = call.services.details, call.context
     new_hostname = changes.hostname if changes.hostname is UNSET else hostname(changes.hostname, call.minor)
-    accepted = []
+    decisions: list[Decide] = []
     if changes.name is not UNSET:
-        accepted.append(await details.rename(context, server_id, changes.name))
+        decisions.append(partial(details.rename, name=changes.name))
     if changes.description is not UNSET:
-        accepted.append(await details.describe(context, server_id, changes.description))
+        decisions.append(partial(details.describe, description=changes.description))
     if new_hostname is not UNSET:
-        accepted.append(await details.set_hostname(context, server_id, new_hostname))
-    return accepted
+        decisions.append(partial(details.set_hostname, hostname=new_hostname))
+    servers = call.services.servers
+    return [await servers.change(call.context, server_id, decide, heed_lock=False) for decide in decisions]
 
 
 async def after_change(call: Call, server: Server) -> Document:

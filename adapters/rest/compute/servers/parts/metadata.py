@@ -1,11 +1,13 @@
 """A server's metadata. https://docs.openstack.org/api-ref/compute/#server-metadata-servers-metadata"""
 
+from functools import partial
 from typing import Any
 
-from adapters.rest.compute.servers.access import find
+from adapters.rest.compute.servers.access import change, find
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.validation import Body, StringMap
 from domain.errors import Invalid, Refused
+from domain.server import details
 
 operations = Operations()
 
@@ -65,13 +67,9 @@ async def put(call: Call) -> Any:
 
 @operations("DELETE", ITEM, Access.MEMBER, f"{RULE}:delete", status=204)
 async def delete(call: Call) -> None:
-    details = call.services.details
-    accepted = await details.remove_metadata(call.context, call.params["server_id"], call.params["key"])
-    await call.settle(accepted)
+    await change(call, partial(details.remove_metadata, key=call.params["key"]))
 
 
 async def _set(call: Call, given: dict[str, str], *, replace: bool) -> dict[str, str]:
-    details = call.services.details
-    accepted = await details.set_metadata(call.context, call.params["server_id"], given, replace=replace)
-    await call.settle(accepted)
+    await change(call, partial(details.set_metadata, given=given, replace=replace))
     return (await find(call)).metadata

@@ -1,17 +1,19 @@
 """A server's tags. https://docs.openstack.org/api-ref/compute/#server-tags-servers-tags"""
 
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from msgspec import Meta
 
 from adapters.rest.compute import links
-from adapters.rest.compute.servers.access import find
+from adapters.rest.compute.servers.access import change, find
 from adapters.rest.compute.servers.create_body import Tag
 from adapters.rest.kit import since
 from adapters.rest.kit.operation import Access, Call, Operations, Reply, empty
 from adapters.rest.kit.validation import Body, check
 from domain.errors import Refused
+from domain.server import details
 from domain.server.limits import MAX_TAGS
 
 operations = Operations()
@@ -45,8 +47,7 @@ async def show(call: Call) -> Any:
 async def put(call: Call) -> Any:
     """Have this tag, too: 201 if it is new, 204 if not."""
     server_id, tag = call.params["server_id"], check("tag", call.params["tag"], Tag)
-    accepted = await call.services.details.add_tag(call.context, server_id, tag)
-    await call.settle(accepted)
+    accepted = await change(call, partial(details.add_tag, tag=tag), heed_lock=False)
     if not accepted.position:
         return empty(204)
     (location, *_) = links.item(call, "servers", server_id)
@@ -62,9 +63,7 @@ async def replace_all(call: Call) -> Any:
 
 @operations("DELETE", ITEM, Access.MEMBER, f"{RULE}:delete", first=since.TAGS, status=204)
 async def delete(call: Call) -> None:
-    details = call.services.details
-    accepted = await details.remove_tag(call.context, call.params["server_id"], call.params["tag"])
-    await call.settle(accepted)
+    await change(call, partial(details.remove_tag, tag=call.params["tag"]), heed_lock=False)
 
 
 @operations("DELETE", PATH, Access.MEMBER, f"{RULE}:delete_all", first=since.TAGS, status=204)
@@ -73,5 +72,4 @@ async def delete_all(call: Call) -> None:
 
 
 async def _set(call: Call, tags: tuple[str, ...]) -> None:
-    accepted = await call.services.details.set_tags(call.context, call.params["server_id"], tags)
-    await call.settle(accepted)
+    await change(call, partial(details.set_tags, tags=tags), heed_lock=False)
