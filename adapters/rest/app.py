@@ -60,8 +60,8 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 def create_faces(services: Services, directory: Directory | None = None) -> Faces:
     """The faces, without the middleware around them. Without a ``directory`` its users stay those of the settings."""
     settings = services.settings
-    directory = directory or Directory(settings.identity, services.clock)
-    tokens = Tokens(settings.identity, directory, services.clock, services.revocations.revoked)
+    directory = directory or Directory(settings.identity, services.stamp.clock)
+    tokens = Tokens(settings.identity, directory, services.stamp.clock, services.revocations.revoked)
     turns = Turns()
     identity_operations = [
         *browsing.discovery(settings),
@@ -93,4 +93,4 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
 
 def create_app(services: Services, directory: Directory | None = None) -> ASGIApp:
     """The ASGI application: all faces of the REST API."""
-    return RequestIds(RequestLog(create_faces(services, directory)), services.ids)
+    return RequestIds(RequestLog(create_faces(services, directory)), services.stamp.ids)

@@ -72,8 +72,9 @@ class PastServices:
         present = replace(
             self._present,
             registry=registry,
-            images=EmbeddedImages(registry),
-            networks=EmbeddedNetworks(registry),
+            neighbours=self._present.neighbours._replace(
+                images=EmbeddedImages(registry), networks=EmbeddedNetworks(registry)
+            ),
             queries=self._queries(moment, stores),
             liveness=Unheard(),
         )

@@ -104,3 +104,12 @@ class Networks(Protocol):
     def listen(self, cell: str, listener: Callable[[PortHolder], None]) -> None:
         """Call ``listener`` with each server of a cell that has got an address."""
         ...
+
+
+class Neighbours(NamedTuple):
+    """All of them."""
+
+    identity: Identity
+    images: Images
+    networks: Networks
+    volumes: Volumes

@@ -31,6 +31,7 @@ from handlers.log.disorder import Disorder
 from handlers.log.ledger_feed import LedgerFeed
 from handlers.log.registry import Registry
 from handlers.metadata import Passwords
+from handlers.neighbours import Neighbours
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
@@ -84,10 +85,7 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
     services = Services(
         settings=rest_settings(settings),
         registry=registry,
-        identity=identity.directory,
-        images=EmbeddedImages(registry),
-        networks=EmbeddedNetworks(registry),
-        volumes=NoVolumes(),
+        neighbours=Neighbours(identity.directory, EmbeddedImages(registry), EmbeddedNetworks(registry), NoVolumes()),
         servers=Servers(plane.cells, registry, stamp, limits, Admission(life)),
         hosts=Hosts(host_registry),
         fleet=Fleet(host_registry),
@@ -110,8 +108,6 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
         stock_limits=_stock_limits(settings.quota),
         large_bodies=LargeBodies(clock),
         stamp=stamp,
-        clock=clock,
-        ids=stamp.ids,
     )
     past = PastServices(
         services,

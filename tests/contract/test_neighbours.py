@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,7 +23,7 @@ from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.context import Context, Stamp
 from handlers.log.registry import Registry
-from handlers.neighbours import Identity, Images, Networks, PortHolder, Volumes
+from handlers.neighbours import Neighbours, PortHolder
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.volumes import NoVolumes
@@ -37,20 +37,12 @@ OWN, THEIRS, SHARED = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "
 READY, QUEUED, GONE, PRIVATE = "ready", "queued", "gone", "private"
 
 
-class Neighbours(NamedTuple):
-    """Blue has a network, green has one and shares another; the images are green's."""
-
-    identity: Identity
-    images: Images
-    networks: Networks
-    volumes: Volumes
-
-
 Making = Callable[[], AbstractAsyncContextManager[Neighbours]]
 
 
 @asynccontextmanager
 async def embedded() -> AsyncIterator[Neighbours]:
+    """Blue has a network, green has one and shares another; the images are green's."""
     clock = StandingClock()
     broker, stamp = Broker(clock), Stamp(clock, SystemIds())
     registry = Registry(MemoryEventStore(broker, "api", EventMapper(EVENTS)), stamp, [image.KIND, network.KIND])

@@ -53,10 +53,10 @@ async def _blocks(call: Call, rule: Rule, asked: Question, after: Moment) -> Asy
                     after = read
                     yield block(str(after))
         except Unavailable:
-            await call.services.clock.sleep(AGAIN_SECONDS)
+            await call.services.stamp.clock.sleep(AGAIN_SECONDS)
             yield KEEP_ALIVE
         else:
-            left = (call.identified.expires_at - call.services.clock.now()).total_seconds()
+            left = (call.identified.expires_at - call.services.stamp.clock.now()).total_seconds()
             if not await call.services.news.after(after, max(0.0, min(KEEP_ALIVE_SECONDS, left))):
                 yield KEEP_ALIVE
         try:

@@ -137,7 +137,7 @@ async def show(call: Call) -> Any:
 async def create(call: Call) -> Reply:
     """Announce an image; its bytes come later."""
     asked, properties = await read_new_image(call)
-    image_id = asked.id if asked.id is not UNSET else call.services.ids.uuid()
+    image_id = asked.id if asked.id is not UNSET else call.services.stamp.ids.uuid()
     identifier("id", image_id)
     stock.check_count(call)
     check_visibility(call, asked.visibility)

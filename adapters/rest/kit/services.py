@@ -23,10 +23,10 @@ from handlers.fleet.liveness import LifeSigns
 from handlers.host.image_tickets import ImageTickets
 from handlers.log.registry import Registry
 from handlers.metadata import Passwords
-from handlers.neighbours import Identity, Images, Networks, Volumes
+from handlers.neighbours import Neighbours
 from handlers.neighbours.revocations import Revocations
 from handlers.past.news import News
-from handlers.ports import Clock, Ids, Queries
+from handlers.ports import Queries
 from handlers.servers.servers import Servers
 from projections.event_log import LogRow
 
@@ -74,10 +74,7 @@ class Services:
     """Of the API cell."""
     past: "Past[Services] | None" = None
     """The same services, as of a moment."""
-    identity: Identity
-    images: Images
-    networks: Networks
-    volumes: Volumes
+    neighbours: Neighbours
     servers: Servers
     hosts: Hosts
     fleet: Fleet
@@ -108,5 +105,3 @@ class Services:
     stock_limits: StockLimits
     large_bodies: LargeBodies
     stamp: Stamp
-    clock: Clock
-    ids: Ids

@@ -63,15 +63,15 @@ async def create(call: Call) -> Any:
     owner = asked.project_id or asked.tenant_id or call.context.project_id or ""
     if owner != call.context.project_id and not call.is_admin:
         raise Refused("policy_not_authorized", "rule:create_network is disallowed by policy", status=403)
-    if not await call.services.identity.project_exists(owner):
+    if not await call.services.neighbours.identity.project_exists(owner):
         raise Invalid(f"Invalid input for project_id. Reason: there is no project {owner}.")
     _check_quota(call, owner)
-    network_id = call.services.ids.uuid()
+    network_id = call.services.stamp.ids.uuid()
     created = NetworkCreated(
         network_id=network_id,
         name=asked.name,
         project_id=owner,
-        subnet_id=call.services.ids.uuid(),
+        subnet_id=call.services.stamp.ids.uuid(),
         cidr=str(_free_range(call, network_id)),
         shared=asked.shared,
         mtu=asked.mtu,

@@ -48,6 +48,7 @@ from handlers.log.ledger_feed import LedgerFeed
 from handlers.log.registry import Registry
 from handlers.messages import question_decoder
 from handlers.metadata import Passwords
+from handlers.neighbours import Neighbours
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
@@ -144,10 +145,12 @@ class World:
                 public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell=CELL
             ),
             registry=self.registry,
-            identity=Directory(identity_settings()),
-            images=EmbeddedImages(self.registry),
-            networks=EmbeddedNetworks(self.registry),
-            volumes=NoVolumes(),
+            neighbours=Neighbours(
+                Directory(identity_settings()),
+                EmbeddedImages(self.registry),
+                EmbeddedNetworks(self.registry),
+                NoVolumes(),
+            ),
             servers=Servers(cells, self.registry, self.stamp, limits),
             hosts=Hosts(self.host_registry),
             fleet=Fleet(self.host_registry),
@@ -169,8 +172,6 @@ class World:
             stock_limits=stock_limits or StockLimits(),
             large_bodies=LargeBodies(self.clock),
             stamp=self.stamp,
-            clock=self.clock,
-            ids=self.stamp.ids,
         )
         moments = Moments((self.store, api_store), self.clock)
         past = PastServices(

@@ -205,7 +205,7 @@ async def create(call: Call) -> Any:
         raise Invalid(f"Invalid input for field/attribute rxtx_factor. Value: {factor}. It must be above 0.")
     automatic = asked.id in (UNSET, None, "auto")
     flavor = Flavor(
-        id=call.services.ids.uuid() if automatic else str(asked.id),
+        id=call.services.stamp.ids.uuid() if automatic else str(asked.id),
         name=asked.name,
         vcpus=integer("vcpus", asked.vcpus, least=1),
         ram_mb=integer("ram", asked.ram, least=1),

@@ -88,7 +88,9 @@ async def _readable(call: Call, rule: str) -> str:
 async def _existing(call: Call) -> str:
     """The project in the path, which there must be: limits of a name that is none would hold for nobody."""
     project_id = call.params["project_id"]
-    if project_id != call.context.project_id and not await call.services.identity.project_exists(project_id):
+    if project_id != call.context.project_id and not await call.services.neighbours.identity.project_exists(
+        project_id
+    ):
         raise Invalid(f"Project ID {project_id} is not a valid project.")
     return project_id
 

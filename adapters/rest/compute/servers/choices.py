@@ -43,7 +43,7 @@ async def image(call: Call, reference: str | UnsetType, host: str | None = None)
         raise Invalid("Invalid imageRef provided.")
     image_id = reference.rstrip("/").rpartition("/")[2]
     identifier("imageRef", image_id)
-    found = await call.services.images.bootable(call.context, image_id)
+    found = await call.services.neighbours.images.bootable(call.context, image_id)
     properties = found.source.properties
     if image_properties.size(properties) > image_properties.MAX_BYTES:
         raise Invalid(f"Image {image_id} has properties of more than {image_properties.MAX_BYTES} bytes.")
@@ -82,12 +82,12 @@ async def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
         raise Invalid("Bad networks format: a network's uuid is missing.")
     identifier("uuid", asked.uuid)
     fixed_ip = None if asked.fixed_ip is UNSET else asked.fixed_ip
-    return await call.services.networks.interface(call.context, asked.uuid, fixed_ip)
+    return await call.services.neighbours.networks.interface(call.context, asked.uuid, fixed_ip)
 
 
 async def _automatic(call: Call) -> NetworkRequest:
     """On the project's own network, or else on a shared one."""
-    usable = await call.services.networks.usable(call.context)
+    usable = await call.services.neighbours.networks.usable(call.context)
     if not usable:
         project_id = call.context.project_id
         raise Invalid(f"Unable to automatically allocate a network for project {project_id}: there is none.")
@@ -96,7 +96,7 @@ async def _automatic(call: Call) -> NetworkRequest:
 
 async def _the_only_one(call: Call) -> tuple[NetworkRequest, ...]:
     """On the network of a request that names none: clear only if there is just one."""
-    usable = await call.services.networks.usable(call.context)
+    usable = await call.services.neighbours.networks.usable(call.context)
     if len(usable) > 1:
         raise Refused("network.ambiguous", "Multiple possible networks found, use a Network ID to be more specific.")
     return tuple(NetworkRequest(network_id=each.id) for each in usable)

@@ -191,7 +191,7 @@ async def _check_volume(call: Call, asked: Volume) -> None:
     if not isinstance(volume_id, str):
         return
     try:
-        await call.services.volumes.check(call.context, volume_id)
+        await call.services.neighbours.volumes.check(call.context, volume_id)
     except Refused as error:
         raise Invalid(f"Block Device Mapping is Invalid: failed to get volume {volume_id}.") from error
 

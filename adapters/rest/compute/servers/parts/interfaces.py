@@ -13,13 +13,14 @@ operations = Operations()
 async def index(call: Call) -> Any:
     server = await find(call)
     documents = []
+    subnet_of = call.services.neighbours.networks.subnet_of
     for nic in server.nics:
         document: dict[str, Any] = {
             "port_id": nic.port_id,
             "net_id": nic.network_id,
             "mac_addr": nic.mac_address,
             "port_state": "ACTIVE",
-            "fixed_ips": [{"subnet_id": await call.services.networks.subnet_of(nic), "ip_address": nic.ip_address}],
+            "fixed_ips": [{"subnet_id": await subnet_of(nic), "ip_address": nic.ip_address}],
         }
         if call.minor >= since.ATTACHMENT_TAGS:
             document["tag"] = None

@@ -46,7 +46,7 @@ async def attach(call: Call) -> Never:
     volume_id = identifier("volumeId", asked.volumeId)
     if asked.delete_on_termination is not UNSET:
         boolean("delete_on_termination", asked.delete_on_termination)
-    await call.services.volumes.check(call.context, volume_id)
+    await call.services.neighbours.volumes.check(call.context, volume_id)
     raise not_implemented("Attaching volumes")
 
 
@@ -58,7 +58,7 @@ async def show(call: Call) -> Never:
 @operations("DELETE", PATH + "/{volume_id}", Access.MEMBER, f"{RULE}:delete")
 async def detach(call: Call) -> Never:
     server, volume_id = await find(call), call.params["volume_id"]
-    await call.services.volumes.check(call.context, volume_id)
+    await call.services.neighbours.volumes.check(call.context, volume_id)
     raise _not_attached(server.id, volume_id)
 
 
