@@ -13,7 +13,7 @@ from projections.trace import facts_of
 BATCH = "application/cloudevents-batch+json"
 
 
-def cloud_event(recorded: Recorded, *, everything: bool) -> dict[str, Any]:
+def cloud_event(recorded: Recorded, everything: bool) -> dict[str, Any]:
     """What an auditor sees is what the log has: secrets are sealed there."""
     meta, event = recorded.meta, recorded.event
     data = msgspec.to_builtins(event) if everything else for_tenants(facts_of(event, 0))

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from adapters.rest.audit.cloud_events import cloud_event
+from adapters.rest.audit.formats import Format, format_of
 from adapters.rest.audit.questions import Question, end_of, moment, place, question
 from adapters.rest.kit.as_of import POSITION
 from adapters.rest.kit.event_stream import KEEP_ALIVE, EventStream, block
@@ -31,14 +31,17 @@ async def stream(call: Call, rule: Rule) -> EventStream:
     if "until" in call.query or "limit" in call.query:
         raise Invalid("A stream has no end: until and limit are for pages.")
     asked = question(call)
+    _, told = await format_of(call)
     since = call.headers.get(LAST_EVENT_ID) or call.query.get("after")
     now = await moment(call, "now")
     after = await moment(call, since) if since else Moment.of(dict.fromkeys(now.cells, 0))
     end = call.services.streams.begin(call.context.project_id or "")
-    return EventStream(_blocks(call, rule, asked, after), end, {POSITION: str(after)})
+    return EventStream(_blocks(call, rule, asked, told, after), end, {POSITION: str(after)})
 
 
-async def _blocks(call: Call, rule: Rule, asked: Question, after: Moment) -> AsyncGenerator[bytes, None]:
+async def _blocks(
+    call: Call, rule: Rule, asked: Question, told: Format, after: Moment
+) -> AsyncGenerator[bytes, None]:
     """Ends once the caller may not read on."""
     while True:
         try:
@@ -48,7 +51,7 @@ async def _blocks(call: Call, rule: Rule, asked: Question, after: Moment) -> Asy
                 read = end_of(after, page.rows, until) if page.more else until
                 for recorded in page.events:
                     after = place(after, recorded.cell, recorded.position, until)
-                    yield block(str(after), msgspec.json.encode(cloud_event(recorded, everything=asked.everything)))
+                    yield block(str(after), msgspec.json.encode(told(recorded, asked.everything)))
                 if after != read:
                     after = read
                     yield block(str(after))
