@@ -20,6 +20,7 @@ from ops.embedded.nats import EmbeddedNats, ServerTls
 from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.host_keys import HostKeys, nats_user
+from ops.log_readers import LogReaders
 from ops.notary import FileNotary
 from ops.roles.api import names as api_names
 from ops.roles.compute import simulated_hosts
@@ -61,6 +62,7 @@ class Stack:
         self.lock = StateLock(self.directory / "run" / "supervisor.lock")
         self.postgres = EmbeddedPostgres(self.directory / "postgres")
         self.host_keys = HostKeys(self.directory / "hosts")
+        self.log_readers = LogReaders(self.directory / "readers")
 
     @property
     def is_set_up(self) -> bool:
@@ -79,6 +81,8 @@ class Stack:
             hosts=self.host_keys,
             simulated=simulated_hosts(settings.simulated),
             tls=_server_tls(settings),
+            readers=self.log_readers,
+            read_cells=(settings.cell, settings.api_cell),
         )
 
     def libvirt(self, settings: Settings) -> EmbeddedLibvirt:

@@ -17,14 +17,23 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from adapters.disk_space import space
 from adapters.nats.connection import Credentials
 from domain.errors import Unavailable
-from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED, Account, account_of, accounts, simulated_account
+from ops.embedded.nats_accounts import (
+    CONTROL,
+    PROBE,
+    SIMULATED,
+    Account,
+    account_of,
+    accounts,
+    reader_account,
+    simulated_account,
+)
 from ops.embedded.nats_probe import is_healthy
 from ops.host_keys import HostKeys
 
@@ -83,9 +92,11 @@ class EmbeddedNats:
         hosts: HostKeys | None = None,
         simulated: Sequence[str] = (),
         tls: ServerTls | None = None,
+        readers: Iterable[Credentials] = (),
+        read_cells: Sequence[str] = (),
     ) -> None:
         """``sync`` is how often streams are flushed to the disk: an interval, or ``always``. ``hosts`` are those of
-        ``cell``, and ``simulated`` the names of its simulated ones."""
+        ``cell``, and ``simulated`` the names of its simulated ones; ``readers`` read the logs of ``read_cells``."""
         self.directory = directory
         self.port = port
         self.sync = sync
@@ -93,6 +104,8 @@ class EmbeddedNats:
         self.hosts = hosts or HostKeys(directory / "hosts")
         self.simulated = simulated
         self.tls = tls
+        self._readers = readers
+        self._read_cells = read_cells
 
     @property
     def url(self) -> str:
@@ -157,6 +170,7 @@ class EmbeddedNats:
     def _config(self, simulated: Sequence[str]) -> str:
         quoted = json.dumps  # A JSON string is one in NATS's configuration language.
         control, probe = self.credentials(CONTROL), self.credentials(PROBE)
+        readers = [reader_account(reader, self._read_cells) for reader in self._readers]
         return f"""\
 # Written by lightcurve at every start, and when a host is added or removed; changes here do not last.
 listen: "127.0.0.1:{self.port}"
@@ -171,7 +185,7 @@ jetstream {{
   # Else it takes a share of what was free at its start, and refuses what comes beyond.
   max_file_store: {space(self.directory).total}
 }}
-{self.tls.block() if self.tls else ""}{accounts(self.cell, control, probe, self._accounts(simulated))}"""
+{self.tls.block() if self.tls else ""}{accounts(self.cell, control, probe, self._accounts(simulated), readers)}"""
 
     def _accounts(self, simulated: Sequence[str]) -> list[Account]:
         found = [account_of(key.name, key.credentials) for key in self.hosts]

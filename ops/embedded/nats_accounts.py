@@ -1,4 +1,5 @@
-"""Who may do what on NATS: the accounts of the control plane, of each host, and of the simulated ones.
+"""Who may do what on NATS: the accounts of the control plane, of each host, of the simulated ones, and of who reads
+the logs.
 
 A host's account is its permission. It sees of the control plane's account what it imports: its own reports, its own
 commands, its own signs of life. Whatever else it does, whomever it names as the place for an answer, stays in its
@@ -55,8 +56,38 @@ def simulated_account(cell: str, hosts: Sequence[str], password: str) -> Account
     return Account("SIMULATED", Credentials(SIMULATED, password), receiver, "*", permissions)
 
 
-def accounts(cell: str, control: Credentials, probe: Credentials, others: Iterable[Account]) -> str:
-    """The block of a NATS server's configuration."""
+def reader_account(reader: Credentials, cells: Iterable[str]) -> str:
+    """The account of somebody who reads the logs of some cells and nothing else, as it stands among the accounts.
+
+    Consumers of JetStream are not for readers: whoever may make one names the subject to which it delivers, and that
+    may be a host's queue. A reader asks for pages by position, and hears what is new at the moment.
+    """
+    imports = []
+    for names in map(Names, dict.fromkeys(cells)):
+        imports += [
+            f"{{stream: {{account: CONTROL, subject: {_quoted(names.every_event)}}}}}",
+            _service(f"$JS.API.DIRECT.GET.{names.events}", "CONTROL"),
+            _service(f"$JS.API.DIRECT.GET.{names.events}.>", "CONTROL"),
+        ]
+    lines = "\n".join(f"      {each}" for each in imports)
+    return f"""\
+  {_quoted(reader.user.upper())} {{
+    users: [{_user(reader)}]
+    imports: [
+{lines}
+    ]
+  }}
+"""
+
+
+def accounts(
+    cell: str,
+    control: Credentials,
+    probe: Credentials,
+    others: Iterable[Account],
+    readers: Iterable[str] = (),
+) -> str:
+    """The block of a NATS server's configuration. ``readers`` are accounts as ``reader_account`` makes them."""
     known = list(others)
     questions = "\n".join(f"      {question_import(cell, each)}" for each in known)
     return f"""\
@@ -74,12 +105,15 @@ accounts {{
       {{service: "alive.*.compute.*"}}
       {{service: "$JS.API.CONSUMER.MSG.NEXT.*.*", response_type: stream}}
       {{service: "$JS.ACK.>"}}
+      {{stream: "cell.*.event.>"}}
+      {{service: "$JS.API.DIRECT.GET.*", response_type: stream}}
+      {{service: "$JS.API.DIRECT.GET.*.>"}}
     ]
     imports: [
 {questions}
     ]
   }}
-{"".join(host_account(cell, each) for each in known)}}}
+{"".join(host_account(cell, each) for each in known)}{"".join(readers)}}}
 """
 
 
