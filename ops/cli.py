@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import Invalid, LightcurveError
-from ops import evidence_commands, garbage, host_commands, logs, notify, past_commands
+from ops import evidence_commands, garbage, host_commands, logs, notify, past_commands, reader_commands
 from ops.arguments import limit
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
@@ -138,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     revoke.set_defaults(command=_revoke_consoles)
 
     evidence_commands.register(commands)
+    reader_commands.register(commands)
     host_commands.register(commands)
 
     run = commands.add_parser("run", help="run one role in the foreground, as a service manager does")

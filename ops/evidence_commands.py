@@ -10,10 +10,11 @@ from typing import Any
 
 from domain.errors import Invalid
 from ops import garbage
+from ops.reader_commands import LOG_ACCOUNT
 from ops.settings import load
 
 EXPORT, IMPORT = "log-export", "log-import"
-_TWO_WORDS = {"log": {"export": EXPORT, "import": IMPORT}}
+_TWO_WORDS = {"log": {"export": EXPORT, "import": IMPORT, "account": LOG_ACCOUNT}}
 
 
 def joined(words: list[str]) -> list[str]:

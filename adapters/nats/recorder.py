@@ -5,13 +5,14 @@ use ``NatsEventStore``.
 """
 
 import re
+import ssl
 import uuid
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -29,7 +30,7 @@ from adapters.nats.connection import Connection, Credentials, Message, connect
 from adapters.nats.log import MAX_TOGETHER, PAGE, Addition, Log
 from adapters.nats.loop_thread import LoopThread
 from adapters.nats.names import Names
-from adapters.nats.reader import Reader
+from adapters.nats.reader import Item, Reader
 from adapters.nats.streams import durable, ensure
 from domain.errors import Stale, Unavailable
 from domain.log.record import GENESIS, AggregateId, Tail
@@ -44,6 +45,14 @@ _OURS = re.compile(r".+@[0-9]+")
 _BINARY = "application/octet-stream"
 
 
+class BatchReader(Protocol):
+    """Reads the log in batches."""
+
+    def batches(self) -> AsyncGenerator[list[Item], None]:
+        """Batches as they come, for ever."""
+        ...
+
+
 class NatsApplicationRecorder(ApplicationRecorder):
     """Records and reads the events of one cell.
 
@@ -52,9 +61,12 @@ class NatsApplicationRecorder(ApplicationRecorder):
     originator follow each other without a gap, and each event carries its predecessor's digest.
     """
 
-    def __init__(self, url: str, cell: str, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, url: str, cell: str, credentials: Credentials | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Connects, and makes the cell's streams if they are absent. Raises Unavailable, WrongStream."""
         self._names = Names(cell)
+        self._tls = tls
         self._thread = LoopThread(f"log of {cell}")
         try:
             self._connection = self._thread.run(self._open(url, credentials))
@@ -64,7 +76,7 @@ class NatsApplicationRecorder(ApplicationRecorder):
         self._log = Log(self._connection, self._names)
 
     async def _open(self, url: str, credentials: Credentials | None) -> Connection:
-        connection = await connect(url, f"recorder of {self._names.cell}", credentials)
+        connection = await connect(url, f"recorder of {self._names.cell}", credentials, tls=self._tls)
         await ensure(connection, durable(self._names))
         return connection
 
@@ -204,7 +216,7 @@ class NatsApplicationRecorder(ApplicationRecorder):
         """The events above position ``gt``, and then each new one as it comes."""
         return NatsSubscription(self, gt, topics)
 
-    def reader(self, after: int) -> Reader:
+    def reader(self, after: int) -> BatchReader:
         """A reader of the whole log, for the recorder's loop."""
         return Reader(self._connection, self._names.events, after)
 

@@ -1,13 +1,18 @@
-"""Server-sent events of a real stack, whose API is killed meanwhile: nothing is lost, and nothing comes twice."""
+"""Others follow the events of a real stack: by a stream, of which nothing is lost and nothing twice though the API is
+killed meanwhile; and by the messages of NATS, with an account."""
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from ops.examples import cloud_events
 from tests.e2e.live_stack import LiveStack
 from tests.waiting import wait_until
 
@@ -100,3 +105,20 @@ def test_the_api_is_killed_while_somebody_listens(simulated: LiveStack) -> None:
     assert follower.begun >= 2
     assert len(follower.told) == len(set(follower.told))
     assert [place for place in _places(stack) if place <= _end(stack)] == sorted(follower.told)
+
+
+def test_a_program_follows_with_an_account_of_its_own(simulated: LiveStack) -> None:
+    simulated.await_status(simulated.create("first"), "ACTIVE")
+    told = simulated.lightcurve("log", "account", "usage").stdout
+    environment = os.environ | dict(line.split("=", 1) for line in told.splitlines())
+    program = [sys.executable, cloud_events.__file__, "cell1"]
+    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        first = running.stdout.readline().split()
+        assert (first[0], first[-2]) == ("1", "host.enrolled")
+        running.kill()
+    again = simulated.lightcurve("log", "account", "usage", check=False)
+    assert (again.returncode, "Traceback" in again.stderr) == (1, False)
+    simulated.lightcurve("log", "account", "usage", "--remove")
+    done = subprocess.run(program, env=environment, capture_output=True, check=False)
+    assert b"Authorization" in done.stderr

@@ -1,0 +1,1 @@
+"""Programs that read the logs, as ``ops/docs/follow.md`` shows them."""
