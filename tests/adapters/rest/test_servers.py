@@ -178,25 +178,6 @@ async def test_actions_on_the_power(cloud: MakeWorld):
 
 
 @asynchronous
-async def test_a_crash_dump(cloud: MakeWorld):
-    async with cloud() as world:
-        amy = await world.client("amy")
-        server_id = await boot(world, amy)
-        path = f"{SERVERS}/{server_id}"
-        assert (await amy.post(f"{path}/action", {"trigger_crash_dump": {}})).status == 400
-        old = await world.client("amy", "2.16")
-        assert (await old.post(f"{path}/action", {"trigger_crash_dump": None})).status == 400
-        answer = await amy.post(f"{path}/action", {"trigger_crash_dump": None})
-        assert (answer.status, answer.content) == (202, b"")
-        assert (await shown(amy, server_id))["OS-EXT-STS:task_state"] == "triggering_crash_dump"
-        await world.advance()
-        server = await shown(amy, server_id)
-        assert (server["status"], server["OS-EXT-STS:task_state"]) == ("ACTIVE", None)
-        actions = (await amy.get(f"{path}/os-instance-actions")).body["instanceActions"]
-        assert ("trigger_crash_dump", None) in [(action["action"], action["message"]) for action in actions]
-
-
-@asynchronous
 async def test_a_reset_state(cloud: MakeWorld):
     async with cloud() as world:
         amy, root = await world.client("amy"), await world.client("root")

@@ -7,7 +7,6 @@ from domain.guest import ImageSource, PowerState
 from domain.log.record import Event, Metadata
 from domain.server import parts
 from domain.server.action import ServerActionFailed
-from domain.server.actions.crash_dump import ServerCrashDumpRequested
 from domain.server.actions.pause import ServerPaused, ServerPauseRequested, ServerUnpauseRequested
 from domain.server.actions.power import ServerStartRequested, ServerStopped, ServerStopRequested
 from domain.server.actions.reboot import ServerRebootRequested
@@ -64,7 +63,6 @@ SUSPENDED = ServerSuspended(epoch=1, power_state=PowerState.SHUTDOWN)
 RESUME = ServerResumeRequested(deadline=LATER)
 RESCUE = ServerRescueRequested(deadline=LATER, image=IMAGE, secrets="sealed")
 RESCUED = ServerRescued(epoch=1)
-CRASH_DUMP = ServerCrashDumpRequested(deadline=LATER)
 UNRESCUE = ServerUnrescueRequested(deadline=LATER)
 DELETE = ServerDeleteRequested(deadline=LATER)
 DELETED = ServerDeleted()
@@ -96,7 +94,6 @@ GIVEN: dict[str, list[Event]] = {
     "rescued": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED],
     "rescue failed": [REQUESTED, PLACED, BUILT, RESCUE, ServerActionFailed(fault=FAULT, to_error=True)],
     "unrescuing": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED, UNRESCUE],
-    "dumping": [REQUESTED, PLACED, BUILT, CRASH_DUMP],
     "deleting": [REQUESTED, PLACED, BUILT, DELETE],
     "deleting unplaced": [REQUESTED, DELETE],
     "deleted": [REQUESTED, PLACED, BUILT, DELETE, DELETED],

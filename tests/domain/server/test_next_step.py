@@ -39,7 +39,6 @@ STEPS: dict[str, tuple[object, object]] = {
     "rescued": (None, None),
     "rescue failed": (None, None),
     "unrescuing": (Command("node1", "unrescue"), Expire()),
-    "dumping": (Command("node1", "inject_nmi", with_spec=False), Expire()),
     "deleting": (Command("node1", "destroy", with_spec=False), FinishDelete(without_host=True)),
     "deleting unplaced": (FinishDelete(without_host=False), FinishDelete(without_host=False)),
     "deleted": (None, None),

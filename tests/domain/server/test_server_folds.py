@@ -14,7 +14,7 @@ from domain.server.observation import ServerPowerChanged
 from domain.server.password import ServerPasswordCleared, ServerPasswordSet
 from domain.server.state import existing
 from domain.server.steps import guest_spec
-from tests.domain.server.servers import CRASH_DUMP, FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given, meta
+from tests.domain.server.servers import FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given, meta
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,6 @@ from tests.domain.server.servers import CRASH_DUMP, FAULT, GIVEN, IMAGE, LATER, 
         ("rescuing", ("active", "rescuing", PowerState.RUNNING)),
         ("rescued", ("rescued", None, PowerState.RUNNING)),
         ("unrescuing", ("rescued", "unrescuing", PowerState.RUNNING)),
-        ("dumping", ("active", "triggering_crash_dump", PowerState.RUNNING)),
         ("deleting", ("active", "deleting", PowerState.RUNNING)),
         ("deleted", ("deleted", None, PowerState.NOSTATE)),
     ],
@@ -107,9 +106,7 @@ def test_what_changed_the_guest_and_failed_leaves_its_state_in_doubt(state: str)
     assert failed == ServerActionFailed(fault=FAULT, to_error=True)
 
 
-@pytest.mark.parametrize(
-    "state", ["pausing", "unpausing", "suspending", "resuming", "stopping", "starting", "dumping"]
-)
+@pytest.mark.parametrize("state", ["pausing", "unpausing", "suspending", "resuming", "stopping", "starting"])
 def test_what_only_changed_its_power_and_failed_leaves_it_as_it_was(state: str) -> None:
     server = given(state)
     assert server
@@ -123,11 +120,3 @@ def test_the_key_of_whatever_was_sealed_is_known_to_exist() -> None:
     assert keys == {state for state in GIVEN if "rebuil" in state or "rescu" in state}
     posted = evolve(given("active"), ServerPasswordSet(password="sealed"), meta(9))
     assert evolve(posted, ServerPasswordCleared(), meta(10)).has_key
-
-
-def test_a_rescue_outlives_a_crash_dump_that_fails_but_not_a_doubt_about_the_guest() -> None:
-    dumping = evolve(given("rescued"), CRASH_DUMP, meta(9))
-    kept = evolve(dumping, ServerActionFailed(fault=FAULT), meta(10))
-    assert (kept.vm_state, guest_spec(kept).rescue_image) == ("rescued", IMAGE)
-    lost = evolve(dumping, ServerActionFailed(fault=FAULT, to_error=True), meta(10))
-    assert (lost.vm_state, guest_spec(lost).rescue_image) == ("error", None)
