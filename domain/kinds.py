@@ -10,12 +10,14 @@ from domain.log.kind import Kind
 from domain.log.record import Event
 from domain.neighbours import image, network, token
 from domain.placement import ledger
+from domain.server import erasure
 from domain.server import fold as server
 
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
     for kind in (
         server.KIND,
+        erasure.KIND,
         console.KIND,
         ledger.KIND,
         host.KIND,

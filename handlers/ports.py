@@ -203,6 +203,10 @@ class Vault(Protocol):
         """Destroy the owner's key; harmless if there is none. Raises Unavailable."""
         ...
 
+    async def owners(self) -> list[str]:
+        """Who has a key. Raises Unavailable."""
+        ...
+
 
 class GuestEvent(NamedTuple):
     """A guest changed by itself (or by ``virsh``)."""

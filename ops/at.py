@@ -42,6 +42,9 @@ async def server(past: Past, moment: str, name: str) -> None:
         "created": written(found.created_at),
         "deleted": written(found.terminated_at),
     }
+    if found.secrets or found.sealed_password:
+        erased = await past.erased(found.id)
+        facts["sealed"] = "user data and passwords" + (f"; erased {written(erased)}" if erased else "")
     if found.fault:
         facts["fault"] = found.fault.message
     for fact, value in facts.items():

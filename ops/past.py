@@ -15,6 +15,7 @@ from domain.fleet import host
 from domain.log.moment import Moment
 from domain.log.record import Recorded
 from domain.placement.ledger import Ledger
+from domain.server import erasure
 from domain.server.listing import ServerFilter
 from domain.server.state import Server
 from handlers.log.registry import Registry
@@ -115,6 +116,11 @@ class Past:
         found = await self._moments.find(moment)
         stores = [StoreUntil(store, found[store.cell]) for store in self.plane.stores]
         return Then(self.plane, found, PastQueries(self.queries, found, stores))
+
+    async def erased(self, server_id: str) -> datetime | None:
+        """When what was sealed for a server was erased; None if it was not, by now."""
+        found = await self.plane.store.load(erasure.aggregate(server_id))
+        return found[-1].meta.time if found else None
 
     async def _projected(self, cell: str, position: int) -> bool:
         return await self.plane.positions.reached(projector.NAME, cell, position, READ_SECONDS)

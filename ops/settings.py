@@ -201,6 +201,13 @@ class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """The private key; None: ``secrets/checkpoint.key`` in the state directory. Without it nothing is signed."""
 
 
+class ErasureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When what was sealed for a server (user data, passwords) becomes unreadable for ever."""
+
+    after_seconds: Annotated[float, Meta(ge=0, le=10_000_000_000)] = 0.0
+    """Since its deletion."""
+
+
 class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Simulated hosts, in one process."""
 
@@ -234,6 +241,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metadata: MetadataSettings = MetadataSettings()
     console: ConsoleSettings = ConsoleSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
+    erasure: ErasureSettings = ErasureSettings()
     simulated: SimulatedSettings = SimulatedSettings()
 
     @property

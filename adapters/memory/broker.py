@@ -25,7 +25,7 @@ DUPLICATE_WINDOW = 120.0
 class Faults(Protocol):
     """What may go wrong. Operations are ``append``, ``load``, ``follow``, ``last_position``, ``save_snapshot``,
     ``load_snapshot``, ``send``, ``command``, ``report``, ``ask``, ``beat``, ``announce``, ``reached``, ``seal``,
-    ``unseal`` and ``destroy``."""
+    ``unseal``, ``destroy`` and ``owners``."""
 
     async def before(self, operation: str) -> None:
         """Awaited before the effect; may raise Unavailable (nothing happened) or take its time."""

@@ -30,3 +30,7 @@ class MemoryVault:
         await self._faults.before("destroy")
         self._keys.pop(owner, None)
         await self._faults.after("destroy")
+
+    async def owners(self) -> list[str]:
+        await self._faults.before("owners")
+        return list(self._keys)

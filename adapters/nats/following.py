@@ -30,7 +30,7 @@ from domain.errors import Unavailable
 from domain.kinds import EVENTS
 from domain.log.record import AggregateId, Recorded
 
-URL, USER, PASSWORD, CA_FILE = (f"LIGHTCURVE_NATS_{what}" for what in ("URL", "USER", "PASSWORD", "CA_FILE"))
+URL, USER, PASSWORD, CA_FILE = (f"CELL_LOG_{what}" for what in ("URL", "USER", "PASSWORD", "CA_FILE"))
 """The variables of the environment that say where the log is, and as whom it is read."""
 LOOK_AGAIN = 5.0
 """Seconds after which it is asked whether there is something new: what was said while the connection was away is not

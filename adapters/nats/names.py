@@ -117,3 +117,7 @@ class Names:
     def key(self, owner: str) -> str:
         """The key of an owner's encryption key."""
         return f"$KV.KEYS_{self.cell}.{token(owner)}"
+
+    def key_owner(self, key: str) -> str:
+        """The inverse of ``key``. Raises Invalid."""
+        return untoken(key.rpartition(".")[2])

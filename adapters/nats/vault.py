@@ -1,6 +1,7 @@
 """Keys outside the log, in a bucket of their own."""
 
 import os
+from typing import Any
 
 from adapters.nats.connection import ApiError, Connection, NoAnswer, header_block
 from adapters.nats.names import Names
@@ -42,6 +43,16 @@ class NatsVault:
             # Without no_erase the server overwrites the message's bytes before it forgets them.
             await self._api("STREAM.MSG.DELETE", {"seq": found["message"]["seq"], "no_erase": False})
 
+    async def owners(self) -> list[str]:
+        found: list[str] = []
+        while True:
+            # The server names no more than 100,000 subjects at a time.
+            info = await self._api("STREAM.INFO", {"subjects_filter": ">", "offset": len(found)}) or {}
+            subjects = info.get("state", {}).get("subjects", {})
+            found += (self._names.key_owner(subject) for subject in subjects)
+            if not subjects or len(found) >= info.get("total", 0):
+                return found
+
     async def _key(self, owner: str) -> Key | None:
         try:
             answer = await self._connection.call(f"$JS.API.DIRECT.GET.{self._names.keys}.{self._names.key(owner)}")
@@ -61,7 +72,7 @@ class NatsVault:
         except NoAnswer as problem:
             raise Unavailable(f"The vault does not answer: {problem}") from None
 
-    async def _api(self, name: str, request: dict[str, object]) -> "dict[str, dict[str, int]] | None":
+    async def _api(self, name: str, request: dict[str, object]) -> dict[str, Any] | None:
         try:
             return await self._connection.api(f"{name}.{self._names.keys}", request)
         except ApiError as error:

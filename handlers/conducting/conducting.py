@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 from domain.catalogue import quota
 from domain.fleet import host
 from domain.neighbours import network
 from handlers.conducting.conductor import Conductor
+from handlers.conducting.erasures import Erasures
 from handlers.conducting.holdings import Holdings
+from handlers.conducting.keys import AT_ONCE, Keys
 from handlers.conducting.leftovers import Leftovers, ReadServers
 from handlers.conducting.reports import Reports
 from handlers.conducting.states import ServerStates
@@ -42,7 +45,9 @@ class Conducting:
         open_consoles: OpenConsoles,
         refusals: Refusals | None = None,
         tickets: ImageTickets | None = None,
+        keys_kept: timedelta = AT_ONCE,
     ) -> None:
+        """``keys_kept`` is how long what was sealed for a server can still be read when it is deleted."""
         self._bus = bus
         self._liveness = liveness
         self._stamp = stamp
@@ -56,12 +61,24 @@ class Conducting:
         states = ServerStates(store, stamp, self._disorder)
         hosts = Hosts(self._host_registry)
         networks = EmbeddedNetworks(self._registry)
-        holdings = Holdings(store.cell, self._feed.writer, self._registry, networks, vault)
+        keys = Keys(vault, store, stamp, keys_kept)
+        holdings = Holdings(store.cell, self._feed.writer, self._registry, networks, keys)
+        self._erasures = Erasures(states, keys, stamp, read_servers)
         self._leftovers = Leftovers(states, holdings, stamp, read_servers)
         self._registry.listen(self._leftovers.take_holding)
         networks.listen(store.cell, self._leftovers.take_address)
         self._conductor = Conductor(
-            store, states, holdings, hosts, self._life.host_up, bus, stamp, read_servers, self._leftovers, tickets
+            store,
+            states,
+            holdings,
+            hosts,
+            self._life.host_up,
+            bus,
+            stamp,
+            read_servers,
+            self._leftovers,
+            tickets,
+            self._erasures.take,
         )
         self._refusals = refusals or Refusals()
         self._reports = Reports(states, self._conductor, holdings, hosts, self._refusals, stamp.clock)
@@ -78,6 +95,7 @@ class Conducting:
             await together(self._registry.ready(), self._host_registry.ready(), self._feed.ready())
             group.create_task(self._conductor.run())
             group.create_task(self._leftovers.run())
+            group.create_task(self._erasures.run())
             group.create_task(self._bus.serve_reports(self._reports.handle))
             group.create_task(lost_proxies.run())
             facts = (self._disorder.facts, self._refusals.facts, self._conductor.attention.load)

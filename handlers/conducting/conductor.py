@@ -56,7 +56,9 @@ class Conductor:
         read_servers: ReadServers,
         leftovers: Leftovers,
         tickets: ImageTickets | None = None,
+        listener: Callable[[Recorded, Server | None], None] = lambda _recorded, _state: None,
     ) -> None:
+        """``listener`` is told every event of a server, with the state after it, as far as that is known."""
         self._store = store
         self._states = states
         self._holdings = holdings
@@ -67,6 +69,7 @@ class Conductor:
         self._read_servers = read_servers
         self._leftovers = leftovers
         self._tickets = tickets
+        self._listener = listener
         self.attention = Attention(self._try_advance, stamp.clock)
         self._sent: dict[str, tuple[str, float, int]] = {}
         """Per server: the command sent last, when (loop time), how many times."""
@@ -125,6 +128,7 @@ class Conductor:
     def _remember(self, recorded: Recorded) -> Server | None:
         state = self._states.advance(recorded)
         self._leftovers.take(recorded, state)
+        self._listener(recorded, state)
         return state
 
     def _forget(self, server_id: str) -> None:

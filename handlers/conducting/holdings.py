@@ -8,11 +8,11 @@ from domain.placement import ledger
 from domain.placement.ledger import Claimed, Ledger
 from domain.placement.scheduling import Demand, HostView, place
 from domain.server.state import Server
+from handlers.conducting.keys import Keys
 from handlers.context import Context
 from handlers.log.group_writer import GroupWriter
 from handlers.log.registry import Registry
 from handlers.neighbours import Networks
-from handlers.ports import Vault
 from handlers.together import together
 
 
@@ -20,14 +20,14 @@ class Holdings:
     """Each operation is idempotent: where a process has died in the middle, the next one does all of it again."""
 
     def __init__(
-        self, cell: str, ledger_writer: GroupWriter[Ledger], registry: Registry, networks: Networks, vault: Vault
+        self, cell: str, ledger_writer: GroupWriter[Ledger], registry: Registry, networks: Networks, keys: Keys
     ) -> None:
         """``registry`` holds the quotas."""
         self.cell = cell
         self.ledger = ledger_writer
         self.registry = registry
         self.networks = networks
-        self._vault = vault
+        self._keys = keys
 
     async def claim(self, context: Context, hosts: Mapping[str, HostView], demand: Demand) -> Claimed:
         """Choose a host and take its resources, in one event. Raises NoCapacity."""
@@ -70,18 +70,14 @@ class Holdings:
             self.release_quota(context, project_id, server_id),
             self.networks.release_all(context, server_id, networks),
         )
-        await self.destroy_key(server_id)
+        await self._keys.forget(server_id)
 
     async def release_all(self, context: Context, server: Server) -> None:
-        """Give back everything, and destroy the key of what was sealed for it."""
+        """Give back everything; what was sealed for it is erased, unless that has time."""
         await together(
             self.release_claim(context, server.id),
             self.release_addresses(context, server),
             self.release_quota(context, server.project_id, server.id),
         )
-        if server.has_key:
-            await self.destroy_key(server.id)
-
-    async def destroy_key(self, server_id: str) -> None:
-        """Erase for ever what was sealed for the server, if anything was."""
-        await self._vault.destroy(server_id)
+        if server.has_key and not self._keys.kept:
+            await self._keys.erase(context, server.id)

@@ -18,8 +18,8 @@ from nats.js.errors import NotFoundError
 
 async def events(cell: str, position: int) -> AsyncIterator[tuple[int, CloudEvent]]:
     """Each event behind the position, with its own, in order, without a gap."""
-    env = {name: os.environ[f"LIGHTCURVE_NATS_{name.upper()}"] for name in ("user", "password")}
-    client = await nats.connect(os.environ["LIGHTCURVE_NATS_URL"], **env)
+    env = {name: os.environ[f"CELL_LOG_{name.upper()}"] for name in ("user", "password")}
+    client = await nats.connect(os.environ["CELL_LOG_URL"], **env)
     stream, subject, news = client.jetstream(), f"cell.{cell}.event.>", asyncio.Event()
 
     async def heard(_: Msg) -> None:

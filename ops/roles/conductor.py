@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 from domain.errors import Unavailable
 from handlers.conducting.conducting import Conducting
@@ -63,6 +64,7 @@ async def run(settings: Settings, name: str) -> None:
                 open_consoles=of_cell,
                 refusals=plane.refusals,
                 tickets=image_tickets(settings, plane.stamp.clock),
+                keys_kept=timedelta(seconds=settings.erasure.after_seconds),
             )
             await conducting.run(name, notify.ready)
     finally:

@@ -108,6 +108,7 @@ class TestVault:
             await vault.destroy("a")
             assert await vault.unseal("a", sealed) is None
             assert await vault.unseal("b", others) == b"y"
+            assert await (await world.vault()).owners() == ["b"]
             again = await vault.seal("a", b"z")
             assert await vault.unseal("a", sealed) is None
             assert await vault.unseal("a", again) == b"z"

@@ -25,6 +25,7 @@ TARGETS = {
     "network": "service/network/networks/network",
     "image": "service/storage/image/images/image",
     "token": "data/security/credential",
+    "erasure": "data/security/key",
 }
 """The type of what an event is about, by its kind; of others, LOG."""
 LOG = "data/file/log"
@@ -39,12 +40,13 @@ ACTIONS = {
     "enabled": "enable",
     "disabled": "disable",
     "revoked": "revoke",
+    "erasure.decided": "delete",
     "granted": "allow",
     "opened": "start",
     "closed": "stop",
     "refused": "deny",
 }
-"""By the last part of an event's type; all others are ``update/…``, as what the middleware has no word for."""
+"""By an event's type, or its last part; all others are ``update/…``, as what the middleware has no word for."""
 PENDING = ("requested", "placed")
 
 
@@ -71,7 +73,7 @@ def cadf_event(recorded: Recorded, everything: bool) -> dict[str, Any]:
     made = event.Event(
         id=meta.event_id,
         eventTime=meta.time.astimezone(UTC).isoformat(timespec="microseconds"),
-        action=ACTIONS.get(what, f"update/{what.removesuffix('_requested')}"),
+        action=ACTIONS.get(name) or ACTIONS.get(what, f"update/{what.removesuffix('_requested')}"),
         outcome=_outcome(what),
         initiator=initiator,
         target=target,

@@ -26,6 +26,7 @@ from domain.server.parts import NetworkRequest
 from domain.server.reset import ServerStateReset
 from domain.server.state import aggregate
 from handlers.conducting.holdings import Holdings
+from handlers.conducting.keys import Keys
 from handlers.conducting.leftovers import GRACE_SECONDS, SWEEP_SECONDS, Leftovers
 from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp
@@ -53,7 +54,11 @@ class World:
         self.feed = LedgerFeed(self.store, self.stamp)
         self.states = ServerStates(self.store, self.stamp)
         self.holdings = Holdings(
-            "cell1", self.feed.writer, self.registry, EmbeddedNetworks(self.registry), MemoryVault(broker, "cell1")
+            "cell1",
+            self.feed.writer,
+            self.registry,
+            EmbeddedNetworks(self.registry),
+            Keys(MemoryVault(broker, "cell1"), self.store, self.stamp),
         )
         self.leftovers = Leftovers(self.states, self.holdings, self.stamp, self)
         self.asked: list[str] = []

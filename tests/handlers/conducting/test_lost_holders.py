@@ -17,6 +17,7 @@ from domain.placement.ledger import Inventory
 from domain.server.state import aggregate
 from handlers.conducting import leftovers
 from handlers.conducting.holdings import Holdings
+from handlers.conducting.keys import Keys
 from handlers.conducting.leftovers import Leftovers
 from handlers.conducting.states import ServerStates
 from handlers.context import Context
@@ -85,7 +86,9 @@ async def _held() -> AsyncIterator[Held]:
     feed = LedgerFeed(cell.store, cell.stamp)
     following = [asyncio.create_task(work) for work in (registry.run(), feed.run())]
     await asyncio.gather(registry.ready(), feed.ready())
-    holdings = Holdings("cell1", feed.writer, registry, EmbeddedNetworks(registry), cell.vault)
+    holdings = Holdings(
+        "cell1", feed.writer, registry, EmbeddedNetworks(registry), Keys(cell.vault, cell.store, cell.stamp)
+    )
     await _take_everything(holdings)
     held = Held(cell, holdings, Leftovers(ServerStates(cell.store, cell.stamp), holdings, cell.stamp, Nobody()))
     assert held.holds() == (True, True, True)
