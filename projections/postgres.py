@@ -77,11 +77,12 @@ class PostgresRows:
         self._cached_bytes: Counter[str] = Counter()
         """By table, of all that came in; a row that was written twice counts twice."""
         self._dirty: dict[str, dict[Key, Any]] = {}
-        self._write_all = _write_all(builds, with_archive=archive is not None)
+        self._tables = [(build, table) for build in builds for table in build.projection.tables]
+        self._statements: dict[tuple[str, ...], bytes] = {}
+        """What writes rows of those tables, and the positions: what has no rows costs nothing."""
         self._types = {
             table.name: msgspec.json.Decoder(list[table.row])  # type: ignore[name-defined]
-            for build in builds
-            for table in build.projection.tables
+            for _, table in self._tables
         }
 
     async def open(self) -> None:
@@ -129,14 +130,21 @@ class PostgresRows:
         try:
             for build in self.builds:
                 await self._fold(build, self._not_given_up(self._not_done(build, batch)))
-            documents = [self._document(table) for build in self.builds for table in build.projection.tables]
-            await self._connection.execute(self._write_all, (*documents, *kept, *self._position_of(batch)))
+            changed = [(build, table) for build, table in self._tables if self._dirty[table.name]]
+            documents = [self._document(table) for _, table in changed]
+            await self._connection.execute(self._statement(changed), (*documents, *kept, *self._position_of(batch)))
         except BaseException as error:
             self._forget_rows(self._types)
             if isinstance(error, Exception) and indigestible(error):
                 return False
             raise
         return True
+
+    def _statement(self, changed: list[tuple[Build, Table]]) -> bytes:
+        key = tuple(table.name for _, table in changed)
+        if key not in self._statements:
+            self._statements[key] = _write_all(changed, with_archive=self._archive is not None)
+        return self._statements[key]
 
     async def _apply_carefully(self, batch: list[Recorded], entries: Sequence[Entry]) -> None:
         """In one transaction, all but what cannot be applied."""
@@ -306,16 +314,17 @@ def _upsert(build: Build, table: Table) -> sql.Composed:
     ).format(table=build.table(table), key=names(table.key), sets=sql.SQL(", ").join(sets))
 
 
-def _write_all(builds: list[Build], *, with_archive: bool) -> bytes:
-    """The statement that writes a document for each table of all builds, messages if there is an archive, and then
-    the positions."""
-    writes: list[sql.Composable] = [_upsert(build, table) for build in builds for table in build.projection.tables]
+def _write_all(changed: list[tuple[Build, Table]], *, with_archive: bool) -> bytes:
+    """The statement that writes a document for each of the tables, messages if there is an archive, and then the
+    positions."""
+    writes: list[sql.Composable] = [_upsert(build, table) for build, table in changed]
     if with_archive:
         writes.append(sql.SQL(INSERT))
     parts = [
         sql.SQL("{} AS ({})").format(sql.Identifier(f"part_{number}"), part) for number, part in enumerate(writes)
     ]
-    return sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parts), sql.SQL(WRITE_POSITIONS)).as_bytes(None)
+    first = sql.SQL("WITH {} ").format(sql.SQL(", ").join(parts)) if parts else sql.SQL("")
+    return (first + sql.SQL(WRITE_POSITIONS)).as_bytes(None)
 
 
 async def lock_writer(connection: AsyncConnection[Any]) -> bool:

@@ -51,6 +51,9 @@ PROJECTIONS: tuple[Projection, ...] = (
 )
 NAME = "projector"
 RETRY_SECONDS = 0.5
+GATHER_SECONDS = 0.02
+"""Between two batches of what belongs to no cell. No answer waits for it but those about the past, and each batch is
+a transaction: of a few creations at once each would have two beside those of its own events."""
 PROGRESS_EVENTS = 20_000
 REBUILD = "lightcurve_rebuild"
 """Notify this channel in the database with a projection's name, to have it built anew."""
@@ -155,6 +158,7 @@ class Writer:
         await asyncio.Event().wait()
 
     async def _project(self, store: NatsEventStore) -> None:
+        gather = 0.0 if store is self._plane.store else GATHER_SECONDS
         async with aclosing(store.follow_with_entries(self._position(store.cell))) as batches:  # type: ignore[type-var]
             async for batch, entries in batches:
                 if batch:
@@ -163,6 +167,7 @@ class Writer:
                         await self._rows.apply(batch, entries)
                     await self._pass_over(parked.skips_in(batch))
                 await self._plane.positions.announce(NAME, store.cell, self._position(store.cell))
+                await asyncio.sleep(gather)
 
     async def _listen(self, wanted: asyncio.Queue[str]) -> None:
         connection = await connect(self._plane.settings.database.url, "lightcurve-projector-listen")

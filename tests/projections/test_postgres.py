@@ -4,6 +4,7 @@ from random import Random
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from domain.log.record import Recorded
 from domain.server.observation import ServerPowerChanged
@@ -19,6 +20,8 @@ from tests.postgres_fixtures import PROJECTIONS, project
 from tests.projections.histories import CELL, history
 
 pytestmark = pytest.mark.postgres
+
+TABLES = [table.name for projection in PROJECTIONS for table in projection.tables]
 
 
 def _content(url: str) -> dict[str, list[str]]:
@@ -66,6 +69,31 @@ async def test_what_a_batch_itself_begins_is_not_asked_for(database: str, monkey
         await rows.apply(events)
         assert rows.position(CELL) == events[-1].position
         assert not questions
+
+
+@asynchronous
+async def test_a_batch_costs_only_the_tables_that_it_changes(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = history(20)
+    of_servers = [recorded for recorded in events if recorded.aggregate.kind == "server"]
+    others = [replace(recorded, cell="api") for recorded in events if recorded.aggregate.kind == "quota"]
+    async with await connect(database, "test") as connection:
+        rows = PostgresRows(connection, await builds_in_force(connection, PROJECTIONS))
+        await rows.open()
+        written: list[str] = []
+        execute = connection.execute
+
+        async def noting(statement: object, *parameters: object) -> object:
+            if isinstance(statement, bytes):
+                written.append(statement.decode())
+            return await execute(statement, *parameters)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(connection, "execute", noting)
+        await rows.apply(of_servers)
+        await rows.apply(others)
+    assert [name for name in TABLES if name in written[0]] == [
+        "servers", "server_versions", "instance_actions", "event_log",
+    ]  # fmt: skip
+    assert [name for name in TABLES if name in written[1]] == ["event_log"]
 
 
 @asynchronous
