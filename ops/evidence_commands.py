@@ -38,6 +38,9 @@ def register(commands: Any) -> None:
     verify.add_argument("--key", nargs="+", default=[], help="whose signatures count; or files of keys")
     verify.add_argument("--checkpoint", type=Path, nargs="+", default=[], help="notes that the log has to contain")
     verify.add_argument("--cell", help="only this one; default: all")
+    verify.add_argument(
+        "--redecide", action="store_true", help="also decide all that the logs hold anew, by today's rules"
+    )
     verify.set_defaults(command=_verify)
 
     export = commands.add_parser(EXPORT, help="write the logs, or a part of them, to files (log export)")
@@ -74,7 +77,15 @@ def _verify(arguments: argparse.Namespace) -> None:
     from ops.verify import verify
 
     garbage.wait()
-    if not verify(arguments.state_dir, arguments.file, arguments.key, arguments.checkpoint, arguments.cell):
+    if arguments.redecide and arguments.file:
+        raise Invalid("Only the logs of a stack that runs are decided anew: import the file into one.")
+    good = verify(arguments.state_dir, arguments.file, arguments.key, arguments.checkpoint, arguments.cell)
+    if arguments.redecide:
+        from ops.redecide import redecide
+
+        settings = load(arguments.state_dir / "lightcurve.toml")
+        good = asyncio.run(redecide(settings, arguments.cell)) and good
+    if not good:
         sys.exit(1)
 
 

@@ -69,7 +69,9 @@ def test_a_cloud_goes_on_from_its_exported_logs(first: LiveStack, second: LiveSt
     keys = tmp_path / "keys"
     keys.write_text(first.lightcurve("checkpoint", "--key").stdout)
     first.lightcurve("log", "export", str(tmp_path / "out"))
-    assert "whole" in first.lightcurve("verify").stdout
+    verified = first.lightcurve("verify", "--redecide").stdout
+    assert "whole" in verified
+    assert verified.endswith("each is as it was recorded.\n"), verified
     first.lightcurve("down")
 
     second.lightcurve("log", "import", str(tmp_path / "out"), "--key", str(keys), *second.ports)

@@ -10,6 +10,7 @@ from domain.log.record import AggregateId, Recorded
 from domain.neighbours import network
 from domain.placement import ledger
 from domain.placement.ledger import imbalances
+from domain.redecision import Redecision
 from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS
 from domain.server.actions.power import ServerStarted
@@ -22,7 +23,7 @@ from domain.server.reset import ServerStateReset
 from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
 from projections import console_sessions, event_log, hosts, instance_actions, servers
 from projections.memory import MemoryRows
-from tests.sim.world import API, CELL, NETWORK, PROJECT, World
+from tests.sim.world import API, CELL, LIMITS, NETWORK, PROJECT, World
 
 SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED)
 DONE = (ServerBuilt, *(action.done for action in ACTIONS))
@@ -53,7 +54,16 @@ async def violations(world: World) -> list[str]:
     found += _intended_power(world, history, all_servers)
     found += _console_sessions(history)
     found += _projections(world, history)
+    found += _decided_anew(history)
     return found
+
+
+def _decided_anew(history: list[Recorded]) -> Iterator[str]:
+    """Whatever was recorded, under whatever faults, is what the rules allow."""
+    redecision = Redecision(LIMITS)
+    for recorded in history:
+        for difference in redecision.take(recorded):
+            yield f"{recorded.aggregate} {recorded.version} {type(recorded.event).__name__}: {difference.instead}"
 
 
 def _unfinished(all_servers: list[Server]) -> Iterator[str]:

@@ -1,0 +1,36 @@
+"""The rules of the embedded neighbours: images, networks, tokens."""
+
+from collections.abc import Iterable
+
+from domain.catalogue.quota import Limits
+from domain.log.batch import Change
+from domain.log.record import Event
+from domain.neighbours import image, network, token
+from domain.neighbours.image import ImageCreated, ImageDeleted, ImageUpdated, ImageUploaded
+from domain.neighbours.network import Network, NetworkCreated, NetworkDeleted, PortChange, PortCreated, PortDeleted
+from domain.neighbours.token import TokenRevoked
+from domain.redecision.rules import Batch, Rule, there
+
+
+def _ports(state: Network | None, change: PortChange, _limits: Limits) -> Iterable[Change]:
+    state = there(state)
+    match change:
+        case PortCreated():
+            return network.allocate(
+                state, port_id=change.port_id, server_id=change.server_id, cell=change.cell,
+                project_id=change.project_id, index=change.index, ip_address=change.ip_address,
+            )  # fmt: skip
+        case PortDeleted():
+            return [change] if change.port_id in state.ports else []
+
+
+RULES: dict[type[Event], Rule] = {
+    ImageCreated: lambda found, event, _: image.create(found, event),
+    ImageUploaded: lambda found, event, _: image.upload(found, there(found).id, event),
+    ImageUpdated: lambda found, event, _: image.update(found, there(found).id, event),
+    ImageDeleted: lambda found, _event, _: image.delete(found, there(found).id),
+    NetworkCreated: lambda found, event, _: network.create(found, event),
+    NetworkDeleted: lambda found, _event, _: network.delete(found),
+    TokenRevoked: lambda revoked, event, _: token.revoke(revoked, event.user_id, event.expires_at),
+}
+BATCHES: dict[str, Batch] = {network.KIND.name: _ports}
