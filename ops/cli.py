@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.set_defaults(command=_rebuild)
 
     recover = commands.add_parser("recover", help="go on with what is left of a damaged log; see status first")
+    recover.add_argument("--give-up", action="store_true", help="without what the archive has, too")
     recover.set_defaults(command=_recover)
 
     events = commands.add_parser("events", help="events that a projection could not take in")
@@ -292,7 +293,7 @@ def _revoke_consoles(arguments: argparse.Namespace) -> None:
 def _recover(arguments: argparse.Namespace) -> None:
     from ops.recover import recover
 
-    asyncio.run(recover(load(arguments.state_dir / "lightcurve.toml")))
+    asyncio.run(recover(load(arguments.state_dir / "lightcurve.toml"), give_up=arguments.give_up))
 
 
 def _events_parked(arguments: argparse.Namespace) -> None:

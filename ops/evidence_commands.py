@@ -1,5 +1,5 @@
-"""The commands by which a log is proven to others: ``checkpoint``, ``verify``, ``log export`` and ``log
-import``."""
+"""The commands by which a log is proven to others, moved and mended: ``checkpoint``, ``verify``, ``log export``,
+``log import`` and ``log restore``."""
 
 import argparse
 import asyncio
@@ -13,8 +13,10 @@ from ops import garbage
 from ops.reader_commands import LOG_ACCOUNT
 from ops.settings import load
 
-EXPORT, IMPORT = "log-export", "log-import"
-_TWO_WORDS = {"log": {"export": EXPORT, "import": IMPORT, "account": LOG_ACCOUNT}}
+EXPORT, IMPORT, RESTORE, LOST = "log-export", "log-import", "log-restore", "log-lost"
+_TWO_WORDS = {
+    "log": {"export": EXPORT, "import": IMPORT, "restore": RESTORE, "lost": LOST, "account": LOG_ACCOUNT},
+}
 
 
 def joined(words: list[str]) -> list[str]:
@@ -37,6 +39,7 @@ def register(commands: Any) -> None:
     verify.add_argument("--file", type=Path, nargs="+", default=[], help="exported logs, or directories of such")
     verify.add_argument("--key", nargs="+", default=[], help="whose signatures count; or files of keys")
     verify.add_argument("--checkpoint", type=Path, nargs="+", default=[], help="notes that the log has to contain")
+    verify.add_argument("--archive", action="store_true", help="the second copies in the database, not the logs")
     verify.add_argument("--cell", help="only this one; default: all")
     verify.add_argument(
         "--redecide", action="store_true", help="also decide all that the logs hold anew, by today's rules"
@@ -60,6 +63,14 @@ def register(commands: Any) -> None:
     imported.add_argument("--api-port", type=int, default=8774, help="of a stack that is new")
     imported.set_defaults(command=_import)
 
+    restored = commands.add_parser(RESTORE, help="put back from the archive what the logs have lost (log restore)")
+    restored.set_defaults(command=_restore)
+
+    lost = commands.add_parser(LOST, help="what the logs go on without since a recovery (log lost)")
+    lost.add_argument("recovery", nargs="?", help="only its events; default: how many there are of each")
+    lost.add_argument("--bodies", action="store_true", help="with the events' bodies")
+    lost.set_defaults(command=_lost)
+
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
     from ops.checkpoint import renew_key, show_keys, sign
@@ -77,9 +88,12 @@ def _verify(arguments: argparse.Namespace) -> None:
     from ops.verify import verify
 
     garbage.wait()
-    if arguments.redecide and arguments.file:
-        raise Invalid("Only the logs of a stack that runs are decided anew: import the file into one.")
-    good = verify(arguments.state_dir, arguments.file, arguments.key, arguments.checkpoint, arguments.cell)
+    if arguments.redecide and (arguments.file or arguments.archive):
+        raise Invalid("Only the logs of a stack that runs are decided anew: import a file into one.")
+    if arguments.archive and arguments.file:
+        raise Invalid("Give --archive or --file: each is looked at by itself.")
+    what = (arguments.file, arguments.key, arguments.checkpoint, arguments.cell)
+    good = verify(arguments.state_dir, *what, archive=arguments.archive)
     if arguments.redecide:
         from ops.redecide import redecide
 
@@ -109,3 +123,18 @@ def _import(arguments: argparse.Namespace) -> None:
     garbage.wait()
     ports = {"nats_port": arguments.nats_port, "api_port": arguments.api_port}
     import_logs(arguments.state_dir, arguments.file, arguments.key, **ports)
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    from ops.log_restore import restore
+
+    garbage.wait()
+    if not restore(arguments.state_dir):
+        sys.exit(1)
+
+
+def _lost(arguments: argparse.Namespace) -> None:
+    from ops.log_lost import show
+
+    settings = load(arguments.state_dir / "lightcurve.toml")
+    asyncio.run(show(settings, arguments.recovery, bodies=arguments.bodies))

@@ -115,7 +115,7 @@ async def _known(settings: "Settings") -> list[tuple[str, str, str, str, str, st
     async with open_plane(settings, "host-list", COMMAND_SECONDS) as plane:
         registry = Registry(plane.store, plane.stamp, [hosts.KIND], Disorder())
         await registry.read_once()
-        beats = await beats_now(plane)
+        beats = await beats_now(plane.liveness)
     refused = refusals(beats.values())
     now = datetime.now(UTC)
     found = []

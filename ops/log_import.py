@@ -48,7 +48,7 @@ def import_logs(
                 raise Invalid("Nothing is imported.")
         for key in keys_of(keys):
             notary.believe(key)
-        with _log_server(stack, settings):
+        with log_server(stack, settings):
             asyncio.run(_import(settings, notary, logs, check=check))
     finally:
         stack.lock.release()
@@ -70,7 +70,7 @@ def _refuse(settings: Settings, logs: dict[Path, Head]) -> None:
 
 
 @contextmanager
-def _log_server(stack: Stack, settings: Settings) -> Iterator[None]:
+def log_server(stack: Stack, settings: Settings) -> Iterator[None]:
     """The embedded one, for as long as it takes."""
     server = NatsProcess(stack.nats(settings))
     server.start()
@@ -96,7 +96,7 @@ async def _import(settings: Settings, notary: FileNotary, logs: dict[Path, Head]
 
 
 async def _import_one(connection: Connection, file: Path, head: Head) -> None:
-    target = Import(connection, head.cell, await asyncio.to_thread(_fillers, file, head))
+    target = Import(connection, head.cell, await asyncio.to_thread(fillers, file, head))
     there = await target.open()
     log = LogFile(file)
     with Progress(f"importing {head.cell}") as progress:
@@ -120,7 +120,7 @@ async def _is(connection: Connection, cell: str, position: int, leaf: bytes) -> 
     return False
 
 
-def _fillers(file: Path, head: Head) -> dict[int, str]:
+def fillers(file: Path, head: Head) -> dict[int, str]:
     """For each position that is missing, the subject whose next message is guarded by it."""
     found = {position: "" for each in head.missing for position in range(each.first, each.last + 1)}
     if count(head.missing):

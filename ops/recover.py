@@ -6,14 +6,18 @@ process starts anew, snapshots are forgotten, projections are built anew, and wh
 
 import asyncio
 import sys
-from contextlib import aclosing
+from typing import Any
 
-from adapters.nats.reader import EVERYTHING, Reader
+from psycopg import AsyncConnection
+
 from adapters.nats.store import NatsEventStore
-from domain.errors import Unavailable
-from domain.log.recovery import Missing, RecoveryDecided, count, ranges, told
+from domain.errors import Invalid, Unavailable
+from domain.log.loss import Loss
+from domain.log.recovery import RecoveryDecided, ranges
+from ops.roles.archiving import survey
 from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
+from projections.archive import Archive
 from projections.builds import unhonoured
 from projections.postgres import connect
 from projections.queries import PostgresQueries
@@ -23,38 +27,50 @@ BUILD_SECONDS = 600.0
 """How long the projections may take to be built anew before the command stops waiting."""
 
 
-async def recover(settings: Settings) -> None:
-    """Look for what is missing, record it, and wait until everything was built anew. Raises Unavailable."""
+async def recover(settings: Settings, *, give_up: bool) -> None:
+    """Look for what is missing, record it, and wait until everything was built anew. What the archive has is only
+    given up on request. Raises Unavailable, Invalid."""
     async with (
         PostgresQueries(settings.database.url) as queries,
         open_plane(settings, "recover", COMMAND_SECONDS) as plane,
+        await connect(settings.database.url, "lightcurve-recover-command") as connection,
     ):
-        known_ends = await _known_ends(queries)
-        decided = [await _recover(plane, store, known_ends.get(store.cell, 0)) for store in plane.stores]
-        recoveries = [event_id for event_id in decided if event_id]
+        archive = Archive(connection)
+        await archive.open()
+        known_ends = await queries.known_ends()
+        losses = [await _loss(archive, store, known_ends.get(store.cell, 0)) for store in plane.stores]
+        if any(loss.mendable for loss in losses) and not give_up:
+            raise Invalid(
+                "The archive has what can be put back: lightcurve down, lightcurve log restore, lightcurve up. "
+                "To go on without it all the same: lightcurve recover --give-up"
+            )
+        recoveries = [
+            await _recover(plane, store, loss) for store, loss in zip(plane.stores, losses, strict=True) if loss
+        ]
         if not recoveries:
             print("The logs are whole: there is nothing to recover from.")
             return
-        await _until_built(settings, queries, recoveries)
+        await _until_built(connection, queries, recoveries)
+        await _tell_lost(archive, recoveries)
     print("All projections are built anew. What nobody holds any more is given back within two minutes.")
     print("Check then: lightcurve placement check, lightcurve holdings.")
     print("Restart the agents of hosts that are not listed any more.")
 
 
-async def _recover(plane: Plane, store: NatsEventStore, known_end: int) -> str | None:
-    """Record what is missing of one log; returns the event's id, None if nothing is."""
+async def _loss(archive: Archive, store: NatsEventStore, known_end: int) -> Loss:
     print(f"reading the log of cell {store.cell} …", flush=True)
-    missing, end = await _missing(plane, store)
-    gone = max(0, known_end - end)
-    known = store.soundness.gaps
-    fresh = ranges(p for each in missing for p in range(each.first, each.last + 1) if p not in known)
-    if not fresh and not gone:
-        return None
-    if fresh:
-        print(f"  {count(fresh)} events are missing: {told(fresh)}")
-    if gone:
-        print(f"  its last {gone} events are gone: it ends at position {end}, and {known_end} was read before")
-    event = RecoveryDecided(missing=missing, end=end, known_end=max(known_end, end))
+    loss = await survey(store, archive, asyncio.Lock(), known_end)
+    if loss:
+        print(f"  {loss}")
+    return loss
+
+
+async def _recover(plane: Plane, store: NatsEventStore, loss: Loss) -> str:
+    """Record what is missing of one log; returns the event's id."""
+    known = store.soundness.gaps.missing
+    missing = ranges(sorted(p for each in (*known, *loss.missing) for p in range(each.first, each.last + 1)))
+    known_end = loss.gone[-1].last if loss.gone else loss.end
+    event = RecoveryDecided(missing=missing, end=loss.end, known_end=known_end)
     recorded = await store.append_recovery(event, plane.stamp(plane.stamp.own_context()))
     await store.drop_snapshots()
     store.soundness.mend()
@@ -62,46 +78,25 @@ async def _recover(plane: Plane, store: NatsEventStore, known_end: int) -> str |
     return recorded.meta.event_id
 
 
-async def _missing(plane: Plane, store: NatsEventStore) -> tuple[tuple[Missing, ...], int]:
-    """All positions of a log where there is nothing (any more), and where it ends."""
-    end = await store.last_position()
-    absent: list[Missing] = []
-    before = 0
-    reader = Reader(plane.connection, store.stream, known_missing=EVERYTHING)
-    async with aclosing(reader.batches()) as batches:
-        async for batch in batches:
-            if not batch:
-                break
-            for position, _ in batch:
-                if position > before + 1:
-                    absent.append(Missing(first=before + 1, last=position - 1))
-                before = position
-            if before >= end:
-                break
-    if before < end:
-        absent.append(Missing(first=before + 1, last=end))
-    return tuple(absent), max(before, end)
+async def _tell_lost(archive: Archive, recoveries: list[str]) -> None:
+    for recovery, cell, events, first, last in await archive.lost():
+        if recovery in recoveries:
+            print(
+                f"{events} events of cell {cell}, of positions {first} to {last}, are kept apart: "
+                f"lightcurve log lost {recovery}"
+            )
 
 
-async def _known_ends(queries: PostgresQueries) -> dict[str, int]:
-    """How far any projection has read, by cell."""
-    ends: dict[str, int] = {}
-    for _, _, cell, position, _ in await queries.positions():
-        ends[cell] = max(position, ends.get(cell, 0))
-    return ends
-
-
-async def _until_built(settings: Settings, queries: PostgresQueries, recoveries: list[str]) -> None:
-    async with await connect(settings.database.url, "lightcurve-recover-command") as connection:
-        try:
-            async with asyncio.timeout(BUILD_SECONDS):
-                while await unhonoured(connection, recoveries):
-                    await asyncio.sleep(LOOK_SECONDS)
-                    _show_progress(await queries.positions())
-        except TimeoutError:
-            raise Unavailable(
-                "it is recorded, but the projector has not built everything anew yet; see lightcurve status"
-            ) from None
+async def _until_built(connection: AsyncConnection[Any], queries: PostgresQueries, recoveries: list[str]) -> None:
+    try:
+        async with asyncio.timeout(BUILD_SECONDS):
+            while await unhonoured(connection, recoveries):
+                await asyncio.sleep(LOOK_SECONDS)
+                _show_progress(await queries.positions())
+    except TimeoutError:
+        raise Unavailable(
+            "it is recorded, but the projector has not built everything anew yet; see lightcurve status"
+        ) from None
     print()
 
 

@@ -11,7 +11,7 @@ from domain.errors import LightcurveError, Unavailable
 from handlers.fleet.liveness import DOWN_AFTER
 from handlers.fleet.refusals import Known, refused_by_host
 from handlers.log.disorder import FACT
-from handlers.ports import Beat
+from handlers.ports import Beat, Liveness
 from ops import checkpoint, damage
 from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.stack import Stack, running
@@ -48,7 +48,7 @@ async def show(stack: Stack) -> None:
             await _projections(plane, queries)
             await checkpoint.show_all(plane)
             await _parked(queries)
-            beats = await beats_now(plane)
+            beats = await beats_now(plane.liveness)
             _out_of_order(beats)
             await _hosts(beats, queries)
     finally:
@@ -132,11 +132,11 @@ def refusals(beats: Iterable[Beat]) -> dict[str, Known]:
     return found
 
 
-async def beats_now(plane: Plane) -> dict[str, Beat]:
+async def beats_now(liveness: Liveness) -> dict[str, Beat]:
     """The last sign of life of everybody."""
     found: dict[str, Beat] = {}
     try:
-        async with asyncio.timeout(HEARD_SECONDS), aclosing(plane.liveness.watch()) as beats:  # type: ignore[type-var]
+        async with asyncio.timeout(HEARD_SECONDS), aclosing(liveness.watch()) as beats:  # type: ignore[type-var]
             async for beat in beats:
                 found[beat.name] = beat
     except TimeoutError:

@@ -6,22 +6,28 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+import psycopg
+
 from adapters.log_file import SUFFIXES, LogFile, Torn
 from adapters.nats.names import Names
 from adapters.nats.soundness import Gaps
 from adapters.nats.store import NatsEventStore
 from adapters.notes import PublicKey, notes_in, opened
-from domain.errors import Invalid
+from domain.errors import Invalid, Unavailable
 from domain.log import checkpoint, recovery
 from domain.log.checkpoint import Checkpoint
 from domain.log.merkle import includes
-from domain.log.recovery import Missing
+from domain.log.recovery import Missing, RecoveryDecided
 from domain.log.verification import Finding, Place, Verifier
 from ops.notary import FileNotary, keys_of
 from ops.progress import Progress
 from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.settings import Settings, load
+from projections.archive import Archive
+from projections.postgres import connect
 
+recovery_decoder = msgspec.json.Decoder(RecoveryDecided)
 MOST_MISSING = 10_000_000
 """Positions that a file may call missing."""
 KEEP = "Keep it as it is, and compare it with an earlier export or checkpoint."
@@ -33,11 +39,14 @@ class Verdict(NamedTuple):
 
     good: bool
     text: str
+    finding: Finding | None = None
 
 
-def verify(state_dir: Path, files: list[Path], keys: list[str], notes: list[Path], cell: str | None) -> bool:
-    """Verify files, or the logs of the stack that runs; print a verdict each, and return whether all are good. Raises
-    LightcurveError."""
+def verify(
+    state_dir: Path, files: list[Path], keys: list[str], notes: list[Path], cell: str | None, *, archive: bool = False
+) -> bool:
+    """Verify files, or the logs of the stack that runs, or their archive; print a verdict each, and return whether
+    all are good. Raises LightcurveError."""
     trusted = keys_of(keys)
     given = [note for file in notes for note in _notes(file)]
     if files:
@@ -46,7 +55,8 @@ def verify(state_dir: Path, files: list[Path], keys: list[str], notes: list[Path
         _refuse_strangers(given, [head.cell for head in (LogFile(file).head for file in logs) if head.part is None])
         verdicts = [verify_file(file, trusted, given) for file in logs]
     else:
-        verdicts = asyncio.run(_live(load(state_dir / "lightcurve.toml"), trusted, given, cell))
+        look = _archived if archive else _live
+        verdicts = asyncio.run(look(load(state_dir / "lightcurve.toml"), trusted, given, cell))
     for verdict in verdicts:
         print(verdict.text)
     return all(verdict.good for verdict in verdicts)
@@ -174,13 +184,53 @@ async def _live(settings: Settings, keys: list[PublicKey], given: list[str], cel
         if not stores:
             raise Invalid(f"There is no log of a cell {cell} here.")
         _refuse_strangers(given, [store.cell for store in stores])
-        found = []
-        for store in stores:
-            kept = notary.kept_note(store.cell) if notary.key_file.exists() else None
+        known = keys or notary.known_keys()
+        return [
+            await verify_stream(store, known, [*given, *([] if keys else _kept(notary, store.cell))])
+            for store in stores
+        ]
+
+
+def _kept(notary: FileNotary, cell: str) -> list[str]:
+    """What this installation has signed last."""
+    kept = notary.kept_note(cell) if notary.key_file.exists() else None
+    return [kept] if kept else []
+
+
+async def _archived(settings: Settings, keys: list[PublicKey], given: list[str], cell: str | None) -> list[Verdict]:
+    """The second copies; the log need not be there."""
+    notary = FileNotary(settings)
+    cells = [each for each in dict.fromkeys((settings.cell, settings.api_cell)) if cell in (None, each)]
+    if not cells:
+        raise Invalid(f"There is no log of a cell {cell} here.")
+    _refuse_strangers(given, cells)
+    try:
+        async with await connect(settings.database.url, "lightcurve-verify") as connection:
+            archive = Archive(connection)
+            await archive.open()
             known = keys or notary.known_keys()
-            held = [*given, *([kept] if kept and not keys else [])]
-            found.append(await verify_stream(store, known, held))
-        return found
+            return [
+                await verify_archive(archive, each, known, [*given, *([] if keys else _kept(notary, each))])
+                for each in cells
+            ]
+    except (psycopg.Error, OSError) as error:
+        raise Unavailable(f"The archive does not answer: {error}") from None
+
+
+async def verify_archive(archive: Archive, cell: str, keys: list[PublicKey], given: list[str]) -> Verdict:
+    """The archive of a cell's log. Raises LightcurveError."""
+    end = archive.end(cell)
+    recovered = await archive.last_on(cell, Names(cell).event(recovery.aggregate(cell)))
+    missing = recovery_decoder.decode(recovered.body).missing if recovered else ()
+    found = verifier(cell, _signed_by(keys), missing, given)
+    with Progress(f"verifying the archive of {cell}") as progress:
+        async with aclosing(archive.entries(cell, 0, end)) as batches:  # type: ignore[type-var]
+            async for entries in batches:
+                found.take(entries)
+                progress.show(found.last, end, found.events)
+                if found.finding:
+                    break
+    return _verdict(f"the archive of cell {cell}", found, found.finish(end), f" {KEEP}")
 
 
 async def verify_stream(store: NatsEventStore, keys: list[PublicKey], given: list[str]) -> Verdict:
@@ -205,6 +255,7 @@ def _verdict(title: str, found: Verifier, finding: Finding | None, advice: str) 
             False,
             f"{title}: NOT what was recorded. The first bad position is {finding.position}{when}: position "
             f"{finding.position} {finding.what}.{advice}",
+            finding,
         )
     whole = f"{found.events:,} events, positions 1 to {found.last}"
     if not found.signed:

@@ -164,6 +164,17 @@ class Archive:
             after = found[-1].position
             yield found
 
+    async def last_on(self, cell: str, subject: str) -> Entry | None:
+        """The last message on a subject."""
+        async with self._connection.cursor(binary=True) as cursor:
+            await cursor.execute(
+                "SELECT position, subject, headers, body FROM archive WHERE cell = %s AND subject = %s"
+                " ORDER BY position DESC LIMIT 1",
+                (cell, subject),
+            )
+            row = await cursor.fetchone()
+        return Entry(*row) if row else None
+
     async def positions(self, cell: str) -> list[int]:
         """All positions that it has."""
         cursor = await self._connection.execute("SELECT position FROM archive WHERE cell = %s", (cell,))
@@ -199,6 +210,17 @@ class Archive:
             " GROUP BY recovery_id, cell ORDER BY cell, min(position)"
         )
         return [row async for row in cursor]
+
+    async def lost_entries(self, recovery_id: str) -> AsyncIterator[tuple[str, Entry]]:
+        """What was set aside by a recovery, with its cell, in order."""
+        async with self._connection.cursor(binary=True) as cursor:
+            await cursor.execute(
+                "SELECT cell, position, subject, headers, body FROM archive_lost WHERE recovery_id = %s"
+                " ORDER BY cell, position",
+                (recovery_id,),
+            )
+            async for row in cursor:
+                yield row[0], Entry(*row[1:])
 
     async def honoured(self, recovery_id: str) -> bool:
         """Whether it follows the log since that recovery."""

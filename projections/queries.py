@@ -99,6 +99,13 @@ class PostgresQueries:
         )
         return await self._rows(text)
 
+    async def known_ends(self) -> dict[str, int]:
+        """How far any projection has read, by cell."""
+        ends: dict[str, int] = {}
+        for _, _, cell, position, _ in await self.positions():
+            ends[cell] = max(position, ends.get(cell, 0))
+        return ends
+
     async def parked(self, limit: int) -> list[ParkedRow]:
         """The events that projections have set aside, oldest first."""
         text = (

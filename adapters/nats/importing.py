@@ -37,9 +37,10 @@ class Import:
         self._fillers = fillers
         self._end = 0
 
-    async def open(self) -> int:
-        """Make the stream if it is not there, and return where it ends. Raises Unavailable."""
-        self._end = await self._last()
+    async def open(self, *, anew: bool = False) -> int:
+        """Make the stream if it is not there, or in any case ``anew``, and return where it ends. Raises
+        Unavailable."""
+        self._end = 0 if anew else await self._last()
         if self._end == 0:
             # One that may not delete cannot be made one that may.
             await self._remove()

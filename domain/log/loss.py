@@ -21,9 +21,21 @@ class Loss(NamedTuple):
     """Where it has something else than the archive."""
     archived: tuple[Missing, ...] = ()
     """Of what is gone or missing, what the archive has."""
+    archive_end: int = 0
+    """Where the archive ends."""
 
     def __bool__(self) -> bool:
         return bool(self.gone or self.missing or self.altered)
+
+    @property
+    def forked(self) -> bool:
+        """Whether the log went on in another way than the archive: both have something where the shorter ends."""
+        return bool(self.altered) and self.altered[-1].last == min(self.end, self.archive_end)
+
+    @property
+    def mendable(self) -> bool:
+        """Whether something of it can be put back from the archive."""
+        return bool(self.archived or self.altered) and not self.forked
 
     @property
     def lost(self) -> int:

@@ -40,7 +40,7 @@ class Compared(NamedTuple):
     """What the log has not, and no recovery speaks of."""
     altered: list[int]
     unarchived: list[Entry]
-    """What the archive has not."""
+    """What the archive has not, though it had something behind it already."""
 
 
 async def compared(
@@ -52,14 +52,14 @@ async def compared(
         async for entries in batches:
             last = entries[-1].position
             async with lock:
-                known = await archive.leaves(store.cell, before + 1, last)
+                known, end = await archive.leaves(store.cell, before + 1, last), archive.end(store.cell)
             there = {entry.position for entry in entries}
             yield Compared(
                 last,
                 entries,
                 [each for each in range(before + 1, last) if each not in there and each not in gaps],
                 [each.position for each in entries if known.get(each.position, each.leaf) != each.leaf],
-                [each for each in entries if each.position not in known],
+                [each for each in entries if each.position not in known and each.position <= end],
             )
             before = last
 
@@ -87,8 +87,9 @@ async def survey(
                 break
     gaps = store.soundness.gaps
     missing += [position for position in range(before + 1, min(last, end) + 1) if position not in gaps]
-    gone = range(end + 1, max(known_end, archive.end(store.cell)) + 1)
-    loss = Loss(store.cell, end, ranges(gone), ranges(missing), ranges(altered))
+    archive_end = archive.end(store.cell)
+    gone = range(end + 1, max(known_end, archive_end) + 1)
+    loss = Loss(store.cell, end, ranges(gone), ranges(missing), ranges(altered), archive_end=archive_end)
     async with lock:
         return loss._replace(archived=await archive.has(store.cell, (*loss.missing, *loss.gone)))
 
@@ -203,9 +204,8 @@ class Archiving:
                 if each.missing or each.altered:
                     store.soundness.found(f"position {min(each.missing + each.altered)} is not as it is archived.")
                     return
-                behind = [entry for entry in each.unarchived if entry.position <= self._archive.end(cell)]
                 async with self._lock:
-                    await self._archive.put(cell, behind)
+                    await self._archive.put(cell, each.unarchived)
                 await asyncio.sleep(len(each.entries) / EVENTS_PER_SECOND)
 
     async def survey_damage(self, store: NatsEventStore, projected: Projected) -> None:

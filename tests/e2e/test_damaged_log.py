@@ -71,9 +71,14 @@ def test_goes_on_with_what_is_left(simulated: LiveStack, tmp_path: Path, kind: s
     damage(nats, CELL)
     stack.up()
     _check_it_is_told(stack)
-    done = stack.lightcurve("recover", check=False)
+    refused = stack.lightcurve("recover", check=False)
+    assert refused.returncode == 1
+    assert "lightcurve log restore" in refused.stderr
+    done = stack.lightcurve("recover", "--give-up", check=False)
     assert done.returncode == 0, done.stdout + done.stderr + stack.logs()
-    assert "missing" in done.stdout or "gone" in done.stdout
+    assert "lacks" in done.stdout or "gone" in done.stdout
+    recovery = done.stdout.partition("lightcurve log lost ")[2].partition("\n")[0]
+    assert f"{CELL}#" in stack.lightcurve("log", "lost", recovery).stdout
     wait_until(lambda: _creates_again(stack), 60, "servers can be created again")
     assert "lightcurve recover" not in stack.lightcurve("status").stdout
     if kind == "an older copy":

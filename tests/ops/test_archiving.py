@@ -14,6 +14,7 @@ from domain.log.checkpoint import Entry
 from domain.log.record import AggregateId
 from domain.log.recovery import RecoveryDecided, ranges
 from ops.embedded.nats import NatsProcess
+from ops.log_lost import show
 from ops.roles import archiving
 from ops.settings import Settings
 from projections.archive import Archive
@@ -204,7 +205,7 @@ def _made(mortal: NatsProcess) -> Path:
 
 @asynchronous
 async def test_the_archive_follows_a_recovery_and_keeps_what_was_lost(
-    mortal: NatsProcess, database: str, tmp_path: Path
+    mortal: NatsProcess, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_for(mortal.server, database, tmp_path)
     entries, left = await _damaged(settings, mortal, cut_the_end_without_an_index)
@@ -220,3 +221,8 @@ async def test_the_archive_follows_a_recovery_and_keeps_what_was_lost(
     assert (recovery, cell) == (recorded.meta.event_id, settings.cell)
     assert ranges(range(first, last + 1)) == ranges(range(len(left) + 1, len(entries) + 1))
     assert count == len(entries) - len(left)
+    await show(settings, None, bodies=False)
+    await show(settings, recovery, bodies=True)
+    shown = capsys.readouterr().out
+    assert f"{count} events of cell {cell}, of positions {first} to {last}" in shown
+    assert shown.count(" keypair.created, ") == shown.count("x" * 1000) == count
