@@ -5,7 +5,6 @@ own; everything else is as it was recorded. Which hosts were alive is in no log,
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -54,6 +53,8 @@ class WhatIf:
         self.changed: list[Changed] = []
         self.placed = 0
         """Choices that were recorded, found or not, and were made anew."""
+        self.left_out = 0
+        """Changes of the ledger that speak of what is not there in this course of things."""
         self._hosts = dict(hosts)
         self._multipliers = multipliers
         self._without = frozenset(without)
@@ -120,8 +121,11 @@ class WhatIf:
 
     def _apply(self, *changes: LedgerChange) -> None:
         for change in changes:
-            with suppress(Exception):  # what does not fit into this course of things has not happened in it
+            try:
                 self.ledger.apply(change)
+            except KeyError:
+                # It speaks of what this course of things does not have: in it, it has not happened.
+                self.left_out += 1
 
     def _view(self, host: Host) -> HostView:
         return HostView(

@@ -3,7 +3,6 @@
 from adapters.rest.compute.servers.status import status_of
 from domain.catalogue.quota import Quota
 from domain.errors import Invalid
-from domain.fleet.host import KIND as HOST
 from domain.placement.ledger import Ledger, Provider
 from domain.server.listing import ServerFilter
 from domain.server.state import Server
@@ -14,7 +13,10 @@ from ops.tables import table
 async def servers(past: Past, moment: str, project: str | None, host: str | None, limit: int) -> None:
     """Print a line for each server that there was, newest first."""
     then = await past.at(moment)
-    wanted = ServerFilter(project_id=past.names.project_id(project) if project else None, host=host, limit=limit)
+    if host is not None:
+        await then.host(host)
+    project_id = None if project is None else past.names.project_id(project)
+    wanted = ServerFilter(project_id=project_id, host=host, limit=limit)
     found = await then.queries.servers(wanted)
     _say(then, f"the newest {limit} servers" if len(found) == limit else f"servers: {len(found)}")
     _servers(past, found)
@@ -68,9 +70,7 @@ async def server(past: Past, moment: str, name: str) -> None:
 async def host(past: Past, moment: str, name: str) -> None:
     """Print what a host was, and which servers were there."""
     then = await past.at(moment)
-    found = (await then.hosts()).of(HOST, name)
-    if found is None:
-        raise Invalid(f"There was no host {name}.")
+    found = await then.host(name)
     _say(then, f"host {name}")
     offered = found.description
     provider = (await then.ledger()).providers.get(found.id)

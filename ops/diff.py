@@ -27,16 +27,19 @@ async def diff(past: Past, before: str, after: str, wanted: Wanted, limit: int) 
     first, last = await past.at(before), await past.at(after)
     if any(first.moment[cell] > position for cell, position in last.moment.positions):
         raise Invalid("The first moment is later than the second one.")
+    only = None if wanted.server is None else (await last.server(wanted.server)).id
+    if wanted.host is not None:
+        await last.host(wanted.host)
+    project = None if wanted.project is None else past.names.project_id(wanted.project)
     print(f"from {first.moment} to {last.moment}")
     told = 0
-    only = (await last.server(wanted.server)).id if wanted.server else None
     rows = await past.queries.log_between(first.moment, last.moment, ("server",), limit + 1, only)
     of_each: dict[str, list[LogRow]] = {}
     for row in rows[:limit]:
         of_each.setdefault(row.aggregate_id, []).append(row)
     for server_id, events in of_each.items():
         if only in (None, server_id):
-            told += await _server(past, (first, last), server_id, events, wanted)
+            told += await _server(past, (first, last), server_id, events, project, wanted.host)
     others: list[LogRow] = []
     if wanted == Wanted():
         others = await past.queries.log_between(first.moment, last.moment, OTHERS, limit + 1)
@@ -50,14 +53,18 @@ async def diff(past: Past, before: str, after: str, wanted: Wanted, limit: int) 
 
 
 async def _server(
-    past: Past, moments: tuple[Then, Then], server_id: str, events: list[LogRow], wanted: Wanted
+    past: Past,
+    moments: tuple[Then, Then],
+    server_id: str,
+    events: list[LogRow],
+    project: str | None,
+    host: str | None,
 ) -> bool:
     """Tell what has become of a server, if it is wanted; whether it is."""
     was, now = [await then.queries.server(server_id) for then in moments]
     if now is None:  # its creation was given up before it was anything
         return False
-    project = past.names.project_id(wanted.project) if wanted.project else None
-    if project not in (None, now.project_id) or wanted.host not in (None, now.host, was.host if was else None):
+    if project not in (None, now.project_id) or host not in (None, now.host, was.host if was else None):
         return False
     print(f"\n{now.name} ({server_id}) {'; '.join(_changes(was, now)) or 'is as it was'}")
     for _, of_request in groupby(events, key=lambda row: row.request_id):

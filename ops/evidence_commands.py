@@ -10,6 +10,7 @@ from typing import Any
 
 from domain.errors import Invalid
 from ops import garbage
+from ops.arguments import limit
 from ops.reader_commands import LOG_ACCOUNT
 from ops.settings import load
 
@@ -32,7 +33,17 @@ def register(commands: Any) -> None:
     checkpoint = commands.add_parser("checkpoint", help="sign the logs up to now, and print what was signed")
     which = checkpoint.add_mutually_exclusive_group()
     which.add_argument("--key", action="store_true", help="only print the public keys with which others check it")
+    which.add_argument(
+        "--inclusion", type=limit, metavar="POSITION", help="only prove that what stands there is in the signed log"
+    )
+    which.add_argument(
+        "--consistency",
+        type=limit,
+        metavar="SIZE",
+        help="only prove that a checkpoint of that size still holds",
+    )
     which.add_argument("--new-key", action="store_true", help="from now on sign with another key, under new names")
+    checkpoint.add_argument("--cell", help="of which something is proven; default: the one with the servers")
     checkpoint.set_defaults(command=_checkpoint)
 
     verify = commands.add_parser("verify", help="prove that the logs are what was recorded and signed")
@@ -74,12 +85,17 @@ def register(commands: Any) -> None:
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
     from ops.checkpoint import renew_key, show_keys, sign
+    from ops.proofs import show_consistency, show_inclusion
 
     settings = load(arguments.state_dir / "lightcurve.toml")
     if arguments.new_key:
         renew_key(settings)
     elif arguments.key:
         show_keys(settings)
+    elif arguments.inclusion:
+        asyncio.run(show_inclusion(settings, arguments.cell, arguments.inclusion))
+    elif arguments.consistency:
+        asyncio.run(show_consistency(settings, arguments.cell, arguments.consistency))
     else:
         asyncio.run(sign(settings))
 
@@ -110,10 +126,6 @@ def _export(arguments: argparse.Namespace) -> None:
     wanted = Part(server=arguments.server, project=arguments.project, since=arguments.since, until=arguments.until)
     suffix = ".jsonl" if arguments.format == "jsonl" else f".jsonl.{arguments.format}"
     settings = load(arguments.state_dir / "lightcurve.toml")
-    try:
-        arguments.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Invalid(f"{arguments.directory} cannot be made: {error.strerror}") from None
     asyncio.run(export(settings, arguments.directory, suffix, arguments.cell, wanted))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -112,6 +113,11 @@ def _users(config: IdentityConfig) -> tuple[User, ...]:
 
 def _projects(config: IdentityConfig) -> tuple[Project, ...]:
     return tuple(Project(id=project_id(name), name=name) for name in config.projects)
+
+
+def is_project_id(text: str) -> bool:
+    """Whether it has the form of a project's id, here or at a Keystone."""
+    return re.fullmatch("[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
 
 
 def _id(kind: str, name: str) -> str:

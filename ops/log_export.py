@@ -19,7 +19,7 @@ from domain.log.merkle import Tree
 from domain.log.record import AggregateId
 from domain.log.verification import Verifier
 from ops.checkpoint import checkpoints
-from ops.identity import project_id
+from ops.identity import is_project_id, project_id
 from ops.notary import FileNotary
 from ops.progress import Progress
 from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
@@ -32,6 +32,7 @@ async def export(settings: Settings, directory: Path, suffix: str, cell: str | N
     """Write a file a cell, and say where. One that breaks off is gone on with. Raises LightcurveError."""
     wanted = await _resolved(settings, part)
     async with open_plane(settings, "export", COMMAND_SECONDS) as plane:
+        _make(directory)
         stores = [store for store in plane.stores if cell in (None, store.cell)]
         if not stores:
             raise Invalid(f"There is no log of a cell {cell} here.")
@@ -45,17 +46,29 @@ async def export(settings: Settings, directory: Path, suffix: str, cell: str | N
     print("Give them the keys (lightcurve checkpoint --key) on another way than the files.")
 
 
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Invalid(f"{directory} cannot be made: {error.strerror}") from None
+
+
 async def _resolved(settings: Settings, part: Part) -> Part:
     """With ids instead of names."""
     server, project = part.server, part.project
-    if server:
+    if server is not None:
         async with PostgresQueries(settings.database.url) as queries:
             found = await queries.servers_named(server)
+            known = bool(found) or await queries.server(server) is not None
         if len(found) > 1:
             raise Invalid(f"{len(found)} servers were named {server}: give an id. See: lightcurve log {server}")
+        if not known:
+            raise Invalid(f"There is, and was, no server {server}.")
         server = found[0].id if found else server
     if project in settings.identity.projects:
         project = project_id(project)
+    elif project is not None and not is_project_id(project):
+        raise Invalid(f"There is no project {project}.")
     return Part(server=server, project=project, since=_moment(part.since), until=_moment(part.until))
 
 
@@ -64,10 +77,10 @@ def _moment(text: str | None) -> str | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Invalid(f"{text!r} is no time: 2026-11-23 10:00, UTC unless it says otherwise.") from None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return found.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    return found.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 async def _sign(plane: Plane, store: NatsEventStore) -> None:
@@ -80,14 +93,14 @@ async def _sign(plane: Plane, store: NatsEventStore) -> None:
 
 
 async def _export_whole(store: NatsEventStore, file: Path) -> None:
-    fresh = _head(store, await store.last_position())
+    fresh = head_of(store, await store.last_position())
     head, found, at = await asyncio.to_thread(_left_off, file, fresh)
     events, output = found.events, LogWriter(file, at)
     try:
         if not at:
             output.head(head)
         with Progress(f"exporting {store.cell}") as progress:
-            async with aclosing(_up_to(store, found.last, head.last)) as batches:  # type: ignore[type-var]
+            async with aclosing(up_to(store, found.last, head.last)) as batches:  # type: ignore[type-var]
                 async for entries in batches:
                     for entry in entries:
                         output.line(line_of(entry))
@@ -105,7 +118,7 @@ async def _export_whole(store: NatsEventStore, file: Path) -> None:
         )
 
 
-def _head(store: NatsEventStore, last: int, part: Part | None = None, note: str | None = None) -> Head:
+def head_of(store: NatsEventStore, last: int, part: Part | None = None, note: str | None = None) -> Head:
     exported = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     missing = store.soundness.gaps.missing
     return Head(
@@ -113,7 +126,7 @@ def _head(store: NatsEventStore, last: int, part: Part | None = None, note: str 
     )
 
 
-def _looked_at(head: Head, proven: list[bytes] | None = None) -> Verifier:
+def looked_at(head: Head, proven: list[bytes] | None = None) -> Verifier:
     """What is exported is looked at on the way; who signed it is for others to ask."""
     return verifier(head.cell, unchecked, head.missing, proven=proven)
 
@@ -121,11 +134,11 @@ def _looked_at(head: Head, proven: list[bytes] | None = None) -> Verifier:
 def _left_off(file: Path, fresh: Head) -> tuple[Head, Verifier, int]:
     """Of a file that breaks off: what it says of itself, what it holds, where it goes on. Of none: its beginning."""
     if not file.exists() or not file.stat().st_size:
-        return fresh, _looked_at(fresh), 0
+        return fresh, looked_at(fresh), 0
     log = LogFile(file)
     if log.head.cell != fresh.cell or log.head.part is not None:
         raise Invalid(f"{file} is of something else: remove it, or export to another directory.")
-    found, at = _looked_at(log.head), log.read
+    found, at = looked_at(log.head), log.read
     try:
         for lines in log.batches():
             found.take([line.entry for line in lines])
@@ -139,7 +152,7 @@ def _left_off(file: Path, fresh: Head) -> tuple[Head, Verifier, int]:
     return log.head, found, at
 
 
-async def _up_to(store: NatsEventStore, after: int, last: int) -> AsyncIterator[list[Entry]]:
+async def up_to(store: NatsEventStore, after: int, last: int) -> AsyncIterator[list[Entry]]:
     async with aclosing(store.entries(after, whole=False)) as batches:  # type: ignore[type-var]
         async for entries in batches:
             yield [entry for entry in entries if entry.position <= last]
@@ -152,11 +165,11 @@ async def _export_part(store: NatsEventStore, file: Path, part: Part) -> None:
     signed = recorded.event if recorded else None
     if recorded is None or not isinstance(signed, CheckpointSigned):
         raise Unavailable(f"Nothing of cell {store.cell} is signed yet: lightcurve checkpoint")
-    head = _head(store, signed.size, part, signed.note)
+    head = head_of(store, signed.size, part, signed.note)
     leaves: list[bytes] = []
-    found, belongs = _looked_at(head, leaves), _Belongs(store.cell, part)
+    found, belongs = looked_at(head, leaves), _Belongs(store.cell, part)
     with tempfile.TemporaryFile(dir=file.parent) as kept, Progress(f"exporting {store.cell}") as progress:
-        async with aclosing(_up_to(store, 0, recorded.position)) as batches:  # type: ignore[type-var]
+        async with aclosing(up_to(store, 0, recorded.position)) as batches:  # type: ignore[type-var]
             async for entries in batches:
                 found.take(entries)
                 kept.writelines(

@@ -12,6 +12,7 @@ from adapters.rest.identity.directory import Directory
 from domain.catalogue import quota
 from domain.errors import Invalid
 from domain.fleet import host
+from domain.fleet.host import Host
 from domain.log.moment import Moment
 from domain.log.record import Recorded
 from domain.placement.ledger import Ledger
@@ -23,7 +24,7 @@ from handlers.past.ledgers import PastLedgers
 from handlers.past.moments import Moments
 from handlers.past.until import StoreUntil
 from handlers.together import together
-from ops.identity import identity_settings
+from ops.identity import identity_settings, is_project_id
 from ops.roles import projector
 from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
@@ -55,8 +56,11 @@ class Names:
         return found.name if found else project_id or "-"
 
     def project_id(self, name: str) -> str:
-        """The id of a project of that name, or the id itself."""
+        """The id of a project of that name, or the id itself: of one that is gone only that is known. Raises
+        Invalid."""
         found = next((project for project in self.directory.projects.values() if project.name == name), None)
+        if found is None and not is_project_id(name):
+            raise Invalid(f"There is no project {name}.")
         return found.id if found else name
 
 
@@ -77,6 +81,13 @@ class Then:
         registry = Registry(self._until(self.plane.store.cell), self.plane.stamp, [host.KIND])
         await registry.read_once()
         return registry
+
+    async def host(self, name: str) -> Host:
+        """Raises Invalid if there was none."""
+        found = (await self.hosts()).of(host.KIND, name)
+        if found is None:
+            raise Invalid(f"There was no host {name}.")
+        return found
 
     async def quotas(self) -> Registry:
         registry = Registry(self._until(self.plane.api_store.cell), self.plane.stamp, [quota.KIND])

@@ -52,7 +52,7 @@ def verify(
     if files:
         trusted = trusted or _own_keys(state_dir)
         logs = logs_in(files)
-        _refuse_strangers(given, [head.cell for head in (LogFile(file).head for file in logs) if head.part is None])
+        _refuse_strangers(given, [LogFile(file).head.cell for file in logs])
         verdicts = [verify_file(file, trusted, given) for file in logs]
     else:
         look = _archived if archive else _live
@@ -78,7 +78,7 @@ def _refuse_strangers(given: Iterable[str], cells: Iterable[str]) -> None:
     for note in given:
         if not any(checkpoint.of_cell(note, cell) for cell in cells):
             origin = note.partition("\n")[0]
-            raise Invalid(f"A given checkpoint is of {origin}, and no whole log of that cell is looked at.")
+            raise Invalid(f"A given checkpoint is of {origin}, and no log of that cell is looked at.")
 
 
 def _own_keys(state_dir: Path) -> list[PublicKey]:
@@ -125,7 +125,7 @@ def verify_file(file: Path, keys: list[PublicKey], given: Iterable[str] = ()) ->
     """Raises LightcurveError for what is no log, or cannot be looked at."""
     log = LogFile(file)
     if log.head.part is not None:
-        return _verify_part(file, log, keys)
+        return _verify_part(file, log, keys, given)
     found = verifier(log.head.cell, _signed_by(keys), log.head.missing, given)
     torn = ""
     with Progress(f"verifying {file.name}") as progress:
@@ -146,12 +146,27 @@ def verify_file(file: Path, keys: list[PublicKey], given: Iterable[str] = ()) ->
     return _verdict(f"{file}", found, finding, f"{torn} {KEEP}")
 
 
-def _verify_part(file: Path, log: LogFile, keys: list[PublicKey]) -> Verdict:
+def _against(signed: Checkpoint, given: Iterable[str], cell: str, keys: list[PublicKey]) -> Finding | None:
+    """The checkpoint of a part held against those that were given. Raises Invalid where that tells nothing."""
+    for held in (opened(note, keys) for note in given if checkpoint.of_cell(note, cell)):
+        if held.size != signed.size:
+            raise Invalid(
+                f"A part is proven by its own checkpoint, of {signed.size} positions. Whether the given one, of "
+                f"{held.size}, is of the same log shows: lightcurve checkpoint --consistency "
+                f"{min(held.size, signed.size)}"
+            )
+        if held.root != signed.root:
+            return Finding(1, "or a later one is not what the given checkpoint was signed over")
+    return None
+
+
+def _verify_part(file: Path, log: LogFile, keys: list[PublicKey], given: Iterable[str]) -> Verdict:
     """Each event by itself: that it is in the tree that was signed."""
     signed = opened(log.head.checkpoint or "", keys)
     of_cell = checkpoint.of_cell(log.head.checkpoint or "", log.head.cell)
     last = events = 0
     finding = None if of_cell else Finding(1, f"and all others are of another log: {signed.origin}")
+    finding = finding or _against(signed, given, log.head.cell, keys)
     try:
         for line in (line for lines in log.batches() for line in lines):
             if finding is None and not _is_in(signed, line.position, line.entry.leaf, line.proof or ()):

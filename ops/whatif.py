@@ -72,6 +72,8 @@ async def whatif(past: Past, since: str, until: str, asked: Wanted, picture: Pat
         f"from {before.moment} to {after.moment}: {replay.placed} requests for a host, "
         f"{len(replay.changed)} of them would have ended otherwise"
     )
+    if replay.left_out:
+        print(f"{replay.left_out} recorded changes of the ledger speak of what would not have been there: left out.")
     _tell(replay.changed)
     bars = _bars(await after.ledger(), replay.ledger)
     table(

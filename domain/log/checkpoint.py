@@ -27,9 +27,14 @@ class Entry(NamedTuple):
     body: bytes
 
     @property
+    def content(self) -> bytes:
+        """What the leaf is the hash of."""
+        return b"%b\n%b%b" % (self.subject.encode(), self.headers, self.body)
+
+    @property
     def leaf(self) -> bytes:
         """The hash that stands for it in the tree."""
-        return leaf_hash(b"%b\n%b%b" % (self.subject.encode(), self.headers, self.body))
+        return leaf_hash(self.content)
 
 
 MISSING = leaf_hash(b"missing")

@@ -2,6 +2,8 @@
 """Checks an exported log of Lightcurve, or a part of one, without Lightcurve: one file, Python and ``cryptography``.
 
     python3 verify_log.py cell1.jsonl.zst 'lightcurve/…/cell1+…+…' [more keys]
+    python3 verify_log.py one.tlog-proof KEYS          what lightcurve checkpoint --inclusion has printed
+    python3 verify_log.py proof.txt earlier.note KEYS  what lightcurve checkpoint --consistency has printed
 
 Reads ``.jsonl``, ``.gz``, and ``.zst`` where the program ``zstd`` is there. Ends with one sentence; the exit status
 is 0 if the log is what was signed, 1 if it is not, 2 if nobody can tell. ``verification.md`` describes the format.
@@ -65,20 +67,44 @@ def root_of(frontier: Frontier) -> bytes:
     return found if found is not None else hashlib.sha256(b"").digest()
 
 
-def root_by_proof(leaf: bytes, index: int, size: int, proof: list[bytes]) -> bytes | None:
-    """RFC 9162, 2.1.3.2: the root that an inclusion proof leads to; None if it cannot be one."""
-    found, at, last = leaf, index, size - 1
-    for each in proof:
+def sides(at: int, last: int, count: int) -> list[bool] | None:
+    """RFC 9162, 2.1.3.2: of each hash of a proof, whether it stands on the left; None if so many cannot be one."""
+    found = []
+    for _ in range(count):
         if last == 0:
             return None
-        if at % 2 or at == last:
-            found = node(each, found)
+        found.append(at % 2 == 1 or at == last)
+        if found[-1]:
             while at % 2 == 0 and at:
                 at, last = at // 2, last // 2
-        else:
-            found = node(found, each)
         at, last = at // 2, last // 2
     return found if last == 0 else None
+
+
+def root_by_proof(leaf: bytes, index: int, size: int, proof: list[bytes]) -> bytes | None:
+    """The root that an inclusion proof leads to; None if it cannot be one."""
+    found, lefts = leaf, sides(index, size - 1, len(proof))
+    for left, each in zip(lefts or [], proof, strict=False):
+        found = node(each, found) if left else node(found, each)
+    return None if lefts is None else found
+
+
+def continues(old: int, old_root: bytes, size: int, root: bytes, proof: list[bytes]) -> bool:
+    """RFC 9162, 2.1.4.2: whether a tree is the beginning of another one."""
+    if not 0 < old < size:
+        return old == size and not proof and old_root == root
+    path = [old_root, *proof] if old & (old - 1) == 0 else proof
+    at, last = old - 1, size - 1
+    while at % 2:
+        at, last = at // 2, last // 2
+    lefts = sides(at, last, len(path) - 1)
+    if not path or lefts is None:
+        return False
+    before = after = path[0]
+    for left, each in zip(lefts, path[1:], strict=True):
+        before = node(each, before) if left else before
+        after = node(each, after) if left else node(after, each)
+    return before == old_root and after == root
 
 
 def keys_of(texts: list[str]) -> Keys:
@@ -310,25 +336,63 @@ def part(head: dict[str, Any], lines: Iterable[Any], keys: Keys) -> str:
     return f"a part, and good: each of its {events} events is in the log that was signed up to {size}"
 
 
+def included(text: str, keys: Keys) -> str:
+    """A tlog-proof of one message. Raises Bad and ValueError; returns the sentence."""
+    proof, _, note = text.partition("\n\n")
+    _, extra, index, *hashes = proof.split("\n")
+    content, position = unbase64(extra.removeprefix("extra ")), int(index.removeprefix("index ")) + 1
+    size, root = opened(note, note.partition("\n")[0].rpartition("/")[2], keys)
+    leaf = hashlib.sha256(b"\0" + content).digest()
+    path = [unbase64(each) for each in hashes]
+    if not 0 < position <= size or root_by_proof(leaf, position - 1, size, path) != root:
+        raise Bad(position, "is not what was signed there")
+    subject = content.partition(b"\n")[0].decode()
+    body = content.partition(b"\r\n\r\n")[2].decode(errors="replace")
+    return f"good: position {position} of the log that was signed up to {size} is {subject}: {body}"
+
+
+def consistent(text: str, earlier: str, keys: Keys) -> str:
+    """A consistency proof, and the earlier checkpoint. Raises Bad and ValueError; returns the sentence."""
+    proof, _, note = text.partition("\n\n")
+    old, *hashes = proof.split("\n")
+    cell = note.partition("\n")[0].rpartition("/")[2]
+    (size, root), (before, old_root) = opened(note, cell, keys), opened(earlier, cell, keys)
+    if before != int(old.removeprefix("old ")):
+        raise ValueError(f"the proof is of {old.removeprefix('old ')} positions, and the checkpoint of {before}")
+    if not continues(before, old_root, size, root, [unbase64(each) for each in hashes]):
+        raise Bad(1, f"or a later one up to {before} is not what was signed then")
+    return f"good: the log that was signed up to {size} begins with the one that was signed up to {before}"
+
+
 def main(arguments: list[str]) -> int:
     """Exit status 0, 1 or 2."""
     if len(arguments) < 2:
         print(__doc__)
         return 2
-    name, keys = arguments[0], keys_of(arguments[1:])
-    lines = decoded(lines_of(name))
-    head = next(lines, None)
-    if not isinstance(head, dict) or head.get("format") != "lightcurve-log/1":
-        print(f"{name} is no exported log of a format that is known here.")
-        return 2
+    name, *more = arguments
     try:
-        print(f"{name}: {(part if 'part' in head else whole)(head, lines, keys)}.")
+        first = next(lines_of(name), b"")
+        if first.startswith(b"old "):
+            told = consistent(Path(name).read_text(), Path(more[0]).read_text(), keys_of(more[1:]))
+        elif first.startswith(b"c2sp.org/tlog-proof@v1\n"):
+            told = included(Path(name).read_text(), keys_of(more))
+        else:
+            keys, lines = keys_of(more), decoded(lines_of(name))
+            head = next(lines, None)
+            if not isinstance(head, dict) or head.get("format") != "lightcurve-log/1":
+                print(f"{name} is no exported log of a format that is known here.")
+                return 2
+            told = (part if "part" in head else whole)(head, lines, keys)
     except Bad as bad:
         print(f"{name}: NOT what was signed. The first bad position is {bad.position}: {bad}.")
         return 1
+    except OSError as error:
+        print(f"{error.filename} cannot be read: {error.strerror}.")
+        return 2
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         print(f"{name}: NOT what was signed. It has a line that is none of the format: {error!r}.")
         return 1
+    print(f"{name}: {told}.")
     return 0
 
 

@@ -10,7 +10,7 @@ from domain.fleet.host import Host, HostDisabled, HostEnrolled
 from domain.fleet.host import aggregate as host_aggregate
 from domain.guest import HostDescription
 from domain.log.record import AggregateId
-from domain.placement.ledger import Ledger, LedgerChanged, Released, offer
+from domain.placement.ledger import Claimed, Ledger, LedgerChanged, Released, offer
 from domain.placement.scheduling import NO_VALID_HOST, HostView, Multipliers, place
 from domain.server.creation import ServerFailed, ServerPlaced, ServerRequested
 from domain.server.deletion import ServerDeleted
@@ -165,3 +165,22 @@ def test_servers_from_before_have_to_be_told():
     assert replay.unknown(claimed) == []
     replay.take(claimed)
     assert (replay.placed, replay.changed) == (1, [])
+
+
+def test_what_speaks_of_what_is_not_there_is_left_out_and_counted():
+    elsewhere = Claimed(consumer_id="x", epoch=0, project_id="p", user_id="u", allocations={"gone": {"VCPU": 1}})
+    log = Log()
+    log.add(AggregateId("ledger", CELL), LedgerChanged(changes=(elsewhere,)), "req")
+    replay = gone_through(log, WhatIf(with_hosts(*SIZES), hosts(), SPREAD))
+    assert (replay.left_out, "x" in replay.ledger.claims) == (1, False)
+
+
+def test_a_fault_of_ours_is_not_taken_for_that(monkeypatch: pytest.MonkeyPatch):
+    replay = WhatIf(with_hosts(*SIZES), hosts(), SPREAD)
+
+    def broken(_change: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(replay.ledger, "apply", broken)
+    with pytest.raises(ZeroDivisionError):
+        gone_through(recorded(0), replay)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -65,12 +64,4 @@ def test_a_limit_that_is_none_is_refused_before_anything_is_asked(
 def test_words_that_are_no_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["lightcurve", "trace", "\udcff"])
     with pytest.raises(SystemExit, match="is not UTF-8"):
-        cli.main()
-
-
-def test_an_export_to_where_nothing_can_be_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setattr("ops.evidence_commands.load", lambda _file: None)
-    monkeypatch.setattr("sys.argv", ["lightcurve", "log", "export", str(tmp_path / "file")])
-    with pytest.raises(SystemExit, match="file cannot be made: File exists"):
         cli.main()

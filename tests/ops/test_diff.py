@@ -5,9 +5,13 @@ from typing import Any, cast
 
 import pytest
 
+from adapters.rest.identity.directory import Directory
+from adapters.rest.kit.settings import IdentitySettings, Project
+from domain.errors import Invalid
 from domain.log.moment import Moment
+from ops.at import servers
 from ops.diff import Wanted, diff
-from ops.past import Past
+from ops.past import Names, Past
 from projections.event_log import LogRow
 from tests.aio import asynchronous
 from tests.clocks import InstantClock
@@ -47,3 +51,52 @@ async def test_other_changes_that_were_not_looked_at_are_told_of(capsys: pytest.
         await diff(past, "now", "now", Wanted(), limit)
         told = capsys.readouterr().out
         assert (told.count("flavor.created"), f"Only the first {limit} events" in told) == (limit, cut)
+
+
+DIRECTORY = Directory(IdentitySettings(users=(), projects=(Project(id="a" * 32, name="blue"),), token_keys=()))
+
+
+class _Then:
+    moment = Moment.of({"api": 3})
+
+    async def server(self, name: str) -> Any:
+        raise Invalid(f"There was no {name}.")
+
+    async def host(self, name: str) -> Any:
+        raise Invalid(f"There was no host {name}.")
+
+
+def _past() -> Past:
+    async def at(_moment: str) -> Any:
+        return _Then()
+
+    return cast("Past", SimpleNamespace(at=at, queries=_Queries(), names=Names(DIRECTORY)))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(server="x"),
+        Wanted(server=""),
+        Wanted(host="x"),
+        Wanted(host=""),
+        Wanted(project="x"),
+        Wanted(project=""),
+    ],
+)
+@asynchronous
+async def test_what_is_mistyped_is_no_empty_answer(wanted: Wanted) -> None:
+    with pytest.raises(Invalid):
+        await diff(_past(), "now", "now", wanted, 10)
+
+
+@pytest.mark.parametrize(("project", "host"), [("x", None), ("", None), (None, "x"), (None, "")])
+@asynchronous
+async def test_nor_are_servers_at_a_moment(project: str | None, host: str | None) -> None:
+    with pytest.raises(Invalid):
+        await servers(_past(), "now", project, host, 10)
+
+
+def test_projects_that_are_gone_are_known_by_their_ids() -> None:
+    names = Names(DIRECTORY)
+    assert [names.project_id(name) for name in ("blue", "a" * 32, "b" * 32)] == ["a" * 32, "a" * 32, "b" * 32]

@@ -256,7 +256,7 @@ def test_a_checkpoint_that_is_given_is_never_passed_over(tmp_path: Path) -> None
     with pytest.raises(Invalid, match="gone cannot be read"):
         verify(tmp_path, [file], key, [tmp_path / "gone"], None)
     note.write_text(KEY.sign("api", 30, tree.root(30)))
-    with pytest.raises(Invalid, match="lightcurve/test/api, and no whole log of that cell is looked at"):
+    with pytest.raises(Invalid, match="lightcurve/test/api, and no log of that cell is looked at"):
         verify(tmp_path, [file], key, [note], None)
     printed = "cell cell1: positions 1 to 30 are signed\n\n{}\n"
     note.write_text(printed.format(good) * 2)
