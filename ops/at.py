@@ -8,6 +8,10 @@ from domain.server.listing import ServerFilter
 from domain.server.state import Server
 from ops.past import Past, Then, written
 from ops.tables import table
+from ops.whereabouts import stays
+
+MOST_EVENTS = 1_000_000
+"""Of servers that are looked at."""
 
 
 async def servers(past: Past, moment: str, project: str | None, host: str | None, limit: int) -> None:
@@ -18,7 +22,7 @@ async def servers(past: Past, moment: str, project: str | None, host: str | None
     project_id = None if project is None else past.names.project_id(project)
     wanted = ServerFilter(project_id=project_id, host=host, limit=limit)
     found = await then.queries.servers(wanted)
-    _say(then, f"the newest {limit} servers" if len(found) == limit else f"servers: {len(found)}")
+    say(then, f"the newest {limit} servers" if len(found) == limit else f"servers: {len(found)}")
     _servers(past, found)
 
 
@@ -26,7 +30,7 @@ async def server(past: Past, moment: str, name: str) -> None:
     """Print what a server was, and what had been done to it."""
     then = await past.at(moment)
     found = await then.server(name)
-    _say(then, f"server {found.name}")
+    say(then, f"server {found.name}")
     image = found.image.id if found.image else "-"
     facts = {
         "id": found.id,
@@ -71,7 +75,7 @@ async def host(past: Past, moment: str, name: str) -> None:
     """Print what a host was, and which servers were there."""
     then = await past.at(moment)
     found = await then.host(name)
-    _say(then, f"host {name}")
+    say(then, f"host {name}")
     offered = found.description
     provider = (await then.ledger()).providers.get(found.id)
     facts = {
@@ -86,11 +90,34 @@ async def host(past: Past, moment: str, name: str) -> None:
     _servers(past, await then.queries.servers(ServerFilter(host=name)))
 
 
+async def host_until(past: Past, since: str, until: str, name: str) -> None:
+    """Print which servers were on a host between two moments, and from when until when."""
+    first, last = await past.at(since), await past.at(until)
+    if any(first.moment[cell] > position for cell, position in last.moment.positions):
+        raise Invalid("The first moment is later than the second one.")
+    await last.host(name)
+    there = {server.id for server in await first.queries.servers(ServerFilter(host=name))}
+    rows = await past.queries.log_between(first.moment, last.moment, ("server",), MOST_EVENTS)
+    begun = {cell: first.moment[cell] for cell in first.moment.cells}
+    found: list[tuple[str, ...]] = []
+    for server_id in there | {row.aggregate_id for row in rows}:
+        history = await last.history(server_id)
+        before = [recorded.meta.time for recorded in history if recorded.position <= begun[recorded.cell]]
+        for stay in stays(history):
+            if stay.host == name and (stay.until is None or not before or stay.until > before[-1]):
+                server = await last.server(server_id)
+                times = written(stay.since), written(stay.until)
+                found.append((server.id, server.name, past.names.project(server.project_id), *times))
+    print(f"host {name}, from {first.moment} to {last.moment}: servers: {len(found)}")
+    found.sort(key=lambda row: row[3])
+    table(("ID", "NAME", "PROJECT", "THERE SINCE", "UNTIL"), found)
+
+
 async def usages(past: Past, moment: str) -> None:
     """Print what each project used."""
     then = await past.at(moment)
     quotas: list[tuple[str, Quota]] = list((await then.quotas()).states("quota"))
-    _say(then, "usages")
+    say(then, "usages")
     table(
         ("PROJECT", "SERVERS", "VCPUS", "MEMORY MiB"),
         [
@@ -105,7 +132,7 @@ async def claims(past: Past, moment: str, name: str) -> None:
     then = await past.at(moment)
     ledger = await then.ledger()
     provider = _provider(ledger, name)
-    _say(then, f"claims on {provider.name}, {_amounts(provider.used) or 'nothing'} in all")
+    say(then, f"claims on {provider.name}, {_amounts(provider.used) or 'nothing'} in all")
     table(
         ("CONSUMER", "PROJECT", "USER", "CLAIMS"),
         [
@@ -133,7 +160,7 @@ def _amounts(resources: dict[str, int]) -> str:
     return ", ".join(f"{amount} {name}" for name, amount in sorted(resources.items()) if amount)
 
 
-def _say(then: Then, what: str) -> None:
+def say(then: Then, what: str) -> None:
     print(f"{what}, as of {then.moment}")
 
 

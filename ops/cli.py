@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
     consoles = commands.add_parser("consoles", help="who sees which server's console, from where, since when")
     consoles.add_argument("--all", action="store_true", help="also the sessions that have ended")
+    consoles.add_argument("--server", help="only of this one: name or id")
     consoles.add_argument("--limit", type=limit, default=1000)
     consoles.set_defaults(command=_consoles)
 
@@ -280,7 +281,7 @@ def _consoles(arguments: argparse.Namespace) -> None:
     from ops.show_consoles import show
 
     settings = load(arguments.state_dir / "lightcurve.toml")
-    asyncio.run(show(settings, ended=arguments.all, limit=arguments.limit))
+    asyncio.run(show(settings, ended=arguments.all, server=arguments.server, limit=arguments.limit))
 
 
 def _revoke_consoles(arguments: argparse.Namespace) -> None:

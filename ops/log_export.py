@@ -18,6 +18,7 @@ from domain.log.checkpoint import CheckpointSigned, Entry, aggregate
 from domain.log.merkle import Tree
 from domain.log.record import AggregateId
 from domain.log.verification import Verifier
+from domain.server import erasure
 from ops.checkpoint import checkpoints
 from ops.identity import is_project_id, project_id
 from ops.notary import FileNotary
@@ -202,7 +203,9 @@ class _Belongs:
 
     def __init__(self, cell: str, part: Part) -> None:
         self._part = part
-        self._server = Names(cell).event(AggregateId("server", part.server)) if part.server else None
+        names, server = Names(cell), part.server
+        own = (AggregateId("server", server), erasure.aggregate(server)) if server else ()
+        self._of_server = {names.event(aggregate) for aggregate in own}
         self._begun: set[str] = set()
 
     def __call__(self, entry: Entry) -> bool:
@@ -214,6 +217,6 @@ class _Belongs:
                 self._begun.add(entry.subject)
         elif part.project and entry.subject not in self._begun:
             return False
-        if self._server and entry.subject != self._server:
+        if self._of_server and entry.subject not in self._of_server:
             return False
         return (part.since or "") <= time and (not part.until or time < part.until)

@@ -18,7 +18,7 @@ from domain.log.record import Recorded
 from domain.placement.ledger import Ledger
 from domain.server import erasure
 from domain.server.listing import ServerFilter
-from domain.server.state import Server
+from domain.server.state import Server, aggregate
 from handlers.log.registry import Registry
 from handlers.past.ledgers import PastLedgers
 from handlers.past.moments import Moments
@@ -81,6 +81,10 @@ class Then:
         registry = Registry(self._until(self.plane.store.cell), self.plane.stamp, [host.KIND])
         await registry.read_once()
         return registry
+
+    async def history(self, server_id: str) -> list[Recorded]:
+        """The server's events, up to the moment."""
+        return await self._until(self.plane.store.cell).load(aggregate(server_id))
 
     async def host(self, name: str) -> Host:
         """Raises Invalid if there was none."""

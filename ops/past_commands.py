@@ -17,7 +17,7 @@ MOMENT = "a time (ISO 8601; UTC if it names no zone), positions (api=12,cell1=34
 
 def register(commands: Any) -> None:
     """Declare the commands on the parser's ``commands``."""
-    at = commands.add_parser("at", help="what was at a moment: servers, a server, a host, usages, claims")
+    at = commands.add_parser("at", help="what was at a moment: servers, a server, a host, access, usages, claims")
     at.add_argument("moment", help=MOMENT)
     things = at.add_subparsers(required=True, metavar="WHAT")
 
@@ -33,7 +33,12 @@ def register(commands: Any) -> None:
 
     host = things.add_parser("host", help="a host, its servers, and what they had claimed")
     host.add_argument("host")
+    host.add_argument("--until", metavar="MOMENT", help="all servers that were there between the two")
     host.set_defaults(command=_at_host)
+
+    access = things.add_parser("access", help="who could have read a server's disk, up to then")
+    access.add_argument("server", help="name (of then) or id")
+    access.set_defaults(command=_at_access)
 
     usages = things.add_parser("usages", help="what each project used")
     usages.set_defaults(command=_at_usages)
@@ -92,9 +97,18 @@ def _at_server(arguments: argparse.Namespace) -> None:
 
 
 def _at_host(arguments: argparse.Namespace) -> None:
-    from ops.at import host
+    from ops.at import host, host_until
 
-    _asking(arguments, lambda past: host(past, arguments.moment, arguments.host))
+    if arguments.until is None:
+        _asking(arguments, lambda past: host(past, arguments.moment, arguments.host))
+    else:
+        _asking(arguments, lambda past: host_until(past, arguments.moment, arguments.until, arguments.host))
+
+
+def _at_access(arguments: argparse.Namespace) -> None:
+    from ops.access import access
+
+    _asking(arguments, lambda past: access(past, arguments.moment, arguments.server))
 
 
 def _at_usages(arguments: argparse.Namespace) -> None:

@@ -3,18 +3,21 @@
 from datetime import UTC, datetime
 
 from adapters.rest.identity.directory import Directory
+from domain.errors import Invalid
 from ops.identity import identity_settings
 from ops.settings import Settings
 from ops.tables import ago, table
 from projections.console_queries import ConsoleQueries, Seen
 
 
-async def show(settings: Settings, *, ended: bool, limit: int) -> None:
-    """Print the newest sessions, oldest first: the open ones, or with ``ended`` all that there were."""
+async def show(settings: Settings, *, ended: bool, server: str | None, limit: int) -> None:
+    """Print the newest sessions, oldest first: the open ones, or with ``ended`` all that there were; of one server,
+    also where several had its name. Raises Invalid if there is none."""
     queries = ConsoleQueries(settings.database.url)
     await queries.open()
     try:
-        found = await queries.consoles(limit, ended=ended)
+        servers = None if server is None else await _servers(queries, server)
+        found = await queries.consoles(limit, ended=ended, servers=servers)
     finally:
         await queries.close()
     if not found:
@@ -23,6 +26,13 @@ async def show(settings: Settings, *, ended: bool, limit: int) -> None:
     names = Names(settings)
     head = ("SERVER", "NAME", "TYPE", "USER", "PROJECT", "FROM", "SINCE", "LASTED", "ENDED", "PROXY")
     table(head, [_row(seen, names) for seen in found])
+
+
+async def _servers(queries: ConsoleQueries, name: str) -> list[str]:
+    named = [server.id for server in await queries.servers_named(name)]
+    if not named and await queries.server(name) is None:
+        raise Invalid(f"There is, and was, no server {name}.")
+    return named or [name]
 
 
 class Names:

@@ -1,5 +1,6 @@
 """The questions about console sessions. Each is one indexed query; all raise Unavailable."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,15 +27,20 @@ class ConsoleQueries(PostgresQueries):
         text = f"SELECT grant_id, session_id FROM console_sessions WHERE cell = %s AND proxy = %s AND {OPEN}"  # noqa: S608
         return await self._asked(text, cell, proxy)
 
-    async def consoles(self, limit: int, *, ended: bool = False) -> list["Seen"]:
-        """The newest sessions, oldest first: the open ones, or with ``ended`` all that there were."""
+    async def consoles(
+        self, limit: int, *, ended: bool = False, servers: Sequence[str] | None = None
+    ) -> list["Seen"]:
+        """The newest sessions, oldest first: the open ones, or with ``ended`` all that there were; with ``servers``
+        only theirs."""
         text = (
             "SELECT coalesce(json_agg(c ORDER BY c.opened_at, c.session_id), '[]')::text,"  # noqa: S608
             " coalesce(json_agg(s.name ORDER BY c.opened_at, c.session_id), '[]')::text FROM ("
             f" SELECT * FROM console_sessions WHERE {'true' if ended else OPEN}"
+            " AND (%s::text[] IS NULL OR server_id = ANY(%s))"
             " ORDER BY opened_at DESC LIMIT %s) c LEFT JOIN servers s ON s.id = c.server_id"
         )
-        sessions, names = (await self._asked(text, limit))[0]
+        wanted = None if servers is None else list(servers)
+        sessions, names = (await self._asked(text, wanted, wanted, limit))[0]
         named: list[str | None] = msgspec.json.decode(names)
         return [Seen(session, name) for session, name in zip(decoder.decode(sessions), named, strict=True)]
 

@@ -87,5 +87,9 @@ async def test_the_questions(database: str) -> None:
         assert [each.session for each in await queries.consoles(5, ended=True)] == sorted(
             sessions, key=lambda row: row.opened_at
         )[-5:]
+        two = sorted({row.server_id for row in sessions})[:2]
+        of_two = await queries.consoles(1000, ended=True, servers=two)
+        assert {each.session for each in of_two} == {row for row in sessions if row.server_id in two}
+        assert await queries.consoles(1000, ended=True, servers=[]) == []
     finally:
         await queries.close()
