@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from adapters.rest.kit.event_stream import LASTS
 from ops.roles import bounded_http
 from ops.roles.bounded_http import Bounds, Crowd
 from ops.roles.serving import http_config
@@ -29,6 +30,8 @@ class Face:
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes]] = []
         self.begun = 0
+        self.gone = ""
+        self.may_end = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.begun += 1
@@ -41,9 +44,15 @@ class Face:
             if not message.get("more_body"):
                 break
         self.asked.append((scope["path"], body))
+        if scope["path"] == "/stream":
+            scope[LASTS] = True
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(20_000 if scope["path"] == "/much" else 1):
             await send({"type": "http.response.body", "body": ANSWER, "more_body": True})
+        if scope["path"] == "/stream":
+            self.gone = (await receive())["type"]
+        if scope["path"] == "/slow":
+            await self.may_end.wait()
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -70,14 +79,20 @@ class Client:
 
 
 class Server:
-    def __init__(self, face: Face, crowd: Crowd, port: int) -> None:
+    def __init__(self, face: Face, crowd: Crowd, port: int, state: ServerState) -> None:
         self.face, self.crowd, self.port = face, crowd, port
+        self._state = state
         self._clients: list[Client] = []
 
     async def client(self) -> Client:
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
         self._clients.append(client)
         return client
+
+    def shut_down(self) -> None:
+        """As uvicorn begins it."""
+        for connection in list(self._state.connections):
+            connection.shutdown()
 
     def close(self) -> None:
         for client in self._clients:
@@ -94,7 +109,7 @@ async def serving(bounds: Bounds) -> AsyncIterator[Server]:
     listener = await loop.create_server(
         lambda: made(config=config, server_state=state, app_state={}), "127.0.0.1", 0  # type: ignore[call-arg]
     )  # fmt: skip
-    server = Server(face, crowd, listener.sockets[0].getsockname()[1])
+    server = Server(face, crowd, listener.sockets[0].getsockname()[1], state)
     try:
         yield server
     finally:
@@ -263,3 +278,17 @@ def test_too_many_connections_of_all() -> None:
     crowd = Crowd(replace(PATIENT, connections=2))
     crowd.by_address.update({"192.0.2.1": 1, "192.0.2.2": 1})
     assert not crowd.admits("192.0.2.3")
+
+
+@asynchronous
+async def test_at_the_end_nobody_waits_for_what_has_no_end_of_its_own() -> None:
+    async with serving(PATIENT) as server:
+        stream, slow = await server.client(), await server.client()
+        for client, path in ((stream, b"stream"), (slow, b"slow")):
+            await client.say(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            await client.reader.readuntil(ANSWER)
+        server.shut_down()
+        await stream.end()
+        await until(lambda: server.face.gone == "http.disconnect")
+        server.face.may_end.set()
+        assert (await slow.end()).endswith(b"0\r\n\r\n")

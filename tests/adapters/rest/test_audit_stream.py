@@ -9,6 +9,7 @@ import pytest
 
 from adapters.rest.audit.streams import KEEP_ALIVE_SECONDS
 from adapters.rest.kit.event_stream import KEEP_ALIVE
+from adapters.rest.kit.turns import Turns
 from tests.adapters.rest.client import Stream
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.test_audit import AUDIT, all_events, busy
@@ -150,3 +151,19 @@ async def test_who_looks_leaves_a_line_when_it_begins(cloud: MakeWorld, caplog: 
             async with ann.stream(EVENTS, type="server."):
                 (line,) = [record.fields for record in caplog.records if record.fields["path"] == EVENTS]  # type: ignore[attr-defined]
                 assert line["looked"] == "type=server."
+
+
+@asynchronous
+async def test_a_stream_is_worked_on_in_its_projects_turns(cloud: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    turns: list[tuple[str, str]] = []
+    run = Turns.run
+
+    def noting(self: Turns, owner: str, work: Any) -> Any:
+        turns.append((owner, work.__qualname__))
+        return run(self, owner, work)
+
+    async with cloud() as world:
+        amy = await world.client("amy")
+        monkeypatch.setattr(Turns, "run", noting)
+        async with amy.stream(EVENTS):
+            assert turns == [(BLUE, "Face._answer"), (BLUE, "EventStream.__call__")]
