@@ -23,7 +23,7 @@ def register(commands: Any) -> None:
 
 def _account(arguments: argparse.Namespace) -> None:
     from adapters.nats.following import CA_FILE, PASSWORD, URL, USER
-    from ops.embedded.nats_accounts import reader_account
+    from ops.embedded.nats_accounts import FOR_READERS, reader_account
     from ops.log_readers import admit
     from ops.stack import Stack
 
@@ -39,6 +39,7 @@ def _account(arguments: argparse.Namespace) -> None:
         print("The stack's own NATS does not run; it knows the account at its next start.", file=sys.stderr)
     if arguments.print_account:
         print("# Among the accounts:\n" + reader_account(reader, cells))
+        print("# Among the exports of the account CONTROL, once:\n" + FOR_READERS)
     print(f"{URL}={arguments.nats_url or settings.nats.url}")
     print(f"{USER}={reader.user}\n{PASSWORD}={reader.password}")
     if settings.nats.ca_file:

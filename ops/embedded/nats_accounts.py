@@ -20,6 +20,14 @@ _quoted = json.dumps
 """A JSON string is one in NATS's configuration language."""
 
 
+FOR_READERS = """\
+      {stream: "cell.*.event.>"}
+      {service: "$JS.API.DIRECT.GET.*", response_type: stream}
+      {service: "$JS.API.DIRECT.GET.*.>"}
+"""
+"""What the account of the control plane exports to those who read the logs. Each imports what is of its cells."""
+
+
 class Account(NamedTuple):
     """A NATS account of hosts."""
 
@@ -105,10 +113,7 @@ accounts {{
       {{service: "alive.*.compute.*"}}
       {{service: "$JS.API.CONSUMER.MSG.NEXT.*.*", response_type: stream}}
       {{service: "$JS.ACK.>"}}
-      {{stream: "cell.*.event.>"}}
-      {{service: "$JS.API.DIRECT.GET.*", response_type: stream}}
-      {{service: "$JS.API.DIRECT.GET.*.>"}}
-    ]
+{FOR_READERS}    ]
     imports: [
 {questions}
     ]
