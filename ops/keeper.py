@@ -45,6 +45,8 @@ class Program:
     disk: Path | None = None
     """It cannot work while this disk is full: its silence then is left alone until there is room again."""
     nice: int = priority.USUAL
+    beside: bool = False
+    """It needs nothing of those that are started right before it, so it does not wait until they are ready."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from adapters.disk_space import space
@@ -158,14 +159,17 @@ class Stack:
                 signal.SIGINT,
                 disk=self.postgres.directory,
                 nice=priority.ANSWERS,
+                beside=True,
             ),
         ]
         if with_libvirt:
             programs += [daemon.kept() for daemon in self.libvirt(settings).programs()]
         tickets = self._ticket_key(settings)
         programs += [self._role("projector"), self._role("conductor", environment=tickets)]
-        programs += [self._role("api", name, tickets) for name in api_names(settings)]
-        programs += [self._role("placement", name) for name in placement_names(settings)]
+        # Each of these reads what it holds in memory, for seconds where that is much: on several processors, at once.
+        faces = [self._role("api", name, tickets) for name in api_names(settings)]
+        faces += [self._role("placement", name) for name in placement_names(settings)]
+        programs += [replace(face, beside=True) for face in faces]
         if with_libvirt:
             # Only real guests boot and have screens.
             programs += [self._role("metadata", environment=self._metadata_secret(settings)), self._role("console")]

@@ -63,15 +63,21 @@ class Supervisor:
         self._log_dir.mkdir(parents=True, exist_ok=True)
         self._write()
         running: list[tuple[Keeper, asyncio.Task[None]]] = []
+        starting: list[Keeper] = []
         housekeeping = asyncio.create_task(self._keep_house())
         try:
             for program in self._programs:
+                if not program.beside:
+                    await self._until_ready(starting)
+                if self._stopping.is_set():
+                    return
                 keeper = Keeper(program, self._log_dir / f"{program.name}.log", self._write, self._pace)
                 self._keepers[program.name] = keeper
                 running.append((keeper, asyncio.create_task(keeper.run())))
-                await self._until_ready(keeper)
-                if self._stopping.is_set():
-                    return
+                starting.append(keeper)
+            await self._until_ready(starting)
+            if self._stopping.is_set():
+                return
             self._write("up")
             self._up.set()
             await self._stopping.wait()
@@ -89,7 +95,11 @@ class Supervisor:
         """Until all are ready. ``run`` has to be under way."""
         await self._up.wait()
 
-    async def _until_ready(self, keeper: Keeper) -> None:
+    async def _until_ready(self, starting: list[Keeper]) -> None:
+        while starting and not self._stopping.is_set():
+            await self._until_one_is(starting.pop(0))
+
+    async def _until_one_is(self, keeper: Keeper) -> None:
         began, said = time.monotonic(), 0.0
         while not keeper.is_ready:
             if keeper.restarts >= MAX_FAILED_STARTS:

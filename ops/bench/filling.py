@@ -87,6 +87,8 @@ async def fill(settings: Settings, count: int, renamed: int = 0) -> Filled:
     """Write ``count`` servers, all of them ACTIVE, spread over the hosts that the log knows; each was renamed so many
     times."""
     async with open_plane(settings, "bench") as plane:
+        for store in plane.stores:
+            store.soundness.has_archive = False  # no projector is here to hold it against one
         await make_network(plane)
         registry = Registry(plane.api_store, plane.stamp, [quota.KIND, network.KIND])
         hosts = Registry(plane.store, plane.stamp, [HOST])

@@ -36,6 +36,8 @@ def lightcurve(measured: Stack, *arguments: str, check: bool = True, tree: Path 
     """Run the command for that stack, as an operator would."""
     command = [sys.executable, "-m", "ops.cli", "--state-dir", str(measured.directory), *arguments]
     environment = os.environ | NO_LIMITS | {"PYTHONPATH": str(tree)}
+    # Or each process would compile all of its modules at each start.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, check=check, cwd=tree, env=environment, stdout=subprocess.DEVNULL)
 
 

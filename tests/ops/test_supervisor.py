@@ -107,6 +107,23 @@ async def test_up_and_down(tmp_path: Path) -> None:
 
 
 @asynchronous
+async def test_each_waits_for_those_before_it_but_not_for_those_that_it_is_started_beside(tmp_path: Path) -> None:
+    """The first is ready once the second runs, and the third may begin only then."""
+    second, ready = tmp_path / "second", tmp_path / "ready"
+    wait = f"import os, time\nwhile not os.path.exists({str(second)!r}): time.sleep(0.01)\n"
+    tell = f"with open({str(ready)!r}, 'w') as told: told.write(str(time.time()))\n"
+    running = Running(
+        tmp_path,
+        _program("first", wait + tell + SERVE),
+        _program("second", f"open({str(second)!r}, 'w').close()\n{SERVE}", beside=True),
+        _program("third"),
+    )
+    await running.up()
+    assert running.program("third")["started"] >= float(ready.read_text())
+    await running.stop()
+
+
+@asynchronous
 async def test_what_is_killed_is_started_again(tmp_path: Path) -> None:
     running = Running(tmp_path, _program("one"))
     await running.up()
