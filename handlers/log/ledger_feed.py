@@ -9,6 +9,7 @@ from domain.log.record import Recorded
 from domain.placement import ledger, ledger_snapshot
 from domain.placement.ledger import Ledger, LedgerChanged
 from handlers.context import Stamp
+from handlers.log.catching_up import catch_up
 from handlers.log.disorder import Disorder
 from handlers.log.group_writer import GroupWriter
 from handlers.ports import EventStore, Snapshot
@@ -72,11 +73,8 @@ class LedgerFeed:
             self.writer.restore(state, snapshot.tail)
 
     async def read_once(self) -> None:
-        """Read what is in the log now, and no more."""
-        async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self.run())
-            await self.ready()
-            reading.cancel()
+        """Read what is in the log now, and no more. Raises Unavailable."""
+        await catch_up(self.run(), self.ready())
 
     async def ready(self) -> None:
         """Wait until everything that was in the log at the start is known."""

@@ -15,6 +15,7 @@ from domain.log.record import GENESIS, AggregateId, Event, Recorded, Tail
 from domain.server.fold import KIND as SERVER
 from handlers.accepted import Accepted, accepted
 from handlers.context import Context, Stamp
+from handlers.log.catching_up import catch_up
 from handlers.log.disorder import Disorder
 from handlers.log.group_writer import GroupWriter
 from handlers.log.repository import Repository
@@ -60,11 +61,8 @@ class Registry:
                     self._caught_up.set()
 
     async def read_once(self) -> None:
-        """Read what is in the log now, and no more."""
-        async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self.run())
-            await self.ready()
-            reading.cancel()
+        """Read what is in the log now, and no more. Raises Unavailable."""
+        await catch_up(self.run(), self.ready())
 
     async def ready(self) -> None:
         """Wait until everything that was in the log at the start has been read."""

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -93,6 +94,10 @@ class LiveStack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports[3]}"
+
+    @property
+    def placement_port(self) -> int:
+        return int(tomllib.loads(self.config_file.read_text())["placement"]["port"])
 
     def token(self, user: str = "admin", project: str = "admin") -> str:
         if user not in self._tokens:
