@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -144,18 +145,17 @@ async def test_a_libvirtd_that_hangs_does_not_stop_the_event_loop(scene: Scene, 
         pytest.skip("this machine's own libvirtd is not ours to stop")
     agent = scene.agent()
     await agent.describe()
+    # Were the event loop stopped, too, nobody else could end it.
+    end = threading.Timer(30, os.kill, (libvirtd.libvirtd_pid(), signal.SIGCONT))
+    end.start()
     os.kill(libvirtd.libvirtd_pid(), signal.SIGSTOP)
     try:
         asking = asyncio.create_task(agent.guests())
-        loop = asyncio.get_running_loop()
-        gaps = []
         for _ in range(50):
-            before = loop.time()
-            await asyncio.sleep(0.01)
-            gaps.append(loop.time() - before)
+            await asyncio.sleep(0)
         assert not asking.done()
-        assert max(gaps) < 0.5
     finally:
+        end.cancel()
         os.kill(libvirtd.libvirtd_pid(), signal.SIGCONT)
     assert await asking == []
 
