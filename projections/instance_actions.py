@@ -59,6 +59,11 @@ TABLE = Table(
 replace = msgspec.structs.replace
 
 
+def newest_first(rows: Iterable[InstanceAction]) -> list[InstanceAction]:
+    """As the read database orders them, and so the API."""
+    return sorted(sorted(rows, key=lambda row: row.request_id), key=lambda row: row.start_time, reverse=True)
+
+
 class InstanceActionsView:
     """Follows the servers' events. The follow-up of a request carries its request id, so that tells the action."""
 

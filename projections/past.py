@@ -13,7 +13,7 @@ from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.state import Server, aggregate
 from projections.instance_actions import TABLE as ACTIONS
-from projections.instance_actions import InstanceActionsView
+from projections.instance_actions import InstanceActionsView, newest_first
 from projections.memory import MemoryRows
 from projections.queries import PostgresQueries
 from projections.server_pages import past
@@ -46,9 +46,7 @@ class PastQueries:
         return await self._queries.servers_in(self._source, wanted)
 
     async def actions(self, server_id: str) -> list[InstanceAction]:
-        rows: list[InstanceAction] = (await self._rows(server_id)).all(ACTIONS)
-        rows.sort(key=lambda row: row.request_id)
-        return sorted(rows, key=lambda row: row.start_time, reverse=True)
+        return newest_first((await self._rows(server_id)).all(ACTIONS))
 
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
         found: InstanceAction | None = (await self._rows(server_id)).get(ACTIONS, (server_id, request_id))

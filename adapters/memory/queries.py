@@ -15,7 +15,7 @@ from handlers.ports import EventStore
 from projections.event_log import TABLE as EVENT_LOG
 from projections.event_log import LogRow
 from projections.instance_actions import TABLE as ACTIONS
-from projections.instance_actions import InstanceActionsView
+from projections.instance_actions import InstanceActionsView, newest_first
 from projections.memory import MemoryRows
 from projections.servers import TABLE as SERVERS
 from projections.servers import ServerRow, ServersView, decoder
@@ -86,9 +86,7 @@ class MemoryQueries:
         return found[: wanted.limit]
 
     async def actions(self, server_id: str) -> list[InstanceAction]:
-        rows: list[InstanceAction] = [row for row in self._rows.all(ACTIONS) if row.server_id == server_id]
-        rows.sort(key=lambda row: row.request_id)
-        return sorted(rows, key=lambda row: row.start_time, reverse=True)
+        return newest_first(row for row in self._rows.all(ACTIONS) if row.server_id == server_id)
 
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
         action: InstanceAction | None = self._rows.get(ACTIONS, (server_id, request_id))

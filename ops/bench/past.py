@@ -18,9 +18,9 @@ import psycopg
 from adapters.rest.kit.as_of import AS_OF, POSITION
 from domain.log.moment import Moment
 from ops.bench.filling import PROJECTS, Filled, fill
-from ops.bench.http import Answer, Client, log_in
+from ops.bench.http import Answer, Client
 from ops.bench.scale import COMPUTE, projected
-from ops.bench.stack import lightcurve, stack
+from ops.bench.stack import connected, lightcurve, stack
 from ops.embedded.nats import NatsProcess
 from ops.settings import Settings
 from ops.stack import Stack
@@ -79,13 +79,7 @@ def main() -> None:
 
 
 async def _ask(measured: Stack, settings: Settings, filled: Filled) -> None:
-    clients = {
-        who: Client("127.0.0.1", settings.placement.port if who == "placement" else settings.api.port)
-        for who in ("member", "admin", "placement")
-    }
-    await log_in(clients["member"], measured.password("demo"), "demo")
-    await log_in(clients["admin"], measured.password("admin"))
-    clients["placement"].headers = clients["admin"].headers | {"OpenStack-API-Version": "placement 1.39"}
+    clients = await connected(measured, settings)
     hosts = await clients["admin"].request("GET", f"{COMPUTE}/os-hypervisors?limit=1")
     now = Moment.parse((await _get(clients["member"], f"{COMPUTE}/flavors", "now")).headers[POSITION])
     half = Moment.of({cell: position // 2 for cell, position in now.positions})

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ops.bench.filling import MARK, NETWORK, PROJECTS, Filled, fill
-from ops.bench.http import Answer, Client, log_in
-from ops.bench.stack import lightcurve, stack
+from ops.bench.http import Answer, Client
+from ops.bench.stack import connected, lightcurve, stack
 from ops.embedded.nats import NatsProcess
 from ops.roles.plane import open_plane
 from ops.settings import Settings
@@ -167,13 +167,7 @@ async def projected(settings: Settings) -> None:
 
 
 async def _ask(measured: Stack, settings: Settings, filled: Filled) -> Figures:
-    clients = {
-        who: Client("127.0.0.1", settings.placement.port if who == "placement" else settings.api.port)
-        for who in ("member", "admin", "placement")
-    }
-    await log_in(clients["member"], measured.password("demo"), "demo")
-    await log_in(clients["admin"], measured.password("admin"))
-    clients["placement"].headers = clients["admin"].headers | {"OpenStack-API-Version": "placement 1.39"}
+    clients = await connected(measured, settings)
     known = await _known(clients, filled)
     figures = {}
     for read in reads(known):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from ops.bench.http import Client, log_in
+from ops.settings import Settings
 from ops.stack import Stack, running
 
 NO_LIMITS = {"LIGHTCURVE_QUOTA_INSTANCES": "-1", "LIGHTCURVE_QUOTA_CORES": "-1", "LIGHTCURVE_QUOTA_RAM_MB": "-1"}
@@ -63,3 +65,15 @@ def cpu_seconds(measured: Stack) -> dict[str, float]:
             total += times.user + times.system + times.children_user + times.children_system
         used[name] = total
     return used
+
+
+async def connected(measured: Stack, settings: Settings) -> dict[str, Client]:
+    """A connection each of a ``member``, of an ``admin``, and of the admin to ``placement``."""
+    clients = {
+        who: Client("127.0.0.1", settings.placement.port if who == "placement" else settings.api.port)
+        for who in ("member", "admin", "placement")
+    }
+    await log_in(clients["member"], measured.password("demo"), "demo")
+    await log_in(clients["admin"], measured.password("admin"))
+    clients["placement"].headers = clients["admin"].headers | {"OpenStack-API-Version": "placement 1.39"}
+    return clients

@@ -275,6 +275,7 @@ def test_the_past_stays_what_it_was(stacks: tuple[LiveStack, LiveStack], tmp_pat
     for projection in PROJECTIONS:
         first.lightcurve("rebuild", projection)
     asyncio.run(storm.ask_again(first))
+    first.lightcurve("checkpoint")
     verified = first.lightcurve("verify", "--redecide").stdout
     assert verified.endswith("each is as it was recorded.\n"), verified
 
