@@ -139,7 +139,7 @@ class Checkpoints:
         async with aclosing(self._store.entries(self._read)) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 self._take(batch)
-                if len(self._leaves) >= self._interval.events and self._read >= kept.size:
+                if len(self._leaves) >= min(self._interval.events, MOST_EVENTS) and self._read >= kept.size:
                     signed = await self._record(signed, kept)
                 if events_per_second:
                     await self._stamp.clock.sleep(len(batch) / events_per_second)
@@ -161,22 +161,31 @@ class Checkpoints:
             self._worth = self._worth or subject not in entry.subject
 
     async def _record(self, signed: "_Signed", kept: Checkpoint) -> "_Signed":
-        tree = self._grown(signed, kept)
+        """Sign what was read: by several checkpoints, one behind the other, if one could not hold it."""
+        self._check(signed, kept)
+        leaves = self._leaves
+        while len(leaves) > MOST_EVENTS:
+            signed = await self._append(signed, leaves[:MOST_EVENTS], kept)
+            leaves = leaves[MOST_EVENTS:]
+        return await self._append(signed, leaves, kept)
+
+    async def _append(self, signed: "_Signed", leaves: list[bytes], kept: Checkpoint) -> "_Signed":
+        tree = signed.tree.copy()
+        tree.extend(leaves)
         note = self._notary.sign(self._store.cell, tree.size, tree.root)
-        event = CheckpointSigned(
-            note=note, size=tree.size, leaves=b"".join(self._leaves), frontier=b"".join(tree.hashes)
-        )
+        event = CheckpointSigned(note=note, size=tree.size, leaves=b"".join(leaves), frontier=b"".join(tree.hashes))
         meta = self._stamp(self._stamp.own_context())
         try:
             recorded = await self._store.append(self._place, event, meta, signed.tail)
         except Stale:
             self._forget()
             raise Unavailable("Somebody else has signed the log at the same moment.") from None
-        await self._notary.keep(self._store.cell, note)
+        if tree.size >= kept.size:
+            await self._notary.keep(self._store.cell, note)
         return self._remember(_Signed(event, tree, recorded.tail), meta.time)
 
-    def _grown(self, signed: "_Signed", kept: Checkpoint) -> Frontier:
-        """The tree with what was read. Raises Contradiction if it is not what was signed before."""
+    def _check(self, signed: "_Signed", kept: Checkpoint) -> None:
+        """Raise Contradiction if what was read is not what was signed before."""
         tree = signed.tree.copy()
         if kept.size > tree.size:
             tree.extend(self._leaves[: kept.size - tree.size])
@@ -186,8 +195,6 @@ class Checkpoints:
                     f"Positions 1 to {kept.size} are not what was signed before. If the log has lost its end, and "
                     "that is recorded, sign on under a new name: lightcurve checkpoint --new-key"
                 )
-        tree.extend(self._leaves[tree.size - signed.tree.size :])
-        return tree
 
     async def _resumed(self) -> "_Signed":
         """Where the last checkpoint left off. Raises LightcurveError for one that is not good."""

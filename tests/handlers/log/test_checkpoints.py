@@ -81,6 +81,20 @@ def test_an_old_log_is_signed_piece_by_piece(known: Signed) -> None:
     known.check()
 
 
+def test_what_one_checkpoint_could_not_hold_is_signed_by_several(
+    known: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.log.checkpoints.MOST_EVENTS", 10)
+    known.log.fill(25)
+    known.log.lose(*range(3, 24))
+    known.log.recover()
+    _sign(signer(known.log, known.notary))
+    told = signed(known.log)
+    assert [(each.size, len(list(split(each.leaves)))) for each in told] == [(10, 10), (20, 10), (26, 6)]
+    for each in told:
+        assert known.notary.opened(each.note).root == _tree(known.log, each.size)
+
+
 def test_nothing_is_signed_for_checkpoints_alone(known: Signed) -> None:
     known.log.fill(5)
     checkpoints = signer(known.log, known.notary)
