@@ -102,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("projection")
     rebuild.set_defaults(command=_rebuild)
 
+    projection = commands.add_parser("projection", help="what can be asked, and the archive")
+    looks = projection.add_subparsers(required=True, metavar="COMMAND")
+    how_far = looks.add_parser("status", help="of each: position, lag, rate, parked events, last error")
+    how_far.set_defaults(command=_projection_status)
+
     recover = commands.add_parser("recover", help="go on with what is left of a damaged log; see status first")
     recover.add_argument("--give-up", action="store_true", help="without what the archive has, too")
     recover.set_defaults(command=_recover)
@@ -289,6 +294,12 @@ def _revoke_consoles(arguments: argparse.Namespace) -> None:
 
     settings = load(arguments.state_dir / "lightcurve.toml")
     print(f"{asyncio.run(revoke(settings, arguments.server))} console tokens are revoked.")
+
+
+def _projection_status(arguments: argparse.Namespace) -> None:
+    from ops.projection_status import show
+
+    asyncio.run(show(load(arguments.state_dir / "lightcurve.toml")))
 
 
 def _recover(arguments: argparse.Namespace) -> None:

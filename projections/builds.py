@@ -4,7 +4,7 @@ Each has tables of its own; views under the plain names show the build in force.
 beside the old one while that still answers, and the change-over is one transaction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection, sql
@@ -21,7 +21,10 @@ CREATE TABLE IF NOT EXISTS projection_positions (
     cell text NOT NULL, position bigint NOT NULL,
     PRIMARY KEY (build, cell)
 );
+ALTER TABLE projection_builds ADD COLUMN IF NOT EXISTS recoveries text[] NOT NULL DEFAULT '{}';
 """
+"""``recoveries`` are those of the logs (by event id) that a build comes after: what was read before them counts for
+nothing."""
 
 RECOVERIES = """
 CREATE TABLE IF NOT EXISTS projection_recoveries (event_id text PRIMARY KEY);
@@ -79,18 +82,45 @@ async def honour(connection: AsyncConnection[Any], recoveries: Iterable[str]) ->
         await connection.execute("INSERT INTO projection_recoveries VALUES (%s) ON CONFLICT DO NOTHING", (recovery,))
 
 
-async def unfinished_builds(connection: AsyncConnection[Any], projections: Iterable[Projection]) -> list[Build]:
-    """Builds that were begun and never put in force, because their process ended."""
+async def unfinished_builds(
+    connection: AsyncConnection[Any], projections: Iterable[Projection], recoveries: Sequence[str] = ()
+) -> list[Build]:
+    """Builds that were begun and never put in force, because their process ended, and that can be gone on with: the
+    newest of each projection, if it is of today's version and comes after these ``recoveries``. Others are
+    dropped."""
     by_name = {projection.name: projection for projection in projections}
-    cursor = await connection.execute("SELECT build, name FROM projection_builds WHERE NOT in_force")
-    return [Build(number, by_name[name]) async for number, name in cursor if name in by_name]
-
-
-async def begin_build(connection: AsyncConnection[Any], projection: Projection) -> Build:
-    """Empty tables for a new build; the one in force still answers."""
     cursor = await connection.execute(
-        "INSERT INTO projection_builds (name, version, in_force) VALUES (%s, %s, false) RETURNING build",
-        (projection.name, projection.version),
+        "SELECT build, name, version, recoveries FROM projection_builds WHERE NOT in_force ORDER BY build DESC"
+    )
+    found: dict[str, Build] = {}
+    for number, name, version, since in await cursor.fetchall():
+        if name not in by_name:
+            continue
+        build = Build(number, by_name[name])
+        if name not in found and version == build.projection.version and since == sorted(recoveries):
+            found[name] = build
+        else:
+            await drop_build(connection, build)
+    return list(found.values())
+
+
+async def built_since(connection: AsyncConnection[Any], recoveries: Sequence[str]) -> set[str]:
+    """The projections whose build in force comes after these recoveries."""
+    cursor = await connection.execute(
+        "SELECT name FROM projection_builds WHERE in_force AND recoveries = %s", (sorted(recoveries),)
+    )
+    return {name async for (name,) in cursor}
+
+
+async def begin_build(
+    connection: AsyncConnection[Any], projection: Projection, recoveries: Sequence[str] = ()
+) -> Build:
+    """Empty tables for a new build, which comes after these recoveries; the one in force still answers. Call it in a
+    transaction."""
+    cursor = await connection.execute(
+        "INSERT INTO projection_builds (name, version, in_force, recoveries) VALUES (%s, %s, false, %s)"
+        " RETURNING build",
+        (projection.name, projection.version, sorted(recoveries)),
     )
     row = await cursor.fetchone()
     assert row is not None

@@ -14,6 +14,7 @@ from domain.log.checkpoint import Entry
 from domain.log.loss import Loss
 from domain.log.recovery import ranges
 from handlers.ports import Positions
+from ops.roles.troubles import Troubles
 from projections.archive import PAGE, Archive
 
 log = logging.getLogger(__name__)
@@ -98,10 +99,11 @@ class Archiving:
     """Looks after the archive of all cells, for the one writer of the database. ``lock`` is held by whoever uses its
     connection."""
 
-    def __init__(self, archive: Archive, positions: Positions, lock: asyncio.Lock) -> None:
+    def __init__(self, archive: Archive, positions: Positions, lock: asyncio.Lock, troubles: Troubles) -> None:
         self._archive = archive
         self._positions = positions
         self._lock = lock
+        self._troubles = troubles
         self._broken: set[str] = set()
 
     def breaks_off(self, cell: str) -> bool:
@@ -169,13 +171,17 @@ class Archiving:
         try:
             await self._fill(store, projected)
         except BrokenChain:
-            log.warning("the archive of cell %s cannot be filled beyond what its log lacks", store.cell)
+            self._tell(f"that of cell {store.cell} cannot be filled beyond what its log lacks")
         while True:
             try:
                 await self._round(store)
             except Unavailable as error:
-                log.warning("the log of %s could not be held against its archive: %s", store.cell, error)
+                self._tell(f"the log of cell {store.cell} could not be held against it: {error.message}")
             await asyncio.sleep(ROUND_SECONDS)
+
+    def _tell(self, words: str) -> None:
+        log.warning("archive: %s", words)
+        self._troubles.note("archive", words)
 
     async def _fill(self, store: NatsEventStore, projected: Projected) -> None:
         """Bring the archive to where the projections are; from there on it goes with them."""

@@ -19,13 +19,14 @@ from ops.checkpoint import checkpoints
 from ops.roles import parked
 from ops.roles.archiving import Archiving
 from ops.roles.plane import Plane, open_plane
+from ops.roles.troubles import ALL, Troubles
 from ops.settings import Settings
 from projections.archive import Archive
 from projections.builds import (
     Build,
     begin_build,
     builds_in_force,
-    drop_build,
+    built_since,
     honour,
     outdated,
     put_in_force,
@@ -61,50 +62,53 @@ REBUILD = "lightcurve_rebuild"
 
 async def run(settings: Settings, name: str) -> None:
     """Work until cancelled; a database that goes away is waited for."""
+    troubles = Troubles()
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
-        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}"))
+        group.create_task(keep_beating(plane.liveness, plane.stamp.clock, f"projector/{name}", troubles.facts))
         group.create_task(plane.watch())
         for store in plane.stores:
             group.create_task(checkpoints(plane, store).run())
         while True:
             try:
-                await _project(plane)
+                await _project(plane, troubles)
             except* (psycopg.Error, OSError) as errors:
                 log.warning("the read database does not answer: %s", errors.exceptions[0])
+                troubles.note(ALL, f"the read database does not answer: {errors.exceptions[0]}")
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _project(plane: Plane) -> None:
+async def _project(plane: Plane, troubles: Troubles) -> None:
     connection = await connect(plane.settings.database.url, "lightcurve-projector")
     async with connection:
         while not await lock_writer(connection):
             log.info("another projector is at work; standing by")
             await asyncio.sleep(RETRY_SECONDS)
-        writer = Writer(plane, connection)
+        writer = Writer(plane, connection, troubles)
         await writer.run()
 
 
 class Writer:
     """The one writer of the database, as long as its connection lasts."""
 
-    def __init__(self, plane: Plane, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, plane: Plane, connection: AsyncConnection[Any], troubles: Troubles) -> None:
         self._plane = plane
+        self._troubles = troubles
         self._connection = connection
         self._stores = {store.cell: store for store in plane.stores}
         self._lock = asyncio.Lock()
         """One transaction at a time on the connection."""
         self._archive = Archive(connection)
-        self._archiving = Archiving(self._archive, plane.positions, self._lock)
+        self._archiving = Archiving(self._archive, plane.positions, self._lock, troubles)
 
     async def run(self) -> None:
         """Project until the connection ends."""
         builds = await builds_in_force(self._connection, PROJECTIONS)
-        for leftover in await unfinished_builds(self._connection, PROJECTIONS):
-            await drop_build(self._connection, leftover)
+        unfinished = await unfinished_builds(self._connection, PROJECTIONS, self._recoveries)
+        self._unfinished = {build.projection.name: build for build in unfinished}
         self._skipped = await parked.skipped(self._plane.api_store)
         await self._archive.open()
         await self._use(builds)
-        pending = await self._pending_recoveries()
+        pending = await unhonoured(self._connection, self._recoveries)
         for store in self._plane.stores:
             # Since a recovery what was projected before counts for nothing.
             await self._archiving.begin(store, 0 if pending else self._position(store.cell))
@@ -115,8 +119,9 @@ class Writer:
             # What was read before is what others judge by whether the log has lost its end.
             await self._plane.positions.announce(NAME, store.cell, self._rows.position(store.cell))
         wanted: asyncio.Queue[str] = asyncio.Queue()
-        for projection in await outdated(self._connection, self._rows.builds):
-            wanted.put_nowait(projection.name)
+        old = [projection.name for projection in await outdated(self._connection, self._rows.builds)]
+        for name in dict.fromkeys((*self._unfinished, *old)):
+            wanted.put_nowait(name)
         notify.ready()
         async with asyncio.TaskGroup() as group:
             for store in self._stores.values():
@@ -133,18 +138,21 @@ class Writer:
     def _position(self, cell: str) -> int:
         return self._rows.position(cell)
 
-    async def _pending_recoveries(self) -> list[str]:
-        decided = [store.soundness.recovery_id for store in self._plane.stores if store.soundness.recovery_id]
-        return await unhonoured(self._connection, decided)
+    @property
+    def _recoveries(self) -> list[str]:
+        """The last one of each log that was damaged."""
+        return [store.soundness.recovery_id for store in self._plane.stores if store.soundness.recovery_id]
 
     async def _recover(self, pending: list[str]) -> None:
         """Build everything anew if a log goes on after a damage: what is missing now was read before."""
         if not pending:
             return
         log.warning("a log was recovered: all projections are built anew")
+        done = await built_since(self._connection, self._recoveries)
         try:
             for projection in PROJECTIONS:
-                await self._rebuild(projection)
+                if projection.name not in done:
+                    await self._rebuild(projection)
         except BrokenChain as error:
             log.error("nothing can be built anew: %s", error.message)
             return
@@ -200,15 +208,21 @@ class Writer:
                     await self._rebuild(found[0])
                 except BrokenChain as error:
                     log.error("projection %s is not built anew: %s", name, error.message)
+                    self._troubles.note(name, f"it is not built anew: {error.message}")
             else:
                 log.error("there is no projection %s to be built anew", name)
 
     async def _rebuild(self, projection: Projection) -> None:
-        """Build beside the build in force, which still answers; change over when it has caught up."""
+        """Build beside the build in force, which still answers; change over when it has caught up. A build whose
+        process has ended is gone on with where it was."""
         connection = await connect(self._plane.settings.database.url, "lightcurve-rebuild")
         async with connection:
-            build = await begin_build(connection, projection)
+            build = self._unfinished.pop(projection.name, None)
+            if build is None:
+                async with connection.transaction():
+                    build = await begin_build(connection, projection, self._recoveries)
             rows = PostgresRows(connection, [build], self._skipped)
+            await rows.open()
             stores = self._stores.values()
             for store in stores:
                 await _catch_up(rows, store, build)
