@@ -5,13 +5,17 @@ import asyncio
 import sys
 from typing import Any
 
+from domain.errors import Invalid
+
 LOG_ACCOUNT = "log-account"
 
 
 def register(commands: Any) -> None:
     """Declare the command on the parser's ``commands``."""
     account = commands.add_parser(LOG_ACCOUNT, help="an account that may read the logs on NATS, and nothing else")
-    account.add_argument("name", help="whose it is: small letters, digits and -")
+    account.add_argument(
+        "name", nargs="?", help="whose it is: small letters, digits and -; without it all are listed"
+    )
     what = account.add_mutually_exclusive_group()
     what.add_argument("--remove", action="store_true", help="end it")
     what.add_argument(
@@ -29,6 +33,12 @@ def _account(arguments: argparse.Namespace) -> None:
 
     stack = Stack(arguments.state_dir)
     settings = stack.settings()
+    if arguments.name is None:
+        if arguments.remove or arguments.print_account:
+            raise Invalid("name an account")
+        for known in stack.log_readers:
+            print(known.user)
+        return
     if arguments.remove:
         stack.log_readers.remove(arguments.name)
         if not stack.nats(settings).reload():

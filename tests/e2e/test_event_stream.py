@@ -1,6 +1,7 @@
 """Others follow the events of a real stack: by a stream, of which nothing is lost and nothing twice though the API is
 killed meanwhile; and by the messages of NATS, with an account."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from adapters.nats.connection import Credentials, connect
+from adapters.nats.following import PASSWORD, URL, USER
+from domain.errors import Unavailable
 from ops.examples import cloud_events
 from tests.e2e.live_stack import LiveStack
 from tests.waiting import wait_until
@@ -117,8 +121,10 @@ def test_a_program_follows_with_an_account_of_its_own(simulated: LiveStack) -> N
         first = running.stdout.readline().split()
         assert (first[0], first[-2]) == ("1", "host.enrolled")
         running.kill()
+    assert simulated.lightcurve("log", "account").stdout == "reader-usage\n"
     again = simulated.lightcurve("log", "account", "usage", check=False)
     assert (again.returncode, "Traceback" in again.stderr) == (1, False)
     simulated.lightcurve("log", "account", "usage", "--remove")
-    done = subprocess.run(program, env=environment, capture_output=True, check=False)
-    assert b"Authorization" in done.stderr
+    reader = Credentials(environment[USER], environment[PASSWORD])
+    with pytest.raises(Unavailable):
+        asyncio.run(connect(environment[URL], "a test", reader, 1.0))
