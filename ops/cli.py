@@ -279,7 +279,7 @@ def _placement_check(arguments: argparse.Namespace) -> None:
     from ops.placement_check import check
 
     garbage.wait()
-    asyncio.run(check(load(arguments.state_dir / "lightcurve.toml")))
+    _run_loop(check(load(arguments.state_dir / "lightcurve.toml")))
 
 
 def _consoles(arguments: argparse.Namespace) -> None:

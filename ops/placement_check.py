@@ -54,12 +54,14 @@ async def _findings(plane: Plane) -> tuple[Ledger, list[str]]:
     known: dict[str, Server] = {}
     if await plane.store.last_position() < READ_INSTEAD * len(claims):
         known = await _read_through(plane.store, {claim.consumer_id for claim in claims})
-    for first in range(0, len(claims), AT_ONCE):
-        some = claims[first : first + AT_ONCE]
-        servers = await together(
-            *(_server(plane.store, claim.consumer_id, known.get(claim.consumer_id)) for claim in some)
-        )
+    unknown = [claim for claim in claims if claim.consumer_id not in known]
+    for first in range(0, len(unknown), AT_ONCE):
+        some = unknown[first : first + AT_ONCE]
+        servers = await together(*(_server(plane.store, claim.consumer_id) for claim in some))
         for claim, server in zip(some, servers, strict=True):
+            found += _misclaimed(claim, server)
+    for claim in claims:
+        if server := known.get(claim.consumer_id):
             found += _misclaimed(claim, server)
     return book, found
 
@@ -91,8 +93,8 @@ async def _read(store: EventStore, server_ids: set[str], known: dict[str, tuple[
                 known.pop(server_id, None)
 
 
-async def _server(store: EventStore, server_id: str, known: Server | None) -> Server | None:
-    return known or fold(server_fold.KIND, await store.load(aggregate(server_id)))
+async def _server(store: EventStore, server_id: str) -> Server | None:
+    return fold(server_fold.KIND, await store.load(aggregate(server_id)))
 
 
 def _misclaimed(claim: Claimed, server: Server | None) -> Iterator[str]:

@@ -15,7 +15,7 @@ from domain.errors import Unavailable
 from projections.shares import Shares
 
 MAX_CONNECTIONS = 8
-OF_ONE_OWNER = 4
+OF_ONE_OWNER = 2
 """Connections: however many questions one has, however slow they are, the others find some."""
 STATEMENT_SECONDS = 4.0
 """What one question may cost the database."""

@@ -6,6 +6,7 @@ waits where nobody has to, so that one alone has all there is; and who has had l
 """
 
 import asyncio
+import math
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Generator
 from time import perf_counter
@@ -31,6 +32,11 @@ LITTLE_SECONDS = 0.05
 each would wait for a round otherwise."""
 
 
+REST = 1.0
+"""While somebody is there who has had little, the others wait after a round of theirs for so many times as long as it
+took: so he finds the event loop, the processors and the read database idle for as much of the time."""
+
+
 class Turns:
     """The turns of the requests of one process."""
 
@@ -38,11 +44,18 @@ class Turns:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         """By owner, the next one in turn first."""
         self._begun = 0
-        """Steps of this round of the event loop; if there are any, the next round begins with ``_next``."""
+        """Steps of this round of the event loop; if there are any, it ends with ``_end``."""
         self._of_round = 0
         """How many there may be in this round, once it has begun."""
+        self._round_began = 0.0
+        self._resting = False
+        """Whether all wait but those who have had little."""
         self._seconds = ROUND_SECONDS
         """What a step takes."""
+        self._modest = ("", -math.inf)
+        """Who has had little and was served last, and when."""
+        self._greedy = ""
+        """Who has had much, and a step of this round; empty if nobody."""
         self._spent: dict[str, float] = {}
         self._spent_before: dict[str, float] = {}
         self._window_ends = 0.0
@@ -85,35 +98,67 @@ class Turns:
             self._spent = {}
             self._window_ends = ended + WINDOW_SECONDS
         self._spent[owner] = self._spent.get(owner, 0.0) + ended - began
+        if self._had_little(owner):
+            self._modest = owner, ended
+        else:
+            self._greedy = owner
 
     def _had_little(self, owner: str) -> bool:
         return self._spent.get(owner, 0.0) + self._spent_before.get(owner, 0.0) < LITTLE_SECONDS
 
     def _take(self, owner: str) -> bool:
         """Begin a step at once, if it does not have to wait."""
-        if (self._waiting or (self._begun and self._begun >= self._of_round)) and not self._had_little(owner):
+        full = self._resting or self._waiting or (self._begun and self._begun >= self._of_round)
+        if full and not self._had_little(owner):
             return False
         self._begin()
         return True
 
     def _begin(self) -> None:
         if not self._begun:
-            self._of_round = self._most()
-            asyncio.get_running_loop().call_soon(self._next)
+            self._begin_round()
+            asyncio.get_running_loop().call_soon(self._end)
         self._begun += 1
+
+    def _begin_round(self) -> None:
+        self._of_round = self._most()
+        self._round_began = perf_counter()
 
     def _wait(self, owner: str) -> "asyncio.Future[None]":
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(owner, deque()).append(turn)
         return turn
 
+    def _end(self) -> None:
+        """The round is over, with all that it brought with it in this round of the event loop."""
+        now, greedy = perf_counter(), self._greedy
+        self._begun, self._greedy = 0, ""
+        if self._resting:
+            return
+        modest, seen = self._modest
+        if greedy and now < seen + WINDOW_SECONDS and self._had_little(modest):
+            self._resting = True
+            asyncio.get_running_loop().call_later(REST * (now - self._round_began), self._rested)
+        else:
+            self._next()
+
+    def _rested(self) -> None:
+        self._resting = False
+        if not self._begun:
+            self._next()
+
     def _next(self) -> None:
-        self._begun = 0
+        """Begin a round with those who wait, if there are any."""
         while self._waiting and not (self._begun and self._begun >= self._of_round):
             owner, turns = self._waiting.popitem(last=False)
             turn = turns.popleft()
             if turns:
                 self._waiting[owner] = turns
             if not turn.done():  # else its request was given up meanwhile
+                if not self._begun:
+                    self._begin_round()
+                self._begun += 1
                 turn.set_result(None)
-                self._begin()
+        if self._begun:
+            # Behind the steps themselves, so that they belong to the round.
+            asyncio.get_running_loop().call_soon(self._end)

@@ -68,6 +68,40 @@ async def test_who_has_had_little_does_not_wait(monkeypatch: pytest.MonkeyPatch)
     await asyncio.gather(*crowd)
 
 
+FOR_EVER = 1e6
+"""So many times as long as a round a test would not wait."""
+
+
+@asynchronous
+async def test_who_has_had_much_rests_while_somebody_is_there_who_has_had_little(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(rounds, "MOST", 3)
+    monkeypatch.setattr(rounds, "REST", FOR_EVER)
+    monkeypatch.setattr(rounds, "perf_counter", clock)
+    turns, done = Turns(), list[str]()
+    crowd = [asyncio.create_task(turns.run("many", clock.spend(done, "many", 0.06))) for _ in range(100)]
+    await asyncio.sleep(0)
+    await asyncio.create_task(turns.run("one", clock.spend(done, "one", 0.001)))
+    between = done[done.index("one") : -1]
+    assert between.count("many") <= 2 * rounds.MOST
+    for task in crowd:
+        task.cancel()
+    await asyncio.wait(crowd)
+
+
+@asynchronous
+async def test_nobody_rests_alone_or_beside_others_who_have_had_much(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    monkeypatch.setattr(rounds, "MOST", 3)
+    monkeypatch.setattr(rounds, "REST", FOR_EVER)
+    monkeypatch.setattr(rounds, "perf_counter", clock)
+    turns = Turns()
+    await asyncio.gather(*(turns.run("one", clock.spend([], "one", 0.02)) for _ in range(10)))
+    await turns.run("other", clock.spend([], "other", 0.06))
+    clock.now += rounds.WINDOW_SECONDS
+    await asyncio.gather(*(turns.run(owner, clock.spend([], owner, 0.06)) for owner in ("one", "other") * 10))
+
+
 @asynchronous
 async def test_who_has_had_much_waits_as_all_do_until_it_is_long_ago(monkeypatch: pytest.MonkeyPatch):
     clock = Clock()
