@@ -22,9 +22,10 @@ from tests.waiting import wait_until
 QUIET_SECONDS = 6.0
 READ_EVERY_SECONDS = 0.05
 TIMES_SLOWER = 3
-BORNE_SECONDS = 0.04
-"""So slow a read may be in any case: this machine does the member's work, too, and perhaps other tests. 0.017
-were seen beside other tests. Without turns a single read took 18 seconds."""
+BORNE_SECONDS = 0.06
+"""So slow a read may be in any case: this machine does the member's work, too, and perhaps other tests. 0.011
+to 0.022 were seen at a load of 4 by others, 0.07 (0.05 quiet) beside two whole suites of tests. Without turns a
+single read took 18 seconds."""
 NICEST, FIRST = 19, -15
 """Both would be on machines of their own: the member takes no processor from the cloud but what it leaves, and the
 other tenant's client does not wait for it."""
