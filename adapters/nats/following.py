@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
+import msgspec
 from eventsourcing.application import Application
 from eventsourcing.persistence import (
     InfrastructureFactory,
@@ -26,9 +27,12 @@ from adapters.nats.log import Log
 from adapters.nats.names import Names
 from adapters.nats.reader import Item
 from adapters.nats.recorder import NatsApplicationRecorder
+from adapters.nats.soundness import Gaps
 from domain.errors import Unavailable
 from domain.kinds import EVENTS
+from domain.log import recovery
 from domain.log.record import AggregateId, Recorded
+from domain.log.recovery import Missing, RecoveryDecided
 
 URL, USER, PASSWORD, CA_FILE = (f"CELL_LOG_{what}" for what in ("URL", "USER", "PASSWORD", "CA_FILE"))
 """The variables of the environment that say where the log is, and as whom it is read."""
@@ -94,7 +98,8 @@ class PageReader:
         self._after = after
 
     async def batches(self) -> AsyncGenerator[list[Item], None]:
-        """Batches as they come, for ever. Raises Unavailable, and BrokenChain if the log lacks something."""
+        """Batches as they come, for ever. Raises Unavailable, and BrokenChain if the log lacks something of which no
+        recovery tells."""
         news = asyncio.Event()
         tap = await self._connection.tap(self._names.every_event, lambda _: news.set())
         try:
@@ -102,18 +107,27 @@ class PageReader:
                 news.clear()
                 page, more = await self._log.page(self._names.every_event, self._after + 1)
                 if page:
-                    yield self._in_order([Item(int(each.headers()["Nats-Sequence"]), each) for each in page])
+                    batch = [Item(int(each.headers()["Nats-Sequence"]), each) for each in page]
+                    await self._check(batch)
+                    self._after = batch[-1].position
+                    yield batch
                 elif not more:
                     await _within(news, LOOK_AGAIN)
         finally:
             self._connection.untap(tap)
 
-    def _in_order(self, batch: list[Item]) -> list[Item]:
-        for item in batch:
-            if item.position != self._after + 1:
-                raise BrokenChain(f"The log of {self._names.cell} lacks the event at position {self._after + 1}.")
-            self._after = item.position
-        return batch
+    async def _check(self, batch: list[Item]) -> None:
+        """Only what the operator has called missing may be."""
+        if batch[-1].position - self._after == len(batch):
+            return
+        there, known = {item.position for item in batch}, Gaps(await self._known_missing())
+        for position in range(self._after + 1, batch[-1].position):
+            if position not in there and position not in known:
+                raise BrokenChain(f"The log of {self._names.cell} lacks the event at position {position}.")
+
+    async def _known_missing(self) -> tuple[Missing, ...]:
+        last = await self._log.last(self._names.event(recovery.aggregate(self._names.cell)))
+        return msgspec.json.decode(last.data, type=RecoveryDecided).missing if last else ()
 
 
 async def _within(news: asyncio.Event, seconds: float) -> None:

@@ -11,17 +11,20 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from eventsourcing.persistence import ProgrammingError, StoredEvent
 
-from adapters.mapper import EventMapper
-from adapters.nats.connection import Credentials
-from adapters.nats.following import PASSWORD, URL, USER, CellLog, ReadOnlyRecorder
+from adapters.mapper import BrokenChain, EventMapper
+from adapters.nats.connection import Credentials, Message
+from adapters.nats.following import PASSWORD, URL, USER, CellLog, PageReader, ReadOnlyRecorder
+from adapters.nats.names import Names
 from adapters.nats.store import NatsEventStore
 from domain.kinds import EVENTS
 from domain.log.record import GENESIS, AggregateId, Event, Recorded, Unreadable
+from domain.log.recovery import Missing, RecoveryDecided
 from domain.server.creation import ServerBuilt, ServerRequested
 from domain.server.deletion import ServerDeleted
 from domain.server.details import ServerRenamed
@@ -195,3 +198,40 @@ async def test_what_this_version_does_not_know_is_passed_on(
         (found,) = await asyncio.to_thread(read)
         assert isinstance(found.event, Unreadable)
         assert found.position == 1
+
+
+class Holed:
+    """A log without its second event, and a connection over which nothing is heard."""
+
+    def __init__(self, *missing: Missing) -> None:
+        self._recovery = RecoveryDecided(missing=missing, end=3, known_end=3) if missing else None
+
+    async def last(self, subject: str) -> Message | None:
+        assert subject == f"cell.{CELL}.event.recovery.{CELL}"
+        return Message(subject, "", msgspec.json.encode(self._recovery), b"") if self._recovery else None
+
+    async def page(self, _subject: str, _start: int) -> tuple[list[Message], bool]:
+        return [Message("s", "", b"", b"NATS/1.0\r\nNats-Sequence: %d\r\n\r\n" % at) for at in (1, 3)], False
+
+    async def tap(self, _subject: str, _hear: object) -> int:
+        return 1
+
+    def untap(self, _tap: int) -> None:
+        pass
+
+
+def reader(*missing: Missing) -> PageReader:
+    holed: Any = Holed(*missing)
+    return PageReader(holed, holed, Names(CELL), 0)
+
+
+@pytest.mark.parametrize("known", [(), (Missing(first=4, last=9),)])
+@asynchronous
+async def test_nobody_follows_over_a_hole(known: tuple[Missing, ...]) -> None:
+    with pytest.raises(BrokenChain, match="lacks the event at position 2"):
+        await anext(reader(*known).batches())
+
+
+@asynchronous
+async def test_but_over_one_that_a_recovery_tells_of() -> None:
+    assert [item.position for item in await anext(reader(Missing(first=2, last=2)).batches())] == [1, 3]
