@@ -17,6 +17,7 @@ from domain.server.creation import (
 )
 from domain.server.deletion import ServerDeleted, ServerDeleteRequested
 from domain.server.details import (
+    ServerAccessAddressesChanged,
     ServerDescribed,
     ServerHostnameChanged,
     ServerLocked,
@@ -105,6 +106,9 @@ RULES: dict[type[Event], Rule] = {
     ServerRenamed: lambda server, event, _: details.rename(_here(server), event.name),
     ServerDescribed: lambda server, event, _: details.describe(_here(server), event.description),
     ServerHostnameChanged: lambda server, event, _: details.set_hostname(_here(server), event.hostname),
+    ServerAccessAddressesChanged: lambda server, event, _: details.set_access_addresses(
+        _here(server), {"access_ipv4": event.access_ipv4, "access_ipv6": event.access_ipv6}
+    ),
     ServerMetadataChanged: lambda server, event, _: details.set_metadata(_here(server), event.metadata, replace=True),
     ServerTagsChanged: lambda server, event, _: details.set_tags(_here(server), event.tags),
     ServerLocked: _locked,

@@ -35,6 +35,13 @@ class ServerHostnameChanged(Event, tag="server.hostname_changed", frozen=True, k
     hostname: str
 
 
+class ServerAccessAddressesChanged(Event, tag="server.access_addresses_changed", frozen=True, kw_only=True):
+    """The addresses by which the server is said to be reached are now these, both."""
+
+    access_ipv4: str | None
+    access_ipv6: str | None
+
+
 class ServerMetadataChanged(Event, tag="server.metadata_changed", frozen=True, kw_only=True):
     """The metadata is now this, all of it."""
 
@@ -143,6 +150,17 @@ def set_hostname(server: Server, hostname: str) -> ServerHostnameChanged | None:
     return None if unchanged else ServerHostnameChanged(hostname=hostname)
 
 
+def set_access_addresses(server: Server, given: dict[str, str]) -> ServerAccessAddressesChanged | None:
+    """Say by which addresses it is reached; one that is not given stays."""
+    present = {"access_ipv4": server.access_ipv4, "access_ipv6": server.access_ipv6}
+    wanted = present | given
+    return None if wanted == present else ServerAccessAddressesChanged(**wanted)
+
+
+def _access_addresses(_server: Server, event: ServerAccessAddressesChanged, _meta: Metadata) -> Fields:
+    return {"access_ipv4": event.access_ipv4, "access_ipv6": event.access_ipv6}
+
+
 def _detail(name: str) -> Change:
     """For events that say what one field is now."""
     return lambda _server, event, _meta: {name: getattr(event, name)}
@@ -156,6 +174,7 @@ CHANGES: dict[type[Event], Change] = {
     ServerRenamed: _detail("name"),
     ServerDescribed: _detail("description"),
     ServerHostnameChanged: _detail("hostname"),
+    ServerAccessAddressesChanged: _access_addresses,
     ServerMetadataChanged: _detail("metadata"),
     ServerTagsChanged: _detail("tags"),
     ServerLocked: _locked,

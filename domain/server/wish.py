@@ -30,6 +30,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     hostname: str | None = None
     """None: derived from the name."""
+    access_ipv4: str | None = None
+    """An address by which its owner says that it is reached; nothing goes by it."""
+    access_ipv6: str | None = None
 
 
 FIELDS = Wish.__struct_fields__

@@ -239,12 +239,14 @@ def integer(name: str, value: int | str, *, least: int, most: int = MAX_INTEGER)
     return number
 
 
-def address(name: str, value: str) -> str:
-    """An IP address; raises Invalid."""
+def address(name: str, value: str, version: int | None = None) -> str:
+    """An IP address, of that version if one is given; raises Invalid."""
     try:
-        ip_address(value)
+        found = ip_address(value)
     except ValueError:
         raise _worded(name, value, f"{value!r} is not an IP address") from None
+    if version not in (None, found.version):
+        raise _worded(name, value, f"{value!r} is not a 'ipv{version}'")
     return value
 
 

@@ -25,6 +25,8 @@ class ServerRebuildRequested(ActionRequested, tag="server.rebuild_requested", fr
     hostname: str | None
     secrets: str | None
     """User data, password and personality, sealed."""
+    access_ipv4: str | None = None
+    access_ipv6: str | None = None
 
 
 RENEWED = tuple(name for name in wish.FIELDS if name in ServerRebuildRequested.__struct_fields__)

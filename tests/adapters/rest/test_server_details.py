@@ -148,3 +148,33 @@ async def test_bad_locks(cloud: MakeWorld, version: str, lock: Any) -> None:
         server_id = await boot(world, await world.client("amy"))
         amy = await world.client("amy", version)
         assert (await act(amy, server_id, lock=lock)).status == 400
+
+
+@asynchronous
+async def test_access_addresses(cloud: MakeWorld) -> None:
+    """What its owner says; nothing goes by it."""
+    async with cloud() as world:
+        amy = await world.client("amy")
+        server_id = await boot(world, amy, accessIPv4="192.0.2.1")
+        path = f"{SERVERS}/{server_id}"
+
+        async def told() -> tuple[str, str]:
+            server = await shown(amy, server_id)
+            return server["accessIPv4"], server["accessIPv6"]
+
+        assert await told() == ("192.0.2.1", "")
+        changed = (await amy.put(path, {"server": {"accessIPv6": "2001:db8::1"}})).body["server"]
+        assert (changed["accessIPv4"], changed["accessIPv6"]) == ("192.0.2.1", "2001:db8::1")
+        rebuilt = {"rebuild": {"imageRef": IMAGE, "accessIPv4": "192.0.2.7"}}
+        assert (await amy.post(f"{path}/action", rebuilt)).status == 202
+        await world.advance()
+        assert await told() == ("192.0.2.7", "2001:db8::1")
+        for name, wrong in (
+            ("accessIPv4", "2001:db8::1"),
+            ("accessIPv6", "192.0.2.1"),
+            ("accessIPv4", "x"),
+            ("accessIPv6", ""),
+        ):
+            answer = await amy.put(path, {"server": {name: wrong}})
+            assert answer.fault[:2] == ("badRequest", 400)
+            assert name in answer.fault[2]

@@ -234,7 +234,7 @@ async def test_what_is_not_offered_says_so(cloud: MakeWorld):
         server_id = await boot(world, amy)
         answer = await amy.post(f"{SERVERS}/{server_id}/action", {"resize": {"flavorRef": "2"}})
         assert answer.fault[:2] == ("notImplemented", 501)
-        changed = await amy.put(f"{SERVERS}/{server_id}", {"server": {"accessIPv4": "10.0.0.1"}})
+        changed = await amy.put(f"{SERVERS}/{server_id}", {"server": {"OS-DCF:diskConfig": "AUTO"}})
         assert changed.fault[:2] == ("notImplemented", 501)
 
 

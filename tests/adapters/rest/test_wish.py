@@ -25,7 +25,8 @@ def test_who_speaks_of_a_wish_has_all_of_it(kind: type) -> None:
 
 
 def test_a_rebuild_renews_some_of_it() -> None:
-    assert RENEWED == ("name", "image", "key_name", "public_key", "metadata", "description", "hostname")
+    plain = ("name", "image", "key_name", "public_key", "metadata", "description", "hostname")
+    assert (*plain, "access_ipv4", "access_ipv6") == RENEWED
     hints = get_type_hints(ServerRebuildRequested)
     needed = WISH | {"image": hints["image"]}  # a server without one cannot be rebuilt
     assert {name: hints[name] for name in RENEWED} == {name: needed[name] for name in RENEWED}

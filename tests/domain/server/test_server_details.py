@@ -113,6 +113,14 @@ def test_names() -> None:
         assert ask(changed, "other") is None  # type: ignore[operator]
 
 
+def test_access_addresses() -> None:
+    present = server()
+    one = after(present, details.set_access_addresses(present, {"access_ipv4": "192.0.2.1"}))
+    both = after(one, details.set_access_addresses(one, {"access_ipv6": "2001:db8::1"}))
+    assert (both.access_ipv4, both.access_ipv6) == ("192.0.2.1", "2001:db8::1")
+    assert details.set_access_addresses(both, {"access_ipv4": "192.0.2.1"}) is None
+
+
 def test_a_lock_holds_everybody_but_administrators() -> None:
     present = locked_by(OWNER)
     with pytest.raises(Refused, match="is locked") as refusal:

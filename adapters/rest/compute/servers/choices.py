@@ -7,6 +7,7 @@ import string
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute import inner_rules
@@ -35,6 +36,19 @@ _PLACES = [len(_ALPHABET) ** place for place in range(PASSWORD_LENGTH)]
 def as_asked(body: NewServerBody | RebuildArguments, names: Iterable[str]) -> dict[str, Any]:
     """The values of those of these fields that the body has."""
     return {name: value for name in names if (value := getattr(body, name)) is not UNSET}
+
+
+ACCESS = {"access_ipv4": ("accessIPv4", 4), "access_ipv6": ("accessIPv6", 6)}
+"""The fields of the addresses by which a server is said to be reached: Nova's name, and the version of IP."""
+
+
+def access_addresses(body: msgspec.Struct) -> dict[str, Any]:
+    """Those that the body has. Raises Invalid for what is no address of that version."""
+    return {
+        field: address(name, value, version)
+        for field, (name, version) in ACCESS.items()
+        if (value := getattr(body, field)) is not UNSET
+    }
 
 
 async def image(call: Call, reference: str | UnsetType, host: str | None = None) -> BootImage:
@@ -156,11 +170,6 @@ def refuse_unsupported(asked: NewServerBody | RebuildArguments) -> None:
     """Refuse what this cloud cannot do yet, for new servers and for rebuilt ones."""
     if asked.trusted_image_certificates not in (UNSET, None, []):
         raise not_implemented("Validating image certificates")
-    for name in ("accessIPv4", "accessIPv6"):
-        given = getattr(asked, name)
-        if given is not UNSET:
-            address(name, given)
-            raise not_implemented(f"Setting {name}")
     if asked.disk_config is not UNSET and asked.disk_config == "AUTO":
         raise Refused("disk_config", "Automatic disk configuration is not supported by this cloud.", status=400)
 

@@ -22,7 +22,7 @@ from handlers.servers.requests import NewServer
 operations = Operations()
 
 LOOKED_UP = {"flavor", "image", "networks", "public_key", "security_groups"}
-MADE_OUT = {"config_drive", "description", "hostname", "tags"}
+MADE_OUT = {"config_drive", "description", "hostname", "tags", *choices.ACCESS}
 AS_ASKED = tuple(name for name in wish.FIELDS if name not in LOOKED_UP | MADE_OUT)
 """What a server is as the body has it; all else of a wish has to be looked up, or made of what is asked."""
 FIRST_IN_ORDER = (0, "0")
@@ -50,6 +50,7 @@ async def create(call: Call) -> Reply:
     config_drive = _config_drive(asked, image)
     new = NewServer(
         **choices.as_asked(asked, AS_ASKED),
+        **choices.access_addresses(asked),
         flavor=_flavor(call, str(asked.flavorRef)),
         image=image,
         min_ram_mb=min_ram_mb,

@@ -79,8 +79,8 @@ class NewServerBody(Body):
     metadata: StringMap | UnsetType = UNSET
     networks: list[NetworkRef] | Literal["auto", "none"] | UnsetType = UNSET
     disk_config: Literal["AUTO", "MANUAL"] | UnsetType = msgspec.field(default=UNSET, name="OS-DCF:diskConfig")
-    accessIPv4: Text255 | UnsetType = UNSET  # noqa: N815
-    accessIPv6: Text255 | UnsetType = UNSET  # noqa: N815
+    access_ipv4: Text255 | UnsetType = msgspec.field(default=UNSET, name="accessIPv4")
+    access_ipv6: Text255 | UnsetType = msgspec.field(default=UNSET, name="accessIPv6")
     personality: Annotated[list[File] | UnsetType, Versions(1, 56)] = UNSET
     availability_zone: Name | UnsetType = UNSET
     block_device_mapping: list[Volume] | UnsetType = UNSET

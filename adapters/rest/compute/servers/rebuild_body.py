@@ -18,8 +18,8 @@ class RebuildArguments(Body):
     metadata: StringMap | UnsetType = UNSET
     preserve_ephemeral: Flag | UnsetType = UNSET
     disk_config: Literal["AUTO", "MANUAL"] | UnsetType = msgspec.field(default=UNSET, name="OS-DCF:diskConfig")
-    accessIPv4: Text255 | UnsetType = UNSET  # noqa: N815
-    accessIPv6: Text255 | UnsetType = UNSET  # noqa: N815
+    access_ipv4: Text255 | UnsetType = msgspec.field(default=UNSET, name="accessIPv4")
+    access_ipv6: Text255 | UnsetType = msgspec.field(default=UNSET, name="accessIPv6")
     personality: Annotated[list[File] | UnsetType, Versions(1, 56)] = UNSET
     description: Annotated[Description | UnsetType | None, Versions(19)] = UNSET
     key_name: Annotated[Name | UnsetType | None, Versions(54)] = UNSET

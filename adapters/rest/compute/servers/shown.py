@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from adapters.rest.compute.servers import choices
 from adapters.rest.compute.servers.access import find, host_of
 from adapters.rest.compute.servers.create_body import HostName
 from adapters.rest.compute.servers.view import Document, detailed, plain_addresses
@@ -35,8 +36,8 @@ class ServerUpdate(Body):
     description: Annotated[Description | UnsetType | None, Versions(19)] = UNSET
     hostname: Annotated[HostName | UnsetType, Versions(90)] = UNSET
     pinned_availability_zone: Annotated[Name | UnsetType | None, Versions(104)] = UNSET
-    accessIPv4: Text255 | UnsetType = UNSET  # noqa: N815 - Nova's name
-    accessIPv6: Text255 | UnsetType = UNSET  # noqa: N815
+    access_ipv4: Text255 | UnsetType = msgspec.field(default=UNSET, name="accessIPv4")
+    access_ipv6: Text255 | UnsetType = msgspec.field(default=UNSET, name="accessIPv6")
     disk_config: Literal["AUTO", "MANUAL"] | UnsetType = msgspec.field(default=UNSET, name="OS-DCF:diskConfig")
 
 
@@ -48,13 +49,12 @@ class ServerUpdateBody(Body):
 
 @operations("PUT", "/servers/{server_id}", Access.MEMBER, "os_compute_api:servers:update", body=ServerUpdateBody)
 async def update(call: Call) -> Any:
-    """Change its names and its description. Anything else must be as it is: it cannot be changed here yet."""
+    """Change its names, its description and its access addresses. Anything else must be as it is: it cannot be
+    changed here yet."""
     server = await find(call)
     changes: ServerUpdate = call.body.server
     present = {
         "pinned_availability_zone": server.requested_zone,
-        "accessIPv4": "",
-        "accessIPv6": "",
         "disk_config": "MANUAL",
     }
     for name, value in present.items():
@@ -70,6 +70,8 @@ async def _change(call: Call, server_id: str, changes: ServerUpdate) -> list[Acc
     """Everything is checked before anything is changed."""
     new_hostname = changes.hostname if changes.hostname is UNSET else hostname(changes.hostname, call.minor)
     decisions: list[Decide] = []
+    if access := choices.access_addresses(changes):
+        decisions.append(partial(details.set_access_addresses, given=access))
     if changes.name is not UNSET:
         decisions.append(partial(details.rename, name=changes.name))
     if changes.description is not UNSET:

@@ -1,5 +1,7 @@
 """Rebuilding a server: a fresh disk, on the same host and with the same addresses."""
 
+from typing import Any
+
 from msgspec import UNSET
 
 from adapters.rest.compute.servers import choices
@@ -17,7 +19,7 @@ from handlers.servers.requests import Rebuild
 
 operations = Operations()
 
-AS_ASKED = tuple(name for name in RENEWED if name not in {"image", "public_key", "hostname"})
+AS_ASKED = tuple(name for name in RENEWED if name not in {"image", "public_key", "hostname", *choices.ACCESS})
 """What the body says as it shall be."""
 
 
@@ -46,7 +48,7 @@ async def rebuild(call: Call) -> Reply:
 
 async def _resolved(call: Call, asked: RebuildArguments, server: Server) -> Rebuild:
     image, min_ram_mb = await choices.image(call, asked.imageRef, server.host)
-    changes = choices.as_asked(asked, AS_ASKED)
+    changes: dict[str, Any] = choices.as_asked(asked, AS_ASKED) | choices.access_addresses(asked)
     if asked.key_name is not UNSET:
         changes["public_key"] = choices.public_key(call, asked.key_name, server.user_id)
     if asked.hostname is not UNSET:
