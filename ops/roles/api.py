@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.rest.app import create_app
+from adapters.rest.kit.event_stream import Streams
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
 from adapters.rest.kit.policy_checks import read_overrides
-from adapters.rest.kit.services import Services, StockLimits
+from adapters.rest.kit.services import AuditServices, Bounds, ConsoleServices, Services, StockLimits
 from adapters.rest.kit.settings import RestSettings
 from adapters.rest.past import PastServices
 from domain.catalogue import flavor, keypair, quota
@@ -90,23 +91,21 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
         hosts=Hosts(host_registry),
         fleet=Fleet(host_registry),
         queries=queries,
-        audit=queries,
-        news=News(plane.positions, projector.NAME, clock),
-        event_at=plane.event_at,
+        audit=AuditServices(queries, News(plane.positions, projector.NAME, clock), plane.event_at, Streams()),
         liveness=life,
         ledger=lambda: feed.writer.state,
         settle=workers.settle,
-        console_logs=ConsoleLogs(plane.cells),
-        consoles=consoles(plane),
-        console_url=settings.console.public_url.rstrip("/"),
-        spice_direct_url=settings.console.spice_direct_url,
+        consoles=ConsoleServices(
+            consoles(plane),
+            ConsoleLogs(plane.cells),
+            settings.console.public_url.rstrip("/"),
+            settings.console.spice_direct_url,
+        ),
         policy=policy(settings),
         passwords=Passwords(plane.cells),
         revocations=revocations,
         tickets=image_tickets(settings, clock) or ImageTickets(secrets.token_bytes(32), clock),
-        default_limits=limits,
-        stock_limits=_stock_limits(settings.quota),
-        large_bodies=LargeBodies(clock),
+        limits=Bounds(limits, _stock_limits(settings.quota), LargeBodies(clock)),
         stamp=stamp,
     )
     past = PastServices(

@@ -34,11 +34,13 @@ class Question(NamedTuple):
 
     async def page(self, call: Call, after: Moment, until: Moment, limit: int) -> Page:
         """The first events behind one moment and up to another. Raises Unavailable."""
-        rows = await call.services.audit.page(self.wanted, after, until, limit + 1, whole_only=not self.everything)
+        rows = await call.services.audit.events.page(
+            self.wanted, after, until, limit + 1, whole_only=not self.everything
+        )
         events: list[Recorded] = []
         waiting = iter(rows[:limit])
         while some := list(islice(waiting, AT_ONCE)):
-            found = await together(*(call.services.event_at(row.cell, row.position) for row in some))
+            found = await together(*(call.services.audit.event_at(row.cell, row.position) for row in some))
             events += [recorded for recorded in found if recorded is not None]
         return Page(events, rows[:limit], len(rows) > limit)
 

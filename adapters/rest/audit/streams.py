@@ -35,7 +35,7 @@ async def stream(call: Call, rule: Rule) -> EventStream:
     since = call.headers.get(LAST_EVENT_ID) or call.query.get("after")
     now = await moment(call, "now")
     after = await moment(call, since) if since else Moment.of(dict.fromkeys(now.cells, 0))
-    end = call.services.streams.begin(call.context.project_id or "")
+    end = call.services.audit.streams.begin(call.context.project_id or "")
     return EventStream(_blocks(call, rule, asked, told, after), end, {POSITION: str(after)})
 
 
@@ -60,7 +60,7 @@ async def _blocks(
             yield KEEP_ALIVE
         else:
             left = (call.identified.expires_at - call.services.stamp.clock.now()).total_seconds()
-            if not await call.services.news.after(after, max(0.0, min(KEEP_ALIVE_SECONDS, left))):
+            if not await call.services.audit.news.after(after, max(0.0, min(KEEP_ALIVE_SECONDS, left))):
                 yield KEEP_ALIVE
         try:
             call.caller = call.revalidate()

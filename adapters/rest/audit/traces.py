@@ -22,7 +22,7 @@ MOST_EVENTS = 10_000
 )
 async def show(call: Call) -> Any:
     """The tree of each request that is meant by the id of a request, a global request, a server or an event."""
-    audit, everything = call.services.audit, sees_all(call)
+    audit, everything = call.services.audit.events, sees_all(call)
     identity = call.params["request_id"]
     found = []
     for request_id in await audit.requests(identity):
@@ -33,7 +33,7 @@ async def show(call: Call) -> Any:
             continue
         facts = {}
         for row in rows:
-            recorded = await call.services.event_at(row.cell, row.position)
+            recorded = await call.services.audit.event_at(row.cell, row.position)
             if recorded is not None:
                 told = facts_of(recorded.event, row.part)
                 facts[row.cell, row.position, row.part] = told if everything else for_tenants(told)

@@ -41,7 +41,7 @@ _new_image = msgspec.json.Decoder(NewImage)
 async def read_json(call: Call) -> Any:
     """The body as JSON; raises Invalid."""
     raw = await receive_body(call.scope, call.receive)
-    call.services.large_bodies.take(call.context.project_id, raw)
+    call.services.limits.large_bodies.take(call.context.project_id, raw)
     check_document(raw)
     try:
         return msgspec.json.decode(raw)

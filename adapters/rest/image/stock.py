@@ -14,7 +14,7 @@ from domain.neighbours.image import Image
 
 def check_count(call: Call) -> None:
     """Raise Refused (413) if the caller's project has as many images as it may have."""
-    limit = call.services.stock_limits.images
+    limit = call.services.limits.stock.images
     if 0 <= limit <= sum(1 for _ in _own(call, call.context.project_id or "")):
         raise Refused("image.quota", f"The limit of {limit} images of a project is reached.", status=413)
 
@@ -24,7 +24,7 @@ class Allowance:
 
     def __init__(self, call: Call, image: Image) -> None:
         """Raises Refused (413) if the upload itself says that it brings too much."""
-        limits = call.services.stock_limits
+        limits = call.services.limits.stock
         bounds = [limits.one_image_bytes] if limits.one_image_bytes >= 0 else []
         if limits.image_bytes >= 0:
             stored = sum(other.size or 0 for other in _own(call, image.owner))

@@ -193,7 +193,7 @@ class Face:
         project_id = request.caller.project_id if request.caller else None
         largest = MAX_BODY if request.caller else MAX_ANONYMOUS_BODY
         raw = await receive_body(request.scope, request.receive, largest)
-        self._services.large_bodies.take(project_id, raw)
+        self._services.limits.large_bodies.take(project_id, raw)
         check_document(raw)
         return raw
 

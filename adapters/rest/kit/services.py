@@ -1,7 +1,7 @@
 """What the REST faces stand on. The composition root fills this in; tests fill it with what lies in memory."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from adapters.rest.kit.as_of import Past
@@ -65,6 +65,37 @@ class Audit(Protocol):
         ...
 
 
+class AuditServices(NamedTuple):
+    """By which the events themselves are asked for."""
+
+    events: Audit
+    news: News
+    """When ``events`` knows more."""
+    event_at: Callable[[str, int], Awaitable[Recorded | None]]
+    """The event of a cell at a position; None if there is none. Raises Unavailable."""
+    streams: Streams
+
+
+class ConsoleServices(NamedTuple):
+    """By which consoles are reached."""
+
+    grants: Consoles
+    logs: ConsoleLogs
+    url: str
+    """Where browsers reach the console proxies, without a slash at the end."""
+    spice_direct_url: str = ""
+    """Where viewers that speak SPICE themselves go with their token; empty: nowhere."""
+
+
+class Bounds(NamedTuple):
+    """How much somebody may have, and send."""
+
+    default: Limits
+    """Of projects that have none of their own."""
+    stock: StockLimits
+    large_bodies: LargeBodies
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
     """Everything a handler of a request may use."""
@@ -79,29 +110,17 @@ class Services:
     hosts: Hosts
     fleet: Fleet
     queries: Queries
-    audit: Audit
-    news: News
-    """When ``audit`` knows more."""
-    streams: Streams = field(default_factory=Streams)
-    event_at: Callable[[str, int], Awaitable[Recorded | None]]
-    """The event of a cell at a position; None if there is none. Raises Unavailable."""
+    audit: AuditServices
     liveness: LifeSigns
     ledger: Callable[[], Ledger]
     """The cell's ledger, for reading."""
     settle: Callable[[Iterable[Accepted]], Awaitable[None]]
     """Wait (within a bound) until all who answer have read what was written: read-your-writes."""
-    console_logs: ConsoleLogs
-    consoles: Consoles
-    console_url: str
-    """Where browsers reach the console proxies, without a slash at the end."""
-    spice_direct_url: str = ""
-    """Where viewers that speak SPICE themselves go with their token; empty: nowhere."""
+    consoles: ConsoleServices
     policy: Policy
     passwords: Passwords
     revocations: Revocations
     tickets: ImageTickets
     """By which hosts fetch images."""
-    default_limits: Limits
-    stock_limits: StockLimits
-    large_bodies: LargeBodies
+    limits: Bounds
     stamp: Stamp

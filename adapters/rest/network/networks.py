@@ -99,7 +99,7 @@ def _free_range(call: Call, network_id: str) -> IPv4Network:
 
 
 def _check_quota(call: Call, project_id: str) -> None:
-    limit = call.services.stock_limits.networks
+    limit = call.services.limits.stock.networks
     if 0 <= limit <= sum(1 for _ in call.services.registry.listed("network", of_project(project_id))):
         raise Refused("over_quota", "Quota exceeded for resources: ['network'].")
 

@@ -104,7 +104,7 @@ UNLIMITED = dict.fromkeys(
 
 def _quota(call: Call) -> Document:
     """Networks are limited, each with its one subnet; the rest of Neutron's is not here, or follows from servers."""
-    limit = call.services.stock_limits.networks
+    limit = call.services.limits.stock.networks
     return {"quota": {"network": limit, "subnet": limit} | UNLIMITED}
 
 

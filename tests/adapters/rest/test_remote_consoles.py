@@ -51,7 +51,7 @@ async def test_a_screens_url(cloud: MakeWorld) -> None:
         (path,) = parse_qs(url.query)["path"]
         token = path.removeprefix("?token=")
         assert len(token) == 32
-        held, _ = await here.services.consoles.redeemable(token)
+        held, _ = await here.services.consoles.grants.redeemable(token)
         assert held.server_id == server
         assert token not in repr(await here.store.load(console.aggregate(console.token_id(token))))
         serial = {"remote_console": {"protocol": "serial", "type": "serial"}}
@@ -125,7 +125,8 @@ async def test_viewers_that_speak_spice_themselves(cloud: MakeWorld) -> None:
         path = f"{SERVERS}/{await active(here)}/remote-consoles"
         amy = await here.client("amy", "2.99")
         assert (await amy.post(path, direct)).status == 400
-        object.__setattr__(here.services, "spice_direct_url", "https://spice.test/console.vv")
+        direct_too = here.services.consoles._replace(spice_direct_url="https://spice.test/console.vv")
+        object.__setattr__(here.services, "consoles", direct_too)
         assert (await amy.at("2.98").post(path, direct)).status == 400
         made = (await amy.post(path, direct)).body["remote_console"]
         page, _, token = made["url"].partition("?token=")

@@ -18,9 +18,10 @@ from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app, create_faces
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.passwords import hash_password
+from adapters.rest.kit.event_stream import Streams
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
-from adapters.rest.kit.services import Services, StockLimits
+from adapters.rest.kit.services import AuditServices, Bounds, ConsoleServices, Services, StockLimits
 from adapters.rest.kit.settings import IdentitySettings, Project, RestSettings, User
 from adapters.rest.past import PastServices
 from adapters.simulated.hypervisor import SimulatedHypervisor
@@ -155,22 +156,20 @@ class World:
             hosts=Hosts(self.host_registry),
             fleet=Fleet(self.host_registry),
             queries=self.queries,
-            audit=MemoryLog(self._rows),
-            news=News(self._positions, PROJECTION, self.clock),
-            event_at=self._event_at,
+            audit=AuditServices(
+                MemoryLog(self._rows), News(self._positions, PROJECTION, self.clock), self._event_at, Streams()
+            ),
             liveness=self.life,
             ledger=lambda: self.ledger.writer.state,
             settle=self._settle,
-            console_logs=ConsoleLogs(cells),
-            consoles=Consoles(self.store, self.bus, self.stamp),
-            console_url="http://consoles.test:6080",
+            consoles=ConsoleServices(
+                Consoles(self.store, self.bus, self.stamp), ConsoleLogs(cells), "http://consoles.test:6080"
+            ),
             passwords=Passwords(cells),
             revocations=Revocations(api_store, self.stamp),
             tickets=ImageTickets(b"t" * 32, self.clock),
-            default_limits=limits,
             policy=policy or Policy(),
-            stock_limits=stock_limits or StockLimits(),
-            large_bodies=LargeBodies(self.clock),
+            limits=Bounds(limits, stock_limits or StockLimits(), LargeBodies(self.clock)),
             stamp=self.stamp,
         )
         moments = Moments((self.store, api_store), self.clock)

@@ -98,14 +98,14 @@ async def _existing(call: Call) -> str:
 @operations("GET", "/os-quota-sets/{project_id}", Access.READER, f"{RULE}:show", query=frozenset(("user_id",)))
 async def show(call: Call) -> Any:
     project_id = await _readable(call, "show")
-    limits = _usage(call, project_id).limits or call.services.default_limits
+    limits = _usage(call, project_id).limits or call.services.limits.default
     return {"quota_set": {"id": project_id} | _limits(call, limits)}
 
 
 @operations("GET", "/os-quota-sets/{project_id}/defaults", Access.TOKEN, f"{RULE}:defaults")
 async def defaults(call: Call) -> Any:
     """The limits of a project that has none of its own."""
-    return {"quota_set": {"id": await _existing(call)} | _limits(call, call.services.default_limits)}
+    return {"quota_set": {"id": await _existing(call)} | _limits(call, call.services.limits.default)}
 
 
 @operations("GET", "/os-quota-sets/{project_id}/detail", Access.READER, f"{RULE}:detail",
@@ -115,7 +115,7 @@ async def detail(call: Call) -> Any:
     project_id = await _readable(call, "detail")
     usage = _usage(call, project_id)
     used = {"instances": len(usage.reservations), "cores": usage.cores, "ram": usage.ram_mb}
-    limits = _limits(call, usage.limits or call.services.default_limits)
+    limits = _limits(call, usage.limits or call.services.limits.default)
     shown = {name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0} for name, limit in limits.items()}
     return {"quota_set": {"id": project_id} | shown}
 
@@ -132,7 +132,7 @@ async def update(call: Call) -> Any:
         raise Invalid("Limits are kept for projects, not for users.")
 
     def decide(state: Quota) -> tuple[LimitsSet, ...]:
-        limits = state.limits or call.services.default_limits
+        limits = state.limits or call.services.limits.default
         used = {"instances": len(state.reservations), "cores": state.cores, "ram": state.ram_mb}
         figures = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb}
         for name, in_use in used.items():
@@ -150,7 +150,7 @@ async def update(call: Call) -> Any:
 
     _, accepted = await call.services.registry.submit(call.context, quota.aggregate(project_id), decide)
     await call.settle(accepted)
-    return {"quota_set": _limits(call, _usage(call, project_id).limits or call.services.default_limits)}
+    return {"quota_set": _limits(call, _usage(call, project_id).limits or call.services.limits.default)}
 
 
 def _refuse_fixed(asked: QuotaSetUpdate) -> None:
@@ -184,7 +184,7 @@ async def limits_of_caller(call: Call) -> Any:
     if project_id != call.context.project_id:
         call.require(inner_rules.OTHER_PROJECT)
     usage = _usage(call, project_id)
-    limits = usage.limits or call.services.default_limits
+    limits = usage.limits or call.services.limits.default
     absolute = {
         "maxTotalInstances": limits.instances,
         "maxTotalCores": limits.cores,

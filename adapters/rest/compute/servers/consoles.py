@@ -66,11 +66,11 @@ async def create(call: Call) -> Any:
 
 async def _url(call: Call, console_type: str) -> str:
     server = await find(call)
-    base, direct = call.services.console_url, call.services.spice_direct_url
+    base, direct = call.services.consoles.url, call.services.consoles.spice_direct_url
     bare = {"serial": f"{base.replace('http', 'ws', 1)}/"} | ({"spice-direct": direct} if direct else {})
     if console_type not in bare and console_type not in PAGES:
         raise Refused("console.unavailable", f"Unavailable console type {console_type}.", status=400)
-    token = await call.services.consoles.issue(call.context, server, console_type)
+    token = await call.services.consoles.grants.issue(call.context, server, console_type)
     if console_type in bare:
         return f"{bare[console_type]}?{urlencode({'token': token})}"
     return f"{base}/{PAGES[console_type]}?path={quote(f'?token={token}', safe='')}"
@@ -136,13 +136,13 @@ for _action, _body in (
 async def token_leads_to(call: Call) -> Any:
     """Where a token leads: for console proxies of other makes."""
     try:
-        held, server = await call.services.consoles.redeemable(call.params["token"])
+        held, server = await call.services.consoles.grants.redeemable(call.params["token"])
     except Refused:
         raise Refused("console.token_not_found", "Token not found", status=404) from None
     if call.minor < since.CONSOLE_TOKENS_OF_ALL:
         # Until then Nova told of RDP consoles only.
         raise Refused("console.type", "The requested console type details are not accessible", status=401)
-    place = await call.services.consoles.address(server, held.console_type)
+    place = await call.services.consoles.grants.address(server, held.console_type)
     document: dict[str, Any] = {
         "instance_uuid": server.id,
         "host": place.host,

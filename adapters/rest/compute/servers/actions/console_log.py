@@ -39,5 +39,5 @@ async def console_output(call: Call) -> dict[str, str]:
         raise Invalid(f"Invalid input for field/attribute length. Value: {lines}. {lines} is less than -1")
     if server.host is None:
         raise Refused("server.not_ready", f"Instance {server.id} is not ready")
-    text = await call.services.console_logs.tail(server, None if lines == -1 else lines)
+    text = await call.services.consoles.logs.tail(server, None if lines == -1 else lines)
     return {"output": _UNPRINTABLE.sub("", text)}
