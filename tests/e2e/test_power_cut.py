@@ -135,11 +135,13 @@ async def _entries(settings: Settings) -> Log:
         await connection.close()
 
 
-async def _archived(stack: LiveStack) -> set[int]:
+async def _archived(stack: LiveStack, before: dict[int, Entry]) -> set[int]:
+    """Which of these it has. Where both have lost the end without anybody's knowing, others may stand there now."""
     async with await connect(Stack(stack.directory).settings().database.url, "test") as connection:
         archive = Archive(connection)
         await archive.open()
-        return set(await archive.positions(CELL))
+        leaves = await archive.leaves(CELL, 1, max(before))
+        return {position for position, entry in before.items() if leaves.get(position) == entry.leaf}
 
 
 def _damage(kind: str, copy: Path, random: Random) -> Damage:
@@ -162,7 +164,7 @@ def _happens(stack: LiveStack, tmp_path: Path, kind: str, seed: int) -> None:
     lost = sorted(position for position, entry in before.items() if left.entries.get(position) != entry)
     assert lost, "the damage has done something"
     stack.up()
-    archived = asyncio.run(_archived(stack))
+    archived = asyncio.run(_archived(stack, before))
     # What a power cut takes of both at the end is known to nobody.
     known = [position for position in lost if position <= max(left.end, *archived)]
     _check_it_is_named(stack, known)
@@ -187,11 +189,17 @@ def _happens(stack: LiveStack, tmp_path: Path, kind: str, seed: int) -> None:
 def _check_it_is_named(stack: LiveStack, known: list[int]) -> None:
     words = told(ranges(known)) if known else "stack up"
 
+    status = ""
+
     def named() -> bool:
+        nonlocal status
         status = stack.lightcurve("status").stdout
         return words in status and (not known or "The archive has" in status)
 
-    wait_until(named, 60, f"status tells of {words}")
+    try:
+        wait_until(named, 60, f"status tells of {words}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {status}") from None
 
 
 def _check_it_goes_on(stack: LiveStack, restored: dict[int, Entry]) -> None:
