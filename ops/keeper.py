@@ -1,7 +1,6 @@
 """Keeps one program running: starts again what ends, and ends what has fallen silent."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Literal
 from adapters.disk_space import space
 from ops import log_files, priority
 from ops.notices import Notices
+from ops.orphans import end_with_parent
 
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 30.0
@@ -24,7 +24,6 @@ LOST_SECONDS = 5.0
 """How long one that has fallen silent may take to end in good order."""
 ROOM_TO_START = 0.25
 """Of a disk's reserve: with less free a program that writes to it would only fail again."""
-_PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ class Keeper:
 
     def _before_it_begins(self) -> None:
         """In the new process. Should the supervisor be killed, it gets its signal from the kernel."""
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        end_with_parent()
         priority.take(self.program.nice)
 
     async def _attend(self, process: asyncio.subprocess.Process) -> int:

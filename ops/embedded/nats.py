@@ -36,6 +36,7 @@ from ops.embedded.nats_accounts import (
 )
 from ops.embedded.nats_probe import is_healthy
 from ops.host_keys import HostKeys
+from ops.orphans import end_with_parent
 
 MAX_PAYLOAD = 8 * 1024 * 1024
 """Bytes of the largest message."""
@@ -207,19 +208,30 @@ def free_port() -> int:
 
 
 class NatsProcess:
-    """A server as a child process, for tests and benchmarks: it can be killed and started again in place."""
+    """A server as a child process: it can be killed and started again in place, and ends with the thread that
+    started it."""
 
     def __init__(self, server: EmbeddedNats) -> None:
         self.server = server
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout: float = _READY_TIMEOUT) -> None:
-        """Start it and wait until it accepts clients. Raises Unavailable with the end of its log."""
+        """Start it and wait until it accepts clients. Raises Unavailable with the end of its log, or because another
+        program has its port: one that is ending still writes to the same files, and is waited for."""
+        deadline = time.monotonic() + timeout
+        while self._accepts():
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Port {self.server.port} is taken by another program: stop it.")
+            time.sleep(_POLL)
         self.server.prepare()
         log = self.server.directory / "nats.log"
         with log.open("ab") as output:
-            self._child = subprocess.Popen(self.server.argv(), stdout=output, stderr=output)
-        deadline = time.monotonic() + timeout
+            self._child = subprocess.Popen(
+                self.server.argv(),
+                stdout=output,
+                stderr=output,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock that another thread could hold
+            )
         while not self._accepts():
             if self._child.poll() is not None or time.monotonic() > deadline:
                 self.kill()
