@@ -1,7 +1,8 @@
 """``lightcurve whatif``: recorded requests for hosts, against other hosts or another order of preference."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
@@ -42,6 +43,8 @@ def wanted(settings: Sequence[str], without: Sequence[str], more: Sequence[str])
             chosen[name] = float(value)
         except ValueError:
             raise Invalid(f"{setting}: {value!r} is no number.") from None
+        if not isfinite(chosen[name]):
+            raise Invalid(f"{setting}: a multiplier is finite.")
     return Wanted(Multipliers(**chosen), tuple(without), tuple(_described(host) for host in more))
 
 
@@ -58,15 +61,22 @@ def _described(host: str) -> HostDescription:
     )
 
 
+def check_hosts(asked: Wanted, known: Collection[str]) -> None:
+    """Raises Invalid where one is to be taken away that there was not, or added that there was."""
+    if missing := set(asked.without).difference(known):
+        raise Invalid(f"There was no host {', '.join(sorted(missing))}.")
+    names = [host.name for host in asked.more]
+    if twice := {name for name in names if name in known or names.count(name) > 1}:
+        raise Invalid(f"One more host needs a name of its own: {', '.join(sorted(twice))} is taken.")
+
+
 async def whatif(past: Past, since: str, until: str, asked: Wanted, picture: Path | None) -> None:
     """Go through what was recorded between two moments, and print what would have been otherwise. Raises Invalid."""
     before, after = await past.at(since), await past.at(until)
     cell = past.plane.store.cell
     if before.moment[cell] > after.moment[cell]:
         raise Invalid("The first moment is later than the second one.")
-    known = {host.name for host in (await after.hosts()).all(HOST.name)}
-    if missing := set(asked.without) - known:
-        raise Invalid(f"There was no host {', '.join(sorted(missing))}.")
+    check_hosts(asked, {host.name for host in (await after.hosts()).all(HOST.name)})
     replay = await _replay(past, before, after, asked)
     print(
         f"from {before.moment} to {after.moment}: {replay.placed} requests for a host, "
@@ -81,7 +91,10 @@ async def whatif(past: Past, since: str, until: str, asked: Wanted, picture: Pat
         [(bar.name, *(_percent(share) for pair in bar.shares for share in pair)) for bar in bars],
     )
     if picture:
-        picture.write_text(draw(bars))  # noqa: ASYNC240 - nobody else waits in this process
+        try:
+            picture.write_text(draw(bars))  # noqa: ASYNC240 - nobody else waits in this process
+        except OSError as problem:
+            raise Invalid(f"The picture cannot be written: {problem}") from None
         print(f"\nThe picture is in {picture}.")
 
 

@@ -7,7 +7,7 @@ import pytest
 from domain.errors import Invalid
 from domain.placement.scheduling import Multipliers
 from ops.utilisation_picture import Bars, draw
-from ops.whatif import wanted
+from ops.whatif import check_hosts, wanted
 
 
 def test_what_shall_have_been_otherwise():
@@ -20,12 +20,26 @@ def test_what_shall_have_been_otherwise():
 
 @pytest.mark.parametrize(
     ("settings", "more"),
-    [(["x=1"], []), (["ram_weight_multiplier"], []), (["ram_weight_multiplier=much"], []), ([], ["new"]),
+    [(["x=1"], []), (["ram_weight_multiplier"], []), (["ram_weight_multiplier=much"], []),
+     (["ram_weight_multiplier=nan"], []), (["ram_weight_multiplier=-inf"], []), ([], ["new"]),
      ([], ["new=1,2"]), ([], ["=1,2,3"]), ([], ["new=0,1,1"]), ([], ["new=a,b,c"])],
 )  # fmt: skip
 def test_what_makes_no_sense(settings: list[str], more: list[str]):
     with pytest.raises(Invalid):
         wanted(settings, [], more)
+
+
+@pytest.mark.parametrize(
+    ("without", "more"),
+    [(["c"], []), ([], ["a=1,2,3"]), (["a"], ["a=1,2,3"]), ([], ["new=1,2,3", "new=4,5,6"])],
+)
+def test_hosts_are_those_that_there_were_and_others(without: list[str], more: list[str]):
+    with pytest.raises(Invalid):
+        check_hosts(wanted([], without, more), {"a", "b"})
+
+
+def test_a_host_may_go_and_another_come():
+    check_hosts(wanted([], ["a"], ["new=1,2,3", "newer=1,2,3"]), {"a", "b"})
 
 
 def test_the_picture_is_one():
