@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,9 @@ from ops.settings import Settings, load
 
 STATE_DIR = "LIGHTCURVE_STATE_DIR"
 ROLES = ("api", "conductor", "projector", "placement", "metadata", "console", "compute", "simulated")
+
+DISK_SAYS_NO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""It is full, or may only be read: nothing of ours is wrong."""
 
 Role = Callable[[Settings, str], Awaitable[None]]
 
@@ -39,6 +43,10 @@ def main() -> None:
     except BrokenPipeError:
         # `lightcurve … | head` has read enough: no traceback for that, nor for closing the output at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in DISK_SAYS_NO:
+            raise
+        sys.exit(f"lightcurve: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

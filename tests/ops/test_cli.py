@@ -1,5 +1,6 @@
 """What the command says when it ends by an error."""
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -32,6 +33,12 @@ class _Parser:
 def _ends(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(cli, "_parser", lambda: _Parser(error))
     cli.main()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    with pytest.raises(SystemExit, match=r"^lightcurve: .*here"):
+        _ends(monkeypatch, OSError(number, "there is no room", "here"))
 
 
 def test_errors_of_tasks_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
