@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from typing import NamedTuple, Self
@@ -80,7 +81,7 @@ class Load:
                     metadata = {f"{key}": "x" * 250 for key in range(30)}
                     there.append(self._stack.create("vm", networks="none", metadata=metadata))
                     done = True
-            except (OSError, AssertionError):
+            except (OSError, HTTPException, AssertionError):
                 # The power is gone, and with it who answers.
                 continue
             self.accepted += done
