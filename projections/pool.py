@@ -15,8 +15,9 @@ from domain.errors import Unavailable
 from projections.shares import Shares
 
 MAX_CONNECTIONS = 8
-OF_ONE_OWNER = 2
-"""Connections: however many questions one has, however slow they are, the others find some."""
+OF_ONE_OWNER, BESIDE_OTHERS = 4, 2
+"""Connections: however many questions one has, however slow they are, the others find some, and processors that are
+free."""
 STATEMENT_SECONDS = 4.0
 """What one question may cost the database."""
 GRACE_SECONDS = 1.0
@@ -62,7 +63,7 @@ class Pool:
         self._url = url
         self._options = f"-c timezone=UTC -c statement_timeout={statement_seconds * 1000:.0f}"
         self._owner = owner
-        self._shares = Shares(OF_ONE_OWNER)
+        self._shares = Shares(OF_ONE_OWNER, BESIDE_OTHERS)
         self._patience = statement_seconds + GRACE_SECONDS
         self._room = asyncio.Semaphore(MAX_CONNECTIONS)
         self._idle: list[_Connection] = []

@@ -157,6 +157,9 @@ class Face:
         body = await ask(past, call.scope["method"], asked, answer, found)
         return _response(body, operation.status)
 
+    def _revalidated(self, scope: Scope) -> Caller | None:
+        return self._tokens.validate(Headers(scope=scope).get("x-auth-token"))
+
     async def _admit(self, request: "_Request") -> tuple[Call, Operation]:
         """Everything else that comes before the handler: access, then the body."""
         scope, caller = request.scope, request.caller
@@ -175,7 +178,7 @@ class Face:
             minor=request.minor,
             query=read_query(scope["query_string"]) if scope["query_string"] else NO_QUERY,
             caller=caller,
-            revalidate=partial(self._tokens.validate, Headers(scope=scope).get("x-auth-token")),
+            revalidate=partial(self._revalidated, scope),
         )
         _check_access(self._services.policy, operation, caller)
         check_names(operation.method, operation.path, call.params)
