@@ -86,9 +86,12 @@ class Turns:
 
     def _most(self) -> int:
         """How many steps a round may have now."""
-        alone = len(self._spent) <= 1 and len(self._spent_before) <= 1
-        seconds = ROUND_SECONDS if alone else SHARED_ROUND_SECONDS
+        seconds = ROUND_SECONDS if self._alone() else SHARED_ROUND_SECONDS
         return min(MOST, max(1, int(seconds / self._seconds)))
+
+    def _alone(self) -> bool:
+        """Whether one owner only had anything of late."""
+        return len(self._spent) <= 1 and len(self._spent_before) <= 1
 
     def _note(self, owner: str, began: float, ended: float) -> None:
         self._seconds += WEIGHT * (ended - began - self._seconds)
@@ -98,10 +101,11 @@ class Turns:
             self._spent = {}
             self._window_ends = ended + WINDOW_SECONDS
         self._spent[owner] = self._spent.get(owner, 0.0) + ended - began
-        if self._had_little(owner):
-            self._modest = owner, ended
-        else:
-            self._greedy = owner
+        if not self._alone():
+            if self._had_little(owner):
+                self._modest = owner, ended
+            else:
+                self._greedy = owner
 
     def _had_little(self, owner: str) -> bool:
         return self._spent.get(owner, 0.0) + self._spent_before.get(owner, 0.0) < LITTLE_SECONDS
@@ -131,15 +135,18 @@ class Turns:
 
     def _end(self) -> None:
         """The round is over, with all that it brought with it in this round of the event loop."""
-        now, greedy = perf_counter(), self._greedy
-        self._begun, self._greedy = 0, ""
+        greedy, self._greedy = self._greedy, ""
+        self._begun = 0
         if self._resting:
             return
-        modest, seen = self._modest
-        if greedy and now < seen + WINDOW_SECONDS and self._had_little(modest):
-            self._resting = True
-            asyncio.get_running_loop().call_later(REST * (now - self._round_began), self._rested)
-        else:
+        if greedy:
+            now = perf_counter()
+            modest, seen = self._modest
+            if now < seen + WINDOW_SECONDS and self._had_little(modest):
+                self._resting = True
+                asyncio.get_running_loop().call_later(REST * (now - self._round_began), self._rested)
+                return
+        if self._waiting:
             self._next()
 
     def _rested(self) -> None:
