@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+from functools import lru_cache
 
 from adapters.nats.connection import ApiError, Connection, Message, NoAnswer
 from adapters.nats.names import Names
@@ -41,7 +42,7 @@ class NatsPositions:
         watched = self._watched.get(key)
         if watched is None:
             watched = self._watched[key] = _Watched()
-            await self._connection.tap(Names(cell).position(projection), watched.on_message)
+            await self._connection.tap(_subject(projection, cell), watched.on_message)
             await self._refresh(key, watched)
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
@@ -65,14 +66,12 @@ class NatsPositions:
             future.cancel()
 
     def _tell(self, key: tuple[str, str]) -> None:
-        projection, cell = key
-        self._connection.send(Names(cell).position(projection), str(self._announced[key]).encode())
+        self._connection.send(_subject(*key), str(self._announced[key]).encode())
 
     async def _refresh(self, key: tuple[str, str], watched: "_Watched") -> None:
         projection, cell = key
-        names = Names(cell)
         try:
-            last = await self._connection.call(f"$JS.API.DIRECT.GET.{names.positions}.{names.position(projection)}")
+            last = await self._connection.call(f"$JS.API.DIRECT.GET.{Names(cell).positions}.{_subject(*key)}")
         except NoAnswer as problem:
             _log.info("the position of %s in cell %s is not known yet: %s", projection, cell, problem)
             return
@@ -94,6 +93,11 @@ class NatsPositions:
                 await self._refresh(key, watched)
         except (ApiError, NoAnswer, LightcurveError) as problem:
             _log.warning("positions could not be renewed: %s", problem)
+
+
+@lru_cache(maxsize=64)
+def _subject(projection: str, cell: str) -> str:
+    return Names(cell).position(projection)
 
 
 class _Watched:
