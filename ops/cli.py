@@ -83,7 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="start the all-in-one stack")
-    up.add_argument("--simulated-hosts", type=int, metavar="N", help="run with N simulated hosts and no libvirt")
+    hosts = up.add_mutually_exclusive_group()
+    hosts.add_argument("--simulated-hosts", type=int, metavar="N", help="run with N simulated hosts and no libvirt")
+    real = "run with N real hosts (node1, node2, ...), each with a libvirt of its own in namespaces of this machine"
+    hosts.add_argument("--hosts", type=int, metavar="N", help=real)
     first = "of the first start; then see the configuration"
     up.add_argument("--nats-port", type=int, default=14222, help=first)
     up.add_argument("--api-port", type=int, default=8774, help=f"the others are the next free ones above; {first}")
@@ -235,6 +238,7 @@ def _up(arguments: argparse.Namespace) -> None:
         nats_port=arguments.nats_port,
         api_port=arguments.api_port,
         simulated_hosts=arguments.simulated_hosts,
+        hosts=arguments.hosts,
     )
 
 

@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from domain.errors import Invalid
+from domain.errors import Invalid, Unavailable, not_found
 
 if TYPE_CHECKING:
     from ops.settings import Settings
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(commands: Any) -> None:
     """Declare the commands on the parser's ``commands``."""
-    host = commands.add_parser("host", help="which hosts may take part: add, join, list, remove, address")
+    host = commands.add_parser("host", help="which hosts may take part: add, join, list, remove, address, exec")
     of_host = host.add_subparsers(required=True, metavar="COMMAND")
 
     add = of_host.add_parser("add", help="make a host's credential, and print the token with which it joins")
@@ -42,6 +43,11 @@ def register(commands: Any) -> None:
     remove = of_host.add_parser("remove", help="end a host's credential; what the log says of it stays")
     remove.add_argument("name")
     remove.set_defaults(command=_remove)
+
+    inside = of_host.add_parser("exec", help="run a command inside a host of `up --hosts`: its virsh, its ip")
+    inside.add_argument("name")
+    inside.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: a shell")
+    inside.set_defaults(command=_exec)
 
     address = of_host.add_parser("address", help="a host has moved: the console proxies go there from now on")
     address.add_argument("name")
@@ -134,6 +140,19 @@ def _remove(arguments: argparse.Namespace) -> None:
     if not stack.nats(settings).reload():
         print("The stack's own NATS does not run; what it is told at its next start is without the host.")
     print(f"Host {arguments.name} can do nothing any more. Its servers stay where they are, in the log and on it.")
+
+
+def _exec(arguments: argparse.Namespace) -> None:
+    from ops.stack import Stack
+
+    stack = Stack(arguments.state_dir)
+    if arguments.name not in stack.embedded_hosts.names:
+        raise not_found("Host in namespaces", arguments.name)
+    host = stack.embedded_hosts.host(arguments.name)
+    if not host.is_made:
+        raise Unavailable(f"host {host.name} has not been started; start it with: lightcurve up")
+    words = host.enter(*(arguments.words or [os.environ.get("SHELL", "/bin/sh")]))
+    os.execvp(words[0], words)  # noqa: S606 - that is what it is for
 
 
 def _address(arguments: argparse.Namespace) -> None:

@@ -46,6 +46,8 @@ class Program:
     nice: int = priority.USUAL
     beside: bool = False
     """It needs nothing of those that are started right before it, so it does not wait until they are ready."""
+    notices: Path | None = None
+    """Where it is heard, if it lives in a network namespace of its own."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Keeper:
 
     async def _run_once(self) -> int:
         self._spoke = self._says_ready = False
-        notices = Notices(self._hear)
+        notices = Notices(self._hear, self.program.notices)
         try:
             process = await self._start(notices.address)
             try:

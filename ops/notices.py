@@ -6,6 +6,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 LONGEST_NOTICE = 4096
 CREDENTIALS = struct.Struct("3i")
@@ -16,19 +17,27 @@ class Notices:
     """A socket on which one program is heard. Other users of the machine can neither take its name, which nobody can
     guess, nor be taken for the program."""
 
-    def __init__(self, heard: Callable[[bool], None]) -> None:
-        """``heard`` is called for each notice; with True if the program says that it is ready."""
+    def __init__(self, heard: Callable[[bool], None], place: Path | None = None) -> None:
+        """``heard`` is called for each notice; with True if the program says that it is ready. A name that is no
+        file's is known in one network namespace only: who is heard in another needs a ``place``, where nobody else
+        can put files. Raises OSError.
+        """
         self._heard = heard
-        self.address = f"@lightcurve-{secrets.token_hex(16)}"
+        self._place = place
+        if place is not None:
+            place.unlink(missing_ok=True)
+        self.address = str(place) if place else f"@lightcurve-{secrets.token_hex(16)}"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._listener.bind("\0" + self.address[1:])
+        self._listener.bind(self.address if place else "\0" + self.address[1:])
         asyncio.get_running_loop().add_reader(self._listener, self._take)
 
     def close(self) -> None:
         """Hear no more."""
         asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
+        if self._place is not None:
+            self._place.unlink(missing_ok=True)
 
     def _take(self) -> None:
         while True:

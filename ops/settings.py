@@ -133,6 +133,11 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What the cached images may take together, in GiB. It is not counted among what the host offers."""
     console_address: str = "127.0.0.1"
     """Of this host: where guests' screens and terminals wait for the console proxies."""
+    console_namespace: Path | None = None
+    """Of the network to which ``console_address`` belongs, for a host that lives in a network namespace itself."""
+    tunnel_device: str = ""
+    """This host's interface on the network between hosts, by which guests of one network on several hosts reach each
+    other (VXLAN, multicast). Empty: networks end at this host."""
     spice: bool = False
     """Guests get a SPICE screen beside VNC, from their next start on."""
     screen_tls_dir: Path | None = None

@@ -1,25 +1,34 @@
 """The all-in-one stack: its directory, its configuration, and the programs that make it up."""
 
 import asyncio
-import itertools
 import json
 import secrets
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 from adapters.disk_space import space
-from adapters.rest.identity.passwords import hash_password
-from domain.errors import Invalid, Unavailable
+from domain.errors import Invalid, Refused, Unavailable
 from ops import priority
+from ops.embedded.hosts import EmbeddedHosts
 from ops.embedded.libvirt import EmbeddedLibvirt
 from ops.embedded.nats import EmbeddedNats, ServerTls
 from ops.embedded.nats_accounts import CONTROL, PROBE, SIMULATED
 from ops.embedded.postgres import EmbeddedPostgres
+from ops.first_files import (
+    API_PORT,
+    METADATA_SECRET,
+    NATS_PORT,
+    TICKET_KEY,
+    USERS,
+    first_config,
+    taken,
+    write_client_files,
+    write_private,
+)
 from ops.host_keys import HostKeys, nats_user
 from ops.log_readers import LogReaders
 from ops.notary import FileNotary
@@ -31,16 +40,8 @@ from ops.settings import Settings, load
 from ops.state_lock import StateLock
 from ops.supervisor import Program, Ready
 
-NATS_PORT = 14222
-API_PORT, METADATA_PORT, PLACEMENT_PORT, CONSOLE_PORT = 8774, 8775, 8778, 6080
-USERS: dict[str, dict[str, tuple[str, ...]]] = {
-    "admin": {"admin": ("admin", "member", "reader"), "demo": ("admin", "member", "reader")},
-    "demo": {"demo": ("member", "reader")},
-}
-"""Who there is at first, with the roles held by project."""
 PROBE_SECONDS = 2.0
 """How long a part may take to answer the question whether it is well."""
-METADATA_SECRET, TICKET_KEY = "metadata.secret", "tickets.key"
 _NICE = {
     "api": priority.ANSWERS,
     "placement": priority.ANSWERS,
@@ -63,6 +64,7 @@ class Stack:
         self.lock = StateLock(self.directory / "run" / "supervisor.lock")
         self.postgres = EmbeddedPostgres(self.directory / "postgres")
         self.host_keys = HostKeys(self.directory / "hosts")
+        self.embedded_hosts = EmbeddedHosts(self.directory / "embedded-hosts")
         self.log_readers = LogReaders(self.directory / "readers")
 
     @property
@@ -103,8 +105,11 @@ class Stack:
         self._secret(TICKET_KEY, secrets.token_urlsafe(32))
         passwords = {user: self._secret(f"{user}.password", secrets.token_urlsafe(12)) for user in USERS}
         if not self.is_set_up:
-            _write_private(self.config_file, self._config(nats_port, api_port, passwords))
-        self._write_client_files(passwords, self.settings())
+            config = first_config(
+                self.directory, self.postgres.url, passwords, nats_port=nats_port, api_port=api_port
+            )
+            write_private(self.config_file, config)
+        write_client_files(self.directory, passwords, self.settings())
 
     def password(self, user: str) -> str:
         return (self.directory / "secrets" / f"{user}.password").read_text()
@@ -113,23 +118,38 @@ class Stack:
         """What must be there before the programs start. Raises Unavailable in plain words."""
         self._secret(TICKET_KEY, secrets.token_urlsafe(32))
         FileNotary(settings).ensure_key()
-        if not settings.simulated.hosts:
-            self.host_keys.ensure(settings.compute.name)
+        for name in self._real_hosts(settings):
+            self.host_keys.ensure(name)
         nats = self.nats(settings)
         nats.prepare()
         for known in (CONTROL, PROBE):
             nats.credentials(known)
         self.postgres.prepare()
+        if self.embedded_hosts.names:
+            self.embedded_hosts.ensure()
+
+    def set_hosts(self, count: int) -> None:
+        """Have so many hosts of its own on this machine. Raises Invalid, Refused."""
+        if (self.directory / "compute").exists():
+            raise Refused("hosts.taken", "This stack has its guests on this machine's libvirt: erase it first.")
+        self.embedded_hosts.add(count)
+
+    def _real_hosts(self, settings: Settings) -> list[str]:
+        if settings.simulated.hosts:
+            return []
+        return self.embedded_hosts.names or [settings.compute.name]
 
     def problems(self, settings: Settings, *, with_libvirt: bool) -> list[str]:
         """What would keep it from starting, each with its cure."""
-        found = self.libvirt(settings).problems() if with_libvirt else []
+        found: list[str] = []
+        if with_libvirt:
+            found += self._problems_of_hosts(settings)
         ports = {settings.api.port: "[api] port", settings.placement.port: "[placement] port"}
         ports |= {int(settings.nats.url.rsplit(":", 1)[1]): "[nats] url"}
         if with_libvirt:
             ports |= {settings.metadata.port: "[metadata] port", settings.console.port: "[console] port"}
         for port, key in ports.items():
-            if _taken(port):
+            if taken(port):
                 found.append(
                     f"Port {port} is taken by another program: stop it, or change {key} in {self.config_file}."
                 )
@@ -137,6 +157,14 @@ class Stack:
         if not disk.spare:
             needed = f"more than {disk.reserve >> 20} are needed"
             found.append(f"Only {disk.free >> 20} MiB are free under {self.directory}: {needed}.")
+        return found
+
+    def _problems_of_hosts(self, settings: Settings) -> list[str]:
+        if not self.embedded_hosts.names:
+            return self.libvirt(settings).problems()
+        found = self.embedded_hosts.problems()
+        if settings.compute.screen_tls_dir:
+            found.append(f"Hosts in namespaces show no screens by TLS: see screen_tls_dir in {self.config_file}.")
         return found
 
     def ended_by_force(self) -> bool:
@@ -162,7 +190,9 @@ class Stack:
                 beside=True,
             ),
         ]
-        if with_libvirt:
+        if with_libvirt and self.embedded_hosts.names:
+            programs += self.embedded_hosts.daemons(_control_ports(settings))
+        elif with_libvirt:
             programs += [daemon.kept() for daemon in self.libvirt(settings).programs()]
         tickets = self._ticket_key(settings)
         programs += [self._role("projector"), self._role("conductor", environment=tickets)]
@@ -173,11 +203,24 @@ class Stack:
         if with_libvirt:
             # Only real guests boot and have screens.
             programs += [self._role("metadata", environment=self._metadata_secret(settings)), self._role("console")]
-            programs.append(self._role("compute", environment=self._as_host(settings.compute.name)))
+            programs += self._agents(settings)
         if settings.simulated.hosts:
             password = self.directory / "nats" / f"{SIMULATED}.password"
             programs.append(self._role("simulated", environment=_as_nats_user(SIMULATED, password)))
         return programs
+
+    def _agents(self, settings: Settings) -> list[Program]:
+        """One on this machine, or one on each host in namespaces; the first finds out what the machine can do."""
+        names = self.embedded_hosts.names
+        if not names:
+            return [self._role("compute", environment=self._as_host(settings.compute.name))]
+        cache = {"LIGHTCURVE_CACHE_DIR": str(settings.cache)}
+        return [
+            self.embedded_hosts.agent(
+                name, self._words("compute", f"compute-{name}"), self._as_host(name) | cache, beside=name != names[0]
+            )
+            for name in names
+        ]
 
     def _as_host(self, name: str) -> dict[str, str]:
         """What makes a process this machine's agent: the credential of a host, and nothing of the control plane's."""
@@ -193,6 +236,9 @@ class Stack:
         """
         from ops.remove_guests import remove_guests
 
+        if self.embedded_hosts.names:
+            self.embedded_hosts.remove()
+            return
         settings = self.settings()
         agents = settings.state_dir.absolute() / "compute"
         if agents.exists():
@@ -220,8 +266,11 @@ class Stack:
 
     def _role(self, role: str, name: str | None = None, environment: dict[str, str] | None = None) -> Program:
         name = name or role
-        argv = (sys.executable, "-m", "ops.cli", "run", role, "--name", name, "--config", str(self.config_file))
-        return Program(name, argv, environment=environment or {}, nice=_NICE.get(role, priority.USUAL))
+        environment = environment or {}
+        return Program(name, self._words(role, name), environment=environment, nice=_NICE.get(role, priority.USUAL))
+
+    def _words(self, role: str, name: str) -> tuple[str, ...]:
+        return (sys.executable, "-m", "ops.cli", "run", role, "--name", name, "--config", str(self.config_file))
 
     def _secret(self, name: str, fresh: str) -> str:
         file = self.directory / "secrets" / name
@@ -230,86 +279,10 @@ class Stack:
             file.write_text(fresh)
         return file.read_text()
 
-    def _config(self, nats_port: int, api_port: int, passwords: dict[str, str]) -> str:
-        url = f"http://127.0.0.1:{api_port}"
-        quoted = json.dumps  # a JSON string is a TOML string
-        secrets_dir = self.directory / "secrets"
-        if api_port == API_PORT:
-            placement_port, metadata_port, console_port = PLACEMENT_PORT, METADATA_PORT, CONSOLE_PORT
-        else:
-            # A stack beside the usual one has all of its ports together.
-            placement_port, metadata_port, console_port = _free_above(api_port, 3, but=nats_port)
-        lines = [
-            "# Lightcurve, all in one. Written once by `lightcurve up`; yours to change.",
-            f"state_dir = {quoted(str(self.directory))}",
-            'cell = "cell1"',
-            "",
-            "[nats]",
-            f'url = "nats://127.0.0.1:{nats_port}"',
-            f"user = {quoted(CONTROL)}",
-            f"password_file = {quoted(str(self.directory / 'nats' / f'{CONTROL}.password'))}",
-            "",
-            "[database]",
-            f"url = {quoted(self.postgres.url)}",
-            "",
-            "[api]",
-            f"port = {api_port}",
-            f"public_url = {quoted(url)}",
-            f"ticket_key_file = {quoted(str(secrets_dir / TICKET_KEY))}",
-            "",
-            "[placement]",
-            f"port = {placement_port}",
-            f'public_url = "http://127.0.0.1:{placement_port}"',
-            "",
-            "[metadata]",
-            f"port = {metadata_port}",
-            f'url = "http://127.0.0.1:{metadata_port}"',
-            f"shared_secret_file = {quoted(str(secrets_dir / METADATA_SECRET))}",
-            "",
-            "[console]",
-            f"port = {console_port}",
-            f'public_url = "http://127.0.0.1:{console_port}"',
-            "",
-            "[compute]",
-            f"image_url = {quoted(url + '/image')}",
-            "",
-            "[identity]",
-            'projects = ["admin", "demo", "service"]',
-            f"token_key_file = {quoted(str(secrets_dir / 'token.key'))}",
-        ]
-        for user, roles in USERS.items():
-            lines += ["", "[[identity.users]]", f"name = {quoted(user)}"]
-            lines += [f"password_hash = {quoted(hash_password(passwords[user]))}", "[identity.users.roles]"]
-            lines += [f"{project} = {quoted(list(names))}" for project, names in roles.items()]
-        return "\n".join([*lines, ""])
 
-    def _write_client_files(self, passwords: dict[str, str], settings: Settings) -> None:
-        """``openrc`` and ``clouds.yaml``: what the clients need to know."""
-        auth_url = f"{settings.api.public_url}/identity/v3"
-        clouds = []
-        for cloud, user, project in (("lightcurve", "admin", "admin"), ("lightcurve-demo", "demo", "demo")):
-            clouds.append(
-                f"  {cloud}:\n    auth:\n      auth_url: {auth_url}\n      username: {user}\n"
-                f"      password: {json.dumps(passwords[user])}\n      project_name: {project}\n"
-                f"      user_domain_id: default\n      project_domain_id: default\n"
-                f"    region_name: {settings.api.region}\n"
-            )
-        _write_private(self.directory / "clouds.yaml", "clouds:\n" + "".join(clouds))
-        exports = {
-            "OS_AUTH_URL": auth_url,
-            "OS_USERNAME": "admin",
-            "OS_PASSWORD": passwords["admin"],
-            "OS_PROJECT_NAME": "admin",
-            "OS_USER_DOMAIN_ID": "default",
-            "OS_PROJECT_DOMAIN_ID": "default",
-            "OS_REGION_NAME": settings.api.region,
-            "OS_IDENTITY_API_VERSION": "3",
-            "LIGHTCURVE_STATE_DIR": str(self.directory),
-        }
-        lines = [f"export {name}='{value}'" for name, value in exports.items()]
-        programs = Path(sys.executable).parent
-        lines.append(f'case ":$PATH:" in *":{programs}:"*) ;; *) export PATH=\'{programs}\':"$PATH" ;; esac')
-        _write_private(self.directory / "openrc", "\n".join([*lines, ""]))
+def _control_ports(settings: Settings) -> list[int]:
+    """What agents ask for."""
+    return [int(settings.nats.url.rsplit(":", 1)[1]), settings.api.port, settings.metadata.port]
 
 
 def _as_nats_user(name: str, password_file: Path) -> dict[str, str]:
@@ -325,30 +298,6 @@ def _server_tls(settings: Settings) -> ServerTls | None:
     if not mine.server_certificate_file or not mine.server_key_file or context is None:
         raise Invalid("[nats] server_certificate_file, server_key_file and ca_file go together.")
     return ServerTls(mine.server_certificate_file, mine.server_key_file, mine.client_ca_file, context)
-
-
-def _write_private(file: Path, text: str) -> None:
-    file.touch(mode=0o600)
-    file.write_text(text)
-
-
-def _free_above(port: int, count: int, *, but: int) -> list[int]:
-    """The next free ports. Raises Unavailable if there are not so many."""
-    above = (candidate for candidate in range(port + 1, 65_536) if candidate != but and not _taken(candidate))
-    found = list(itertools.islice(above, count))
-    if len(found) < count:
-        raise Unavailable(f"There are not {count} free ports above {port}: choose another --api-port.")
-    return found
-
-
-def _taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def _answers(ready: Callable[[float], Awaitable[None]]) -> Ready:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from domain.errors import Unavailable
+from domain.errors import Invalid, Unavailable
 from ops import damage, logs
 from ops.roles.api import names as api_names
 from ops.roles.placement import names as placement_names
@@ -27,16 +27,22 @@ DAMAGE_SECONDS = 5.0
 _POLL = 0.1
 
 
-def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | None) -> None:
-    """Start the stack in the background and wait until it is up; harmless if it is. Raises Unavailable."""
+def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | None, hosts: int | None) -> None:
+    """Start the stack in the background and wait until it is up; harmless if it is. Raises Unavailable, Invalid."""
     _await_end(stack)
     if running(stack):
+        if hosts not in (None, len(stack.embedded_hosts.names)):
+            raise Invalid("The stack is up already; it can have more hosts after: lightcurve down")
         print("The stack is up already.")
         if _await_up(stack):
             _seed(stack, stack.settings())
         return
     stack.set_up(nats_port=nats_port, api_port=api_port)
+    if hosts is not None:
+        stack.set_hosts(hosts)
     if simulated_hosts is not None:
+        if stack.embedded_hosts.names:
+            raise Invalid("This stack has real hosts of its own: erase it first.")
         os.environ["LIGHTCURVE_SIMULATED_HOSTS"] = str(simulated_hosts)
     settings = stack.settings()
     problems = _problems(stack, settings)
@@ -70,9 +76,10 @@ def supervise(stack: Stack) -> None:
     settings = stack.settings()
     logs.configure("supervisor", settings.cell, settings.log_level)
     stack.prepare(settings)
-    for notice in stack.libvirt(settings).notices() if not settings.simulated.hosts else ():
+    with_libvirt = not settings.simulated.hosts
+    for notice in stack.libvirt(settings).notices() if with_libvirt else ():
         log.warning("%s", notice)
-    programs = stack.programs(settings, with_libvirt=not settings.simulated.hosts)
+    programs = stack.programs(settings, with_libvirt=with_libvirt)
     supervisor = Supervisor(programs, stack.log_dir, stack.state_file, disk=stack.directory)
 
     async def work() -> None:

@@ -3,14 +3,14 @@
 import hypothesis
 import pytest
 
-from tests.libvirt_fixtures import libvirtd
+from tests.libvirt_fixtures import libvirtd, own_hosts, own_libvirt
 from tests.postgres_fixtures import database, postgres
 
 # How long an example takes says something of the machine only.
 hypothesis.settings.register_profile("lightcurve", deadline=None)
 hypothesis.settings.load_profile("lightcurve")
 
-__all__ = ["database", "libvirtd", "postgres"]
+__all__ = ["database", "libvirtd", "own_hosts", "own_libvirt", "postgres"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from adapters.libvirt.port_security import table_of
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed
 from domain.guest import GuestSpec, ImageSource, Nic
+from ops.embedded.host import EmbeddedHost
 from ops.embedded.libvirt import EmbeddedLibvirt, Program
 from ops.guest_image import tiny_image
 
@@ -31,8 +32,9 @@ _macs = itertools.count(1)
 class Daemons:
     """virtlogd and libvirtd, if they do not run already: started by the first test that needs them."""
 
-    def __init__(self, directory: Path) -> None:
-        self._embedded = EmbeddedLibvirt(directory)
+    def __init__(self, directory: Path, embedded: EmbeddedLibvirt | EmbeddedHost | None = None) -> None:
+        """Those of ``embedded``; of this machine if it is left out."""
+        self._embedded = embedded or EmbeddedLibvirt(directory)
         self._dir = directory
         self._running: dict[str, tuple[Program, subprocess.Popen[bytes]]] = {}
 
@@ -75,7 +77,7 @@ class Daemons:
     def _launch(self, program: Program) -> None:
         with (self._dir / f"{program.name}.log").open("ab") as log:
             process = subprocess.Popen(program.argv, stderr=log, stdin=subprocess.DEVNULL)
-        self._running[program.name] = (program, process)
+        self._running[program.name.partition("-")[0]] = (program, process)
         deadline = time.monotonic() + START_TIMEOUT
         while not program.ready():
             assert process.poll() is None, (self._dir / f"{program.name}.log").read_text()

@@ -57,8 +57,10 @@ class LibvirtHypervisor:
         )
         self._images.sweep()
         self._metadata = MetadataProxies(settings.metadata) if settings.metadata else None
-        self._networks = Networks(settings.home, settings.run_dir, self._instances.all, self._metadata)
-        self._offers = Offers(settings.console_listen)
+        self._networks = Networks(
+            settings.home, settings.run_dir, self._instances.all, self._metadata, settings.tunnel_device
+        )
+        self._offers = Offers(settings.console_listen, settings.console_namespace)
         self._turns = Turns()
 
     async def close(self) -> None:

@@ -13,8 +13,8 @@ CLONE_NEWNET = 0x40000000
 BACKLOG = 64
 
 
-def listen_in(namespace: str, address: str, port: int) -> socket.socket:
-    """A TCP socket that listens in a namespace. Blocks for moments. Raises HostFailed.
+def listen_in(namespace: str | Path, address: str, port: int) -> socket.socket:
+    """A TCP socket that listens in a namespace: of that name, or of that path. Blocks for moments. Raises HostFailed.
 
     A socket stays in the namespace where it was made, and only the thread that makes it goes there.
     """
@@ -31,7 +31,7 @@ def listen_in(namespace: str, address: str, port: int) -> socket.socket:
     thread = threading.Thread(target=work, name=f"netns {namespace}")
     thread.start()
     thread.join()
-    with file_failures("The host could not serve metadata on the guest's network."):
+    with file_failures("The host could not listen where it should."):
         if failed:
             raise failed[0]
     return made[0]

@@ -22,6 +22,7 @@ from adapters.libvirt.domain_xml import tap_name
 from adapters.libvirt.metadata_proxy import MetadataProxies
 from adapters.libvirt.namespaces import NAMESPACES
 from adapters.libvirt.port_security import FORWARD_ALL, PortSecurity, table_of
+from adapters.libvirt.tunnels import build_tunnel, is_isolated, isolate, segment_of
 from domain.errors import HostFailed
 from domain.guest import GuestSpec
 
@@ -39,12 +40,14 @@ class Names:
     outside: str
     """The bridge's end of the pair whose other end is in the namespace."""
     namespace: str
+    tunnel: str
+    """The bridge's way to other hosts, if it has one."""
 
     @classmethod
     def of(cls, home: str, network_id: str) -> "Names":
         """Two installations on one machine may well have networks of the same id."""
         key = hashlib.sha256(f"{home}\0{network_id}".encode()).hexdigest()[:10]
-        return cls(f"lcbr{key}", f"lcns{key}", f"lightcurve-{key}")
+        return cls(f"lcbr{key}", f"lcns{key}", f"lightcurve-{key}", f"lcvx{key}")
 
 
 class Networks:
@@ -56,12 +59,15 @@ class Networks:
         run_dir: Path,
         guests: Callable[[], list[GuestSpec]],
         metadata: MetadataProxies | None = None,
+        tunnel_device: str | None = None,
     ) -> None:
-        """``guests`` gives all guests that are on the host now; without ``metadata`` none is served."""
+        """``guests`` gives all guests that are on the host now; without ``metadata`` none is served. Networks reach
+        across ``tunnel_device`` to other hosts; without it they end here."""
         self._home = home
         self._dir = run_dir / "networks"
         self._guests = guests
         self._metadata = metadata
+        self._tunnel_device = tunnel_device
         self._ports = PortSecurity(table_of(run_dir))
         self._securing = asyncio.Lock()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -126,7 +132,7 @@ class Networks:
             make_directory(self._dir, 0o710, grp.getgrnam(DNSMASQ_GROUP).gr_gid)
             make_directory(directory, 0o755)
         dnsmasq = Dnsmasq(directory, names.namespace)
-        complete = _is_complete(names, directory, plan)
+        complete = _is_complete(names, directory, plan, tunnelled=self._tunnel_device is not None)
         if not complete:
             # It listens on the interface that it found, not on one of the same name.
             await dnsmasq.stop()
@@ -167,6 +173,12 @@ class Networks:
         await ip("-n", names.namespace, "link", "set", INSIDE, "up")
         for address in (*plan.addresses, f"{METADATA_ADDRESS}/32"):
             await ip("-n", names.namespace, "address", "replace", address, "dev", INSIDE)
+        if self._tunnel_device:
+            # First, so that never two hosts answer one guest.
+            await isolate(names.outside)
+            await ip("-n", names.namespace, "link", "set", INSIDE, "address", segment_of(network_id).service_mac)
+            device = self._tunnel_device
+            await build_tunnel(names.tunnel, network_id, bridge=names.bridge, device=device, mtu=mtu)
         await ip("link", "set", names.bridge, "up")
 
     async def _remove(self, network_id: str) -> None:
@@ -175,7 +187,7 @@ class Networks:
         if self._metadata:
             await self._metadata.forget(network_id)
         await Dnsmasq(directory, names.namespace).stop()
-        for interface in (names.outside, names.bridge):
+        for interface in (names.outside, names.tunnel, names.bridge):
             if (INTERFACES / interface).exists():
                 await run(FAILURE, "ip", "link", "delete", interface)
         if (NAMESPACES / names.namespace).exists():
@@ -196,7 +208,7 @@ def _without_address(bridge: str) -> None:
             switch.write_text("1")
 
 
-def _is_complete(names: Names, directory: Path, plan: DhcpPlan) -> bool:
+def _is_complete(names: Names, directory: Path, plan: DhcpPlan, *, tunnelled: bool) -> bool:
     """Whether an earlier attempt came to its end, and nothing of it has gone since."""
     marker = directory / "addresses"
     return (
@@ -204,6 +216,7 @@ def _is_complete(names: Names, directory: Path, plan: DhcpPlan) -> bool:
         and marker.read_text() == " ".join(plan.addresses)
         and (INTERFACES / names.outside / "master").exists()
         and _forwards_all(names.bridge)
+        and (not tunnelled or all(is_isolated(INTERFACES / port) for port in (names.outside, names.tunnel)))
         and (NAMESPACES / names.namespace).exists()
     )
 

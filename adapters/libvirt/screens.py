@@ -9,9 +9,11 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from adapters.libvirt.commands import file_failures
+from adapters.libvirt.namespaces import listen_in
 from handlers.messages import ConsoleAddress
 
 OFFER_SECONDS = 15.0
@@ -41,8 +43,10 @@ class Offers:
     What is offered can be opened by root alone: a user of this machine gets to it only as everybody does, by a token.
     """
 
-    def __init__(self, listen: str) -> None:
+    def __init__(self, listen: str, namespace: Path | None = None) -> None:
+        """``namespace`` is that of the network to which the address belongs, if it is not our own."""
         self._listen = listen
+        self._namespace = namespace
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serial(self, document: str) -> ConsoleAddress | None:
@@ -84,7 +88,11 @@ class Offers:
             writer.close()
 
         try:
-            server = await asyncio.start_server(answer, self._listen, 0, limit=CHUNK)
+            if self._namespace is None:
+                server = await asyncio.start_server(answer, self._listen, 0, limit=CHUNK)
+            else:
+                listener = await asyncio.to_thread(listen_in, self._namespace, self._listen, 0)
+                server = await asyncio.start_server(answer, sock=listener, limit=CHUNK)
         except BaseException:
             close()
             raise

@@ -33,7 +33,11 @@ class LibvirtSettings:
     screens_by_tls: bool = False
     """QEMU itself listens there, by TLS; otherwise screens are on sockets of this host, and the agent offers each
     to one caller at a time."""
+    console_namespace: Path | None = None
+    """Of the network to which ``console_listen`` belongs, if the host is in another."""
     host_ip: str = "127.0.0.1"
+    tunnel_device: str | None = None
+    """The interface on the network between hosts; without it guests' networks end at this host."""
     metadata: MetadataUpstream | None = None
     """Without it guests find no metadata service, and no config drive can be made."""
     config_drive_format: DriveFormat = "iso9660"

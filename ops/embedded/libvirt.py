@@ -36,7 +36,9 @@ PACKAGE_OF = {
     "genisoimage": "genisoimage",
     "ip": "iproute2",
     "libvirtd": "libvirt-daemon-system",
+    "mount": "mount",
     "nft": "nftables",
+    "nsenter": "util-linux",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
     "unshare": "util-linux",
@@ -146,6 +148,11 @@ class EmbeddedLibvirt:
                 return f"{QEMU_USER} cannot reach {directory}: chmod o+x {directory}, or keep the state elsewhere."
         return ""
 
+    def qemu_conf(self) -> str:
+        """What libvirt is told of QEMU: who it runs as here, and how it shows screens."""
+        screens = SCREEN_TLS_CONF.format(directory=self._screen_tls_dir) if self._screen_tls_dir else ""
+        return _qemu_conf(self._why_root()) + screens
+
     def programs(self) -> list[Program]:
         """What has to be started, in this order, each after the one before is ready.
 
@@ -154,8 +161,7 @@ class EmbeddedLibvirt:
         if libvirtd_answers():
             return []
         (self._dir / "empty").mkdir(parents=True, exist_ok=True)
-        screens = SCREEN_TLS_CONF.format(directory=self._screen_tls_dir) if self._screen_tls_dir else ""
-        (self._dir / "qemu.conf").write_text(_qemu_conf(self._why_root()) + screens)
+        (self._dir / "qemu.conf").write_text(self.qemu_conf())
         (self._dir / "libvirtd.conf").write_text(LIBVIRTD_CONF)
         # A file can only be laid over a file.
         (SYSTEM_CONFIG / "qemu.conf").touch()
@@ -232,13 +238,19 @@ def _unencrypted(directory: Path | None) -> Iterator[str]:
         )
 
 
-def _problems() -> Iterator[str]:
+def missing() -> Iterator[str]:
+    """What guests need, on this machine's own libvirt or on another here, and is not there."""
     if os.geteuid() != 0:
         yield "Only root can make networks and guests: run this as root (sudo)."
-    missing = sorted({package for program, package in PACKAGE_OF.items() if shutil.which(program) is None})
-    if missing:
-        yield f"Programs are missing: apt-get install --no-install-recommends {' '.join(missing)}"
+    packages = sorted({package for program, package in PACKAGE_OF.items() if shutil.which(program) is None})
+    if packages:
+        yield f"Programs are missing: apt-get install --no-install-recommends {' '.join(packages)}"
     if not TUN.exists():
         yield "There is no /dev/net/tun: guests cannot have network interfaces (in a container: pass the device)."
-    if SYSTEMD.is_dir() and not missing and not libvirtd_answers():
+
+
+def _problems() -> Iterator[str]:
+    found = list(missing())
+    yield from found
+    if SYSTEMD.is_dir() and not found and not libvirtd_answers():
         yield "libvirtd is installed but does not answer: systemctl start libvirtd, or see journalctl -u libvirtd"

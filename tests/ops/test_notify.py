@@ -28,6 +28,24 @@ async def test_signs_of_life_and_readiness(monkeypatch: pytest.MonkeyPatch) -> N
     notices.close()
 
 
+@asynchronous
+async def test_who_lives_in_another_network_is_heard_by_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bool] = []
+    place = tmp_path / "notices"
+    for _ in range(2):
+        # What a killed one left is in nobody's way.
+        place.touch()
+        notices = Notices(heard.append, place)
+        monkeypatch.setenv("NOTIFY_SOCKET", notices.address)
+        notify.ready()
+        await until(lambda: True in heard)
+        notices.close()
+        heard.clear()
+    assert not place.exists()
+
+
 @pytest.mark.parametrize(
     ("limit", "seconds"), [("", 10), ("nonsense", 10), ("0", 10), ("9000000", 3), ("600000000", 10)]
 )

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from adapters.libvirt.screens import Offers, graphics_address
 from domain.errors import HostFailed
 from handlers.messages import ConsoleAddress
 from tests.aio import asynchronous
+from tests.own_hosts import OwnHost
 from tests.waiting import until
 
 
@@ -171,3 +172,16 @@ def test_a_screens_address() -> None:
     secure = screen.replace("'vnc' port='5901'", "'spice' tlsPort='5902' autoport='yes'")
     assert graphics_address(secure, "spice") == ConsoleAddress(host="10.0.0.1", port=0, tls_port=5902)
     assert graphics_address(secure.replace("5902", "-1"), "spice") is None
+
+
+@pytest.mark.libvirt
+@asynchronous
+async def test_a_host_in_a_namespace_offers_in_another(
+    own_hosts: Callable[[int], list[OwnHost]], guest: Guest
+) -> None:
+    (own,) = own_hosts(1)
+    place = await Offers("127.0.0.1", own.host.network).serial(guest.document)
+    assert place
+    assert f"127.0.0.1:{place.port}" in own.run("ss", "-Hltn")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(place.host, place.port)
