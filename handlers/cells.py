@@ -14,9 +14,14 @@ class Cell:
 
     def __init__(self, store: EventStore, bus: CommandBus, vault: Vault, stamp: Stamp) -> None:
         self.name = store.cell
+        self._store = store
         self.servers: Repository[Server] = Repository(KIND, store, stamp)
         self.bus = bus
         self.vault = vault
+
+    async def require_writable(self) -> None:
+        """Raise Unavailable if its log takes nothing in: so that nothing is reserved for what cannot be requested."""
+        await self._store.require_writable()
 
     def accepted(self, server_id: str, recorded: Recorded | None) -> Accepted:
         return accepted(self.name, aggregate(server_id), recorded)
@@ -32,6 +37,7 @@ class Cells:
         """The cell of a server, also of one that never was. Raises Unavailable while that cannot be told."""
         return self._cell
 
-    def for_new(self) -> Cell:
-        """The cell for servers that are about to be requested."""
+    async def for_new(self) -> Cell:
+        """The cell for servers that are about to be requested. Raises Unavailable if none takes them in."""
+        await self._cell.require_writable()
         return self._cell

@@ -31,6 +31,10 @@ class EventStore(Protocol):
         """The name of the cell whose stream this is."""
         ...
 
+    async def require_writable(self) -> None:
+        """Raise Unavailable, with the reason, if it is certain that no event is taken now, whatever it is."""
+        ...
+
     async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
         """Append one event, if the aggregate still ends at ``tail``.
 

@@ -26,6 +26,9 @@ class MemoryEventStore:
     def cell(self) -> str:
         return self._cell_name
 
+    async def require_writable(self) -> None:
+        await self._faults.before("require_writable")
+
     async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
         envelope = self._mapper.encode(self._cell_name, aggregate, event, meta, tail)
         await self._faults.before("append")

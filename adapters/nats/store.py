@@ -48,12 +48,15 @@ class NatsEventStore:
         """The name of the stream on the server."""
         return self._names.events
 
-    async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
-        """Append one event behind ``tail``; see the port. A damaged log takes none, until the operator has decided to
-        go on: Unavailable."""
+    async def require_writable(self) -> None:
+        """As in the port: a damaged log takes no event until the operator has decided to go on."""
         if not self.soundness.is_held:
             await self.soundness.until_held()
         self.soundness.require_whole()
+
+    async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
+        """Append one event behind ``tail``; see the port."""
+        await self.require_writable()
         return await self._append(aggregate, event, meta, tail)
 
     async def append_recovery(self, event: RecoveryDecided, meta: Metadata) -> Recorded:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from domain.errors import Bug, Invalid
+from domain.errors import Bug, Invalid, Unavailable
 from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
 from handlers.ports import EventStore, Snapshot
 
@@ -19,6 +19,10 @@ class StoreUntil:
     @property
     def cell(self) -> str:
         return self._store.cell
+
+    async def require_writable(self) -> None:
+        """Raises Unavailable, always."""
+        raise Unavailable("Nothing can be added to the past.")
 
     async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
         """Raises Bug."""

@@ -54,14 +54,15 @@ class Servers:
         """Request between min_count and max_count servers. Quota is reserved first, so a limit is exact.
 
         If this process dies in between, or the log takes only some of the requests, the conductor gives the other
-        reservations back and closes their ids. Raises Busy (503) if the cloud has too much to build.
+        reservations back and closes their ids. Raises Busy (503) if the cloud has too much to build, and Unavailable
+        if the cell is known to take nothing in: then nothing is reserved, which would count until it is given back.
         """
         assert context.project_id
         assert context.user_id
         if self._admission:
             self._admission.check(context.project_id, new.max_count)
         check_image(new.flavor, new.image, new.min_ram_mb)
-        cell = self._cells.for_new()
+        cell = await self._cells.for_new()
         ids = [self._stamp.ids.uuid() for _ in range(new.max_count)]
         writer = self._registry.writer(quota.aggregate(context.project_id))
         changes, _ = await writer.submit(

@@ -178,6 +178,8 @@ async def test_an_aggregate_that_lacks_an_event_is_out_of_order_and_closes_the_l
         assert f"sample.{ill}" in words
         with pytest.raises(Unavailable, match="lightcurve recover"):
             await store.append(aggregate("new"), Happened(), meta(), GENESIS)
+        with pytest.raises(Unavailable, match="lightcurve recover"):
+            await store.require_writable()
 
 
 @asynchronous

@@ -6,11 +6,13 @@ import string
 import msgspec
 import pytest
 
+from domain.catalogue import quota
+from domain.errors import Unavailable
 from domain.server.state import aggregate
 from handlers.messages import ConsoleLogQuestion
 from tests.adapters.rest.client import Client
 from tests.adapters.rest.conftest import MakeWorld
-from tests.adapters.rest.world import IMAGE, NETWORK, World, new_server
+from tests.adapters.rest.world import BLUE, IMAGE, NETWORK, World, new_server
 from tests.aio import asynchronous
 
 SERVERS = "/compute/v2.1/servers"
@@ -68,6 +70,22 @@ async def test_several(cloud: MakeWorld):
         assert list(answer.body) == ["reservation_id"]
         found = (await amy.get(SERVERS, reservation_id=answer.body["reservation_id"])).body["servers"]
         assert sorted(server["name"] for server in found) == ["web1-1", "web1-2", "web1-3"]
+
+
+@asynchronous
+async def test_what_a_damaged_cell_refuses_reserves_nothing(cloud: MakeWorld, monkeypatch: pytest.MonkeyPatch):
+    """Or it would count until somebody finds out that no server stands behind it."""
+
+    async def refuse() -> None:
+        raise Unavailable("The log of the cell is damaged.")
+
+    async with cloud() as world:
+        amy = await world.client("amy")
+        monkeypatch.setattr(world.store, "require_writable", refuse)
+        answer = await amy.post(SERVERS, new_server())
+        _, status, words = answer.fault
+        assert (status, words) == (503, "The log of the cell is damaged.")
+        assert world.registry.of(quota.KIND, BLUE) is None
 
 
 @asynchronous
