@@ -13,7 +13,7 @@ from typing import Any
 
 from domain.errors import Invalid, LightcurveError
 from ops import evidence_commands, garbage, host_commands, logs, notify, past_commands, reader_commands
-from ops.arguments import limit
+from ops.arguments import limit, simulated_hosts
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
 
@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="start the all-in-one stack")
     hosts = up.add_mutually_exclusive_group()
-    hosts.add_argument("--simulated-hosts", type=int, metavar="N", help="run with N simulated hosts and no libvirt")
+    simulated = "run with N simulated hosts and no libvirt, now and at later starts"
+    hosts.add_argument("--simulated-hosts", type=simulated_hosts, metavar="N", help=simulated)
     real = "run with N real hosts (node1, node2, ...), each with a libvirt of its own in namespaces of this machine"
     hosts.add_argument("--hosts", type=int, metavar="N", help=real)
     first = "of the first start; then see the configuration"

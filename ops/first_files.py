@@ -22,7 +22,13 @@ METADATA_SECRET, TICKET_KEY = "metadata.secret", "tickets.key"
 
 
 def first_config(
-    directory: Path, database_url: str, passwords: dict[str, str], *, nats_port: int, api_port: int
+    directory: Path,
+    database_url: str,
+    passwords: dict[str, str],
+    *,
+    nats_port: int,
+    api_port: int,
+    simulated_hosts: int = 0,
 ) -> str:
     """What ``lightcurve.toml`` says at first. Raises Unavailable if there are no free ports."""
     url = f"http://127.0.0.1:{api_port}"
@@ -71,6 +77,8 @@ def first_config(
         'projects = ["admin", "demo", "service"]',
         f"token_key_file = {quoted(str(secrets_dir / 'token.key'))}",
     ]
+    if simulated_hosts:
+        lines += ["", "[simulated]", f"hosts = {simulated_hosts}"]
     for user, roles in USERS.items():
         lines += ["", "[[identity.users]]", f"name = {quoted(user)}"]
         lines += [f"password_hash = {quoted(hash_password(passwords[user]))}", "[identity.users.roles]"]

@@ -213,10 +213,13 @@ class ErasureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Since its deletion."""
 
 
+MAX_SIMULATED_HOSTS = 100_000
+
+
 class SimulatedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Simulated hosts, in one process."""
 
-    hosts: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    hosts: Annotated[int, Meta(ge=0, le=MAX_SIMULATED_HOSTS)] = 0
     vcpus: int = 64
     memory_mb: int = 262_144
     disk_gb: int = 4_000

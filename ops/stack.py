@@ -91,7 +91,7 @@ class Stack:
     def libvirt(self, settings: Settings) -> EmbeddedLibvirt:
         return EmbeddedLibvirt(self.directory / "libvirt", settings.compute.screen_tls_dir)
 
-    def set_up(self, *, nats_port: int = NATS_PORT, api_port: int = API_PORT) -> None:
+    def set_up(self, *, nats_port: int = NATS_PORT, api_port: int = API_PORT, simulated_hosts: int = 0) -> None:
         """Make directory, passwords and configuration; what is there stays as it is."""
         if not self.directory.exists():
             self.directory.mkdir(parents=True)
@@ -106,7 +106,12 @@ class Stack:
         passwords = {user: self._secret(f"{user}.password", secrets.token_urlsafe(12)) for user in USERS}
         if not self.is_set_up:
             config = first_config(
-                self.directory, self.postgres.url, passwords, nats_port=nats_port, api_port=api_port
+                self.directory,
+                self.postgres.url,
+                passwords,
+                nats_port=nats_port,
+                api_port=api_port,
+                simulated_hosts=simulated_hosts,
             )
             write_private(self.config_file, config)
         write_client_files(self.directory, passwords, self.settings())

@@ -37,7 +37,9 @@ def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | No
         if _await_up(stack):
             _seed(stack, stack.settings())
         return
-    stack.set_up(nats_port=nats_port, api_port=api_port)
+    stack.set_up(nats_port=nats_port, api_port=api_port, simulated_hosts=simulated_hosts or 0)
+    if simulated_hosts is None:
+        _stay_simulated(stack, stack.settings(), hosts)
     if hosts is not None:
         stack.set_hosts(hosts)
     if simulated_hosts is not None:
@@ -57,6 +59,19 @@ def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | No
         )
     if _await_up(stack, process):
         _seed(stack, settings)
+
+
+def _stay_simulated(stack: Stack, settings: Settings, hosts: int | None) -> None:
+    """Raise Unavailable, or Invalid, if its hosts were simulated, and real ones would begin beside their servers."""
+    before = len(stack.nats(settings).simulated_before())
+    if hosts is not None and (before or settings.simulated.hosts):
+        raise Invalid("This stack has simulated hosts: erase it first.")
+    if before and not settings.simulated.hosts:
+        raise Unavailable(
+            f"its hosts were simulated when it was started last. Say --simulated-hosts {before} again, or write"
+            f" hosts = {before} under [simulated] into {stack.config_file}; with --simulated-hosts 0 this machine"
+            " becomes its host."
+        )
 
 
 def _problems(stack: Stack, settings: Settings) -> list[str]:

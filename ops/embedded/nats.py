@@ -142,9 +142,17 @@ class EmbeddedNats:
         if str(self.config).encode() not in command:
             return False
         # Simulated hosts are those that it was started with, whatever is configured now.
-        _write_private(self.config, self._config(json.loads(self._simulated_file.read_text())))
+        _write_private(self.config, self._config(self.simulated_before()))
         os.kill(pid, signal.SIGHUP)
         return True
+
+    def simulated_before(self) -> list[str]:
+        """The simulated hosts with which it was started last."""
+        try:
+            known: list[str] = json.loads(self._simulated_file.read_text())
+        except FileNotFoundError:
+            return []
+        return known
 
     @property
     def _simulated_file(self) -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import Unavailable
+from domain.errors import Invalid, Unavailable
 from ops import up_down
+from ops.embedded.nats import free_port
 from ops.stack import Stack, running
 from tests.waiting import wait_until
 
@@ -115,6 +116,24 @@ def test_a_wait_for_one_that_is_stopped_ends(stack: Stack, others: list["subproc
     wait_until(lambda: holder.poll() is not None, 10)
     with pytest.raises(Unavailable, match="stopped while it was being started"):
         up_down._await_up(stack)
+
+
+def test_a_stack_with_simulated_hosts_is_started_with_them_again(stack: Stack) -> None:
+    stack.set_up(nats_port=free_port(), api_port=free_port(), simulated_hosts=3)
+    assert stack.settings().simulated.hosts == 3
+    assert "compute" not in [program.name for program in stack.programs(stack.settings(), with_libvirt=False)]
+
+
+def test_no_real_host_begins_where_hosts_were_simulated(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a configuration that says nothing of them, as older ones do not."""
+    stack.set_up(nats_port=free_port(), api_port=free_port())
+    monkeypatch.setenv("LIGHTCURVE_SIMULATED_HOSTS", "3")
+    stack.prepare(stack.settings())
+    monkeypatch.delenv("LIGHTCURVE_SIMULATED_HOSTS")
+    with pytest.raises(Unavailable, match="--simulated-hosts 3 again"):
+        up_down.up(stack, nats_port=1, api_port=1, simulated_hosts=None, hosts=None)
+    with pytest.raises(Invalid, match="erase it first"):
+        up_down.up(stack, nats_port=1, api_port=1, simulated_hosts=None, hosts=2)
 
 
 def test_what_cannot_be_erased_is_said(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
