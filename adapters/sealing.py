@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +23,7 @@ class Key:
 
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESGCM(secret)
+        self._secret = secret
         # Tells keys apart without telling anything about them.
         self._id = hashlib.sha256(b"lightcurve key " + secret).hexdigest()[:16]
 
@@ -30,6 +32,13 @@ class Key:
         nonce = os.urandom(_NONCE) if nonce is None else nonce
         sealed = nonce + self._cipher.encrypt(nonce, plaintext, owner.encode())
         return f"{_FORMAT}.{self._id}.{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def seal_text(self, owner: str, text: str) -> str:
+        """The same token for the same text, so that who compares sealed texts of one owner finds the equal ones."""
+        plaintext = text.encode()
+        # A nonce made of what it seals comes twice only with the same plaintext, as in RFC 5297.
+        nonce = hmac.digest(self._secret, b"lightcurve text " + plaintext, "sha256")[:_NONCE]
+        return self.seal(owner, plaintext, nonce)
 
     def unseal(self, owner: str, sealed: str) -> bytes | None:
         """The plaintext; None if another key sealed it. Raises Invalid for what was altered or never sealed."""

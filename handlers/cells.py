@@ -12,12 +12,16 @@ from handlers.ports import CommandBus, EventStore, Vault
 class Cell:
     """What can be reached of one cell."""
 
-    def __init__(self, store: EventStore, bus: CommandBus, vault: Vault, stamp: Stamp) -> None:
+    def __init__(
+        self, store: EventStore, bus: CommandBus, vault: Vault, stamp: Stamp, *, seals_texts: bool = False
+    ) -> None:
+        """``seals_texts``: what comes into the log of a server that has a key is partly sealed with it."""
         self.name = store.cell
         self._store = store
         self.servers: Repository[Server] = Repository(KIND, store, stamp)
         self.bus = bus
         self.vault = vault
+        self.seals_texts = seals_texts
 
     async def require_writable(self) -> None:
         """Raise Unavailable if its log takes nothing in: so that nothing is reserved for what cannot be requested."""

@@ -1,10 +1,11 @@
 """The configuration: one TOML file, decoded into typed settings. A wrong value names its key and what is right."""
 
 import os
+import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +14,9 @@ from domain.errors import Invalid
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 CellName = Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$")]
+
+
+_ENUM = re.compile(r"Invalid enum value .* - at `\$\.([a-z_.]+)")
 
 
 class NatsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,8 +211,11 @@ class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class ErasureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When what was sealed for a server (user data, passwords) becomes unreadable for ever."""
+    """What is sealed in events beside user data and passwords; and when what was sealed for a server becomes
+    unreadable for ever."""
 
+    seal: tuple[Literal["keypairs", "addresses", "descriptions"], ...] = ()
+    """Texts that say something of people; see ``domain.personal``."""
     after_seconds: Annotated[float, Meta(ge=0, le=10_000_000_000)] = 0.0
     """Since its deletion."""
 
@@ -274,7 +281,17 @@ def load(file: Path) -> Settings:
     try:
         return msgspec.convert(table | {"file": str(file)}, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise Invalid(f"{file}: {error}") from None
+        raise Invalid(f"{file}: {error}{_allowed(str(error))}") from None
+
+
+def _allowed(error: str) -> str:
+    """The words that are allowed where a key's value is none of them."""
+    key = _ENUM.search(error)
+    kind: object = Settings
+    for name in key[1].split(".") if key else ():
+        kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)  # type: ignore[arg-type]
+    words = get_args(kind) if get_origin(kind) is Literal else get_args(next(iter(get_args(kind)), None))
+    return f"; allowed are {', '.join(map(repr, words))}" if key else ""
 
 
 def _decode(kind: type, value: object) -> object:

@@ -1,4 +1,4 @@
-"""Rows in memory: for tests, and for the simulation."""
+"""Rows in memory: of what one or few aggregates make; and for tests and the simulation of all."""
 
 from typing import Any
 

@@ -21,6 +21,7 @@ from domain.log.kind import unfoldable
 from domain.log.record import Recorded, Unreadable
 from projections.archive import INSERT, Archive
 from projections.builds import Build, names
+from projections.memory import MemoryRows
 from projections.parking import FOLLOWS, Parked, Parking, indigestible, reason_of
 from projections.table import Key, Table
 
@@ -180,6 +181,19 @@ class PostgresRows:
             await self._parking.release(number, events)
             await self._apply_what_can_be(build, events)
 
+    async def make_anew(self, build: Build, events: list[Recorded]) -> None:
+        """Overwrite the rows of some aggregates with what all their events up to the build's position, as they are
+        given now, make of them."""
+        memory = MemoryRows((build.projection,))
+        memory.apply(
+            [event for event in events if event.position <= self.positions.get((build.number, event.cell), 0)]
+        )
+        self._forget_rows(table.name for table in build.projection.tables)
+        async with self._connection.transaction():
+            for table in build.projection.tables:
+                if rows := memory.all(table):
+                    await self._connection.execute(_upsert(build, table, overwrites=True), (_json(rows),))
+
     async def _set_aside(self, build: Build, events: list[Recorded]) -> list[Recorded]:
         """The events without those that are given up, and without those, which are parked now, that have an earlier
         one of their aggregate parked."""
@@ -296,9 +310,9 @@ ON CONFLICT (build, cell) DO UPDATE SET position = greatest(projection_positions
 """
 
 
-def _upsert(build: Build, table: Table) -> sql.Composed:
-    """The statement that writes the rows of a document."""
-    if table.append_only:
+def _upsert(build: Build, table: Table, *, overwrites: bool = False) -> sql.Composed:
+    """The statement that writes the rows of a document; ``overwrites``: also those that are only added otherwise."""
+    if table.append_only and not overwrites:
         return sql.SQL(
             "INSERT INTO {table} SELECT * FROM json_populate_recordset(null::{table}, %s::json)"
             " ON CONFLICT DO NOTHING"

@@ -3,8 +3,11 @@
 from bisect import bisect_right
 from collections.abc import AsyncIterator
 
+from msgspec.structs import replace
+
 from adapters.mapper import EventMapper, follows
 from adapters.memory.broker import Broker, Entry, Faults, NoFaults
+from adapters.sealed_texts import SealedTexts
 from domain.errors import Invalid, Stale
 from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
 from handlers.ports import Snapshot
@@ -16,11 +19,20 @@ BATCH = 1000
 class MemoryEventStore:
     """The log of one cell, kept in its stored form; promises what ``handlers.ports.EventStore`` does."""
 
-    def __init__(self, broker: Broker, cell: str, mapper: EventMapper, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        cell: str,
+        mapper: EventMapper,
+        faults: Faults | None = None,
+        texts: SealedTexts | None = None,
+    ) -> None:
+        """Without ``texts`` what is sealed in events is given as it stands there."""
         self._cell_name = cell
         self._cell = broker.cell(cell)
         self._mapper = mapper
         self._faults: Faults = faults or NoFaults()
+        self._texts = texts
 
     @property
     def cell(self) -> str:
@@ -30,7 +42,8 @@ class MemoryEventStore:
         await self._faults.before("require_writable")
 
     async def append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
-        envelope = self._mapper.encode(self._cell_name, aggregate, event, meta, tail)
+        stored = await self._texts.sealed(self._cell_name, aggregate, event) if self._texts else event
+        envelope = self._mapper.encode(self._cell_name, aggregate, stored, meta, tail)
         await self._faults.before("append")
         positions = self._cell.positions.setdefault(aggregate, [])
         successor = bisect_right(positions, tail.position)
@@ -49,7 +62,7 @@ class MemoryEventStore:
             positions.append(position)
             self._cell.appended.give()
         await self._faults.after("append")
-        return self._decode(position)
+        return replace(self._decode(position), event=event)
 
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
         return await self._records(aggregate, after)
@@ -69,9 +82,14 @@ class MemoryEventStore:
             tail = recorded.tail
             records.append(recorded)
         await self._faults.after("load")
-        return records
+        return await self._opened(records)
 
     async def event_at(self, position: int) -> Recorded | None:
+        recorded = await self.stored_at(position)
+        return (await self._opened([recorded]))[0] if recorded else None
+
+    async def stored_at(self, position: int) -> Recorded | None:
+        """As ``event_at``; what is sealed in the event is given as it stands there."""
         await self._faults.before("load")
         return self._decode(position) if 1 <= position <= len(self._cell.entries) else None
 
@@ -88,7 +106,7 @@ class MemoryEventStore:
             ]
             after = max(after, end)
             if batch:
-                yield batch
+                yield await self._opened(batch)
             if after < len(entries):
                 continue
             if backlog:
@@ -103,6 +121,8 @@ class MemoryEventStore:
 
     async def save_snapshot(self, aggregate: AggregateId, snapshot: Snapshot) -> None:
         await self._faults.before("save_snapshot")
+        if self._texts:
+            snapshot = snapshot._replace(body=await self._texts.seal_bytes(self._cell_name, aggregate, snapshot.body))
         kept = self._cell.snapshots.get(aggregate)
         if kept is None or kept.tail.version < snapshot.tail.version:
             self._cell.snapshots[aggregate] = snapshot
@@ -118,7 +138,13 @@ class MemoryEventStore:
             kept = kept if (last.aggregate, last.tail) == (aggregate, kept.tail) else None
         if kept is None:
             self._cell.snapshots.pop(aggregate, None)
+        if kept and self._texts:
+            body = await self._texts.open_bytes(self._cell_name, aggregate, kept.body)
+            return None if body is None else kept._replace(body=body)
         return kept
+
+    async def _opened(self, records: list[Recorded]) -> list[Recorded]:
+        return await self._texts.opened(records) if self._texts else records
 
     def _decode(self, position: int) -> Recorded:
         aggregate, envelope = self._cell.entries[position - 1]

@@ -1,18 +1,19 @@
 """The event store on JetStream: an aggregate is a subject, and the guard is its last sequence."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 
 from msgspec.structs import replace
 
 from adapters.mapper import BrokenChain, EventMapper, follows
-from adapters.nats.connection import ApiError, Connection
+from adapters.nats.connection import ApiError, Connection, Message
 from adapters.nats.log import PAGE, Addition, Log
 from adapters.nats.names import Names
 from adapters.nats.reader import EVERYTHING, Item, Reader
 from adapters.nats.snapshots import Snapshots
 from adapters.nats.soundness import Soundness
+from adapters.sealed_texts import SealedTexts, may_hold_sealed
 from domain.errors import Unavailable
 from domain.log import recovery
 from domain.log.checkpoint import Entry
@@ -30,8 +31,12 @@ class NatsEventStore:
     append finds that out. The check after an unanswered append always asks the leader.
     """
 
-    def __init__(self, connection: Connection, cell: str, mapper: EventMapper) -> None:
+    def __init__(
+        self, connection: Connection, cell: str, mapper: EventMapper, texts: SealedTexts | None = None
+    ) -> None:
+        """Without ``texts`` what is sealed in events is given as it stands there."""
         self._connection = connection
+        self._texts = texts
         self._names = Names(cell)
         self._mapper = mapper
         self._log = Log(connection, self._names)
@@ -66,7 +71,8 @@ class NatsEventStore:
         return await self._append(aggregate, event, meta, last.tail if last else GENESIS)
 
     async def _append(self, aggregate: AggregateId, event: Event, meta: Metadata, tail: Tail) -> Recorded:
-        envelope = self._mapper.encode(self.cell, aggregate, event, meta, tail)
+        stored = await self._texts.sealed(self.cell, aggregate, event) if self._texts else event
+        envelope = self._mapper.encode(self.cell, aggregate, stored, meta, tail)
         position = await self._log.append(Addition(self._names.event(aggregate), envelope, tail))
         return Recorded(
             cell=self.cell,
@@ -90,11 +96,32 @@ class NatsEventStore:
             tail = found[-1].tail if found else tail
         return records
 
+    async def load_erased(self, aggregate: AggregateId) -> list[Recorded]:
+        """All events of an aggregate as they are once what is sealed in them can be opened by nobody; none if nothing
+        is. Raises Unavailable."""
+        stored: list[Recorded] = []
+        sealed, more = False, self._texts is not None
+        while more:
+            tail = stored[-1].tail if stored else GENESIS
+            found, messages, more = await self._stored_page(aggregate, tail)
+            stored += found
+            sealed = sealed or _any_sealed(messages)
+        return await self._texts.opened(stored, erases=True) if sealed and self._texts else []
+
     async def load_first(self, aggregate: AggregateId, limit: int) -> tuple[list[Recorded], bool]:
         return await self._page(aggregate, GENESIS, limit)
 
     async def _page(self, aggregate: AggregateId, tail: Tail, limit: int = PAGE) -> tuple[list[Recorded], bool]:
         """Some events behind ``tail``, and whether there are more."""
+        records, messages, more = await self._stored_page(aggregate, tail, limit)
+        if self._texts and _any_sealed(messages):
+            records = await self._texts.opened(records)
+        return records, more
+
+    async def _stored_page(
+        self, aggregate: AggregateId, tail: Tail, limit: int = PAGE
+    ) -> tuple[list[Recorded], list[Message], bool]:
+        """The same, sealed as they are, with their messages."""
         messages, more = await self._log.page(self._names.event(aggregate), tail.position + 1, limit)
         records = []
         for message in messages:
@@ -107,7 +134,7 @@ class NatsEventStore:
                 raise
             tail = recorded.tail
             records.append(recorded)
-        return records, more
+        return records, messages, more
 
     async def last_of(self, aggregate: AggregateId) -> Recorded | None:
         """The last event of an aggregate; None if there is none. Raises Unavailable."""
@@ -115,9 +142,15 @@ class NatsEventStore:
         if message is None:
             return None
         headers = message.headers()
-        return self._read(headers, message.data, int(headers["Nats-Sequence"]), aggregate)
+        recorded = self._read(headers, message.data, int(headers["Nats-Sequence"]), aggregate)
+        return (await self._texts.opened([recorded]))[0] if self._texts else recorded
 
     async def event_at(self, position: int) -> Recorded | None:
+        recorded = await self.stored_at(position)
+        return (await self._texts.opened([recorded]))[0] if recorded and self._texts else recorded
+
+    async def stored_at(self, position: int) -> Recorded | None:
+        """As ``event_at``; what is sealed in the event is given as it stands there."""
         message = await self._log.at(position) if position > 0 else None
         if message is None:
             return None
@@ -138,13 +171,13 @@ class NatsEventStore:
         """
         async with aclosing(self._items(after, *kinds)) as batches:  # type: ignore[type-var]
             async for batch in batches:
-                yield self._recorded(batch)
+                yield await self._recorded(batch)
 
     async def follow_with_entries(self, after: int) -> AsyncIterator[tuple[list[Recorded], list[Entry]]]:
         """As ``follow``, and each event as the message that it is."""
         async with aclosing(self._items(after)) as batches:  # type: ignore[type-var]
             async for batch in batches:
-                yield self._recorded(batch), _entries(batch)
+                yield await self._recorded(batch), _entries(batch)
 
     async def _items(self, after: int, *kinds: str) -> AsyncIterator[list[Item]]:
         filters = tuple(self._names.kind(kind) for kind in kinds)
@@ -166,11 +199,14 @@ class NatsEventStore:
             self.soundness.found(error.message)
             raise
 
-    def _recorded(self, batch: list[Item]) -> list[Recorded]:
+    async def _recorded(self, batch: list[Item]) -> list[Recorded]:
         read, place = self._read, self._names.aggregate
-        return [
+        records = [
             read(message.headers(), message.data, position, place(message.subject)) for position, message in batch
         ]
+        if self._texts and _any_sealed(message for _, message in batch):
+            return await self._texts.opened_patiently(records)
+        return records
 
     async def entries(self, after: int, *, whole: bool = True) -> AsyncIterator[list[Entry]]:
         """The messages after a position, as they are kept, up to the end of the log. Raises BrokenChain where one is
@@ -194,6 +230,8 @@ class NatsEventStore:
         return await self._log.last_position()
 
     async def save_snapshot(self, aggregate: AggregateId, snapshot: Snapshot) -> None:
+        if self._texts:
+            snapshot = snapshot._replace(body=await self._texts.seal_bytes(self.cell, aggregate, snapshot.body))
         await self._snapshots.save(aggregate, snapshot)
 
     async def load_snapshot(self, aggregate: AggregateId) -> Snapshot | None:
@@ -202,9 +240,10 @@ class NatsEventStore:
         snapshot = await self._snapshots.load(aggregate)
         if snapshot is None:
             return None
-        last = await self.event_at(snapshot.tail.position)
+        last = await self.stored_at(snapshot.tail.position)
         if last is not None and last.aggregate == aggregate and last.tail == snapshot.tail:
-            return snapshot
+            body = await self._texts.open_bytes(self.cell, aggregate, snapshot.body) if self._texts else snapshot.body
+            return None if body is None else snapshot._replace(body=body)
         _log.warning("the snapshot of %s is not of this log; the log is read instead", aggregate)
         await self._snapshots.drop(aggregate)
         return None
@@ -212,6 +251,10 @@ class NatsEventStore:
     async def drop_snapshots(self) -> None:
         """Forget all snapshots: they were made of what is missing now, too. Raises Unavailable."""
         await self._snapshots.drop_all()
+
+
+def _any_sealed(messages: Iterable[Message]) -> bool:
+    return any(may_hold_sealed(message.data) for message in messages)
 
 
 def _entries(batch: list[Item]) -> list[Entry]:

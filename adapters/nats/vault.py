@@ -13,7 +13,7 @@ _NO_MESSAGE = 10037
 
 
 class NatsVault:
-    """The keys of one cell; promises what ``handlers.ports.Vault`` does.
+    """The keys of one cell; promises what ``handlers.ports.Vault`` and ``Keyring`` do.
 
     Keys are read anew each time and kept nowhere else, so that a destroyed key is gone for every process at once.
     Destroying overwrites the key on the server's disk.
@@ -24,14 +24,10 @@ class NatsVault:
         self._names = Names(cell)
 
     async def seal(self, owner: str, plaintext: bytes) -> str:
-        key = await self._key(owner)
-        while key is None:
-            await self._make(owner)
-            key = await self._key(owner)
-        return key.seal(owner, plaintext)
+        return (await self.make_key(owner)).seal(owner, plaintext)
 
     async def unseal(self, owner: str, sealed: str) -> bytes | None:
-        key = await self._key(owner)
+        key = await self.key(owner)
         return None if key is None else key.unseal(owner, sealed)
 
     async def destroy(self, owner: str) -> None:
@@ -53,7 +49,14 @@ class NatsVault:
             if not subjects or len(found) >= info.get("total", 0):
                 return found
 
-    async def _key(self, owner: str) -> Key | None:
+    async def make_key(self, owner: str) -> Key:
+        key = await self.key(owner)
+        while key is None:
+            await self._make(owner)
+            key = await self.key(owner)
+        return key
+
+    async def key(self, owner: str) -> Key | None:
         try:
             answer = await self._connection.call(f"$JS.API.DIRECT.GET.{self._names.keys}.{self._names.key(owner)}")
         except NoAnswer as problem:

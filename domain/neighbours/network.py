@@ -114,7 +114,6 @@ class Network:
 
     def _make(self, change: PortChange, journal: Journal) -> None:
         if isinstance(change, PortCreated):
-            offset = int(IPv4Address(change.ip_address)) - int(self.cidr.network_address)
             journal.put(self.ports, change.port_id, change)
             journal.put(self._by_server, (change.server_id, change.index), change)
             if change.project_id not in self._by_project:
@@ -122,7 +121,9 @@ class Network:
             journal.put(self._by_project[change.project_id], change.port_id, change)
             journal.join(self._taken, change.ip_address)
             journal.join(self._taken, change.mac_address)
-            journal.assign(self, "_next", offset + 1)
+            if is_address(change.ip_address):
+                offset = int(IPv4Address(change.ip_address)) - int(self.cidr.network_address)
+                journal.assign(self, "_next", offset + 1)
             return
         port = journal.drop(self.ports, change.port_id)
         journal.drop(self._by_server, (port.server_id, port.index))
@@ -222,6 +223,15 @@ def allocate(
             request_id=request_id,
         ),
     )
+
+
+def is_address(text: str) -> bool:
+    """Whether it still is an address. What is told of one that was erased is none."""
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_fixed_ip(network: Network, ip_address: str) -> None:

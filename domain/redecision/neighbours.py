@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from domain.catalogue.quota import Limits
 from domain.log.batch import Change
 from domain.log.record import Event
@@ -16,10 +18,13 @@ def _ports(state: Network | None, change: PortChange, _limits: Limits) -> Iterab
     state = there(state)
     match change:
         case PortCreated():
-            return network.allocate(
+            # Whether an address that was erased was free cannot be told any more.
+            address = change.ip_address if network.is_address(change.ip_address) else None
+            decided = network.allocate(
                 state, port_id=change.port_id, server_id=change.server_id, cell=change.cell,
-                project_id=change.project_id, index=change.index, ip_address=change.ip_address,
+                project_id=change.project_id, index=change.index, ip_address=address,
             )  # fmt: skip
+            return [replace(port, ip_address=change.ip_address) for port in decided]
         case PortDeleted():
             return [change] if change.port_id in state.ports else []
 

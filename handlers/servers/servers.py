@@ -111,6 +111,8 @@ class Servers:
         wish["hostname"] = new.hostname or hostname.derived(new.name, server_id, index + 1 if numbered else None)
         if numbered:
             wish["name"] = f"{new.name}-{index + 1}"
+        # Texts are sealed for a server that has a key, and this is the key of which its events tell.
+        secrets = new.secrets or (guest_secrets.NO_SECRETS if cell.seals_texts else None)
         event = ServerRequested(
             **wish,
             server_id=server_id,
@@ -119,7 +121,7 @@ class Servers:
             deadline=deadline,
             availability_zone=new.availability_zone,
             requested_host=new.host,
-            secrets=await guest_secrets.seal(cell.vault, server_id, new.secrets),
+            secrets=await guest_secrets.seal(cell.vault, server_id, secrets),
             reservation_id=reservation_id,
             launch_index=index,
         )

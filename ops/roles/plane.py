@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from adapters.mapper import EventMapper
 from adapters.nats.commands import NatsCommandBus
@@ -17,6 +17,7 @@ from adapters.nats.soundness import Recovered
 from adapters.nats.store import NatsEventStore
 from adapters.nats.streams import ensure_cell
 from adapters.nats.vault import NatsVault
+from adapters.sealed_texts import SealedTexts
 from adapters.system import SystemClock, SystemIds
 from domain.errors import Invalid, Unavailable
 from domain.kinds import EVENTS
@@ -55,7 +56,8 @@ class Plane:
     @cached_property
     def cells(self) -> Cells:
         """The cells whose servers this process speaks of."""
-        return Cells(Cell(self.store, self.bus, self.vault, self.stamp))
+        seals_texts = bool(self.settings.erasure.seal)
+        return Cells(Cell(self.store, self.bus, self.vault, self.stamp, seals_texts=seals_texts))
 
     @property
     def stores(self) -> tuple[NatsEventStore, ...]:
@@ -64,9 +66,10 @@ class Plane:
         return (self.store,) if one else (self.store, self.api_store)
 
     async def event_at(self, cell: str, position: int) -> Recorded | None:
-        """The event of a cell at a position; None if there is none. Raises Unavailable."""
+        """The event of a cell at a position, as the log has it: sealed is what was sealed. None if there is none.
+        Raises Unavailable."""
         (store,) = (store for store in self.stores if store.cell == cell)
-        return await store.event_at(position)
+        return await store.stored_at(position)
 
     @property
     def damage(self) -> list[str]:
@@ -117,14 +120,15 @@ async def open_plane(settings: Settings, role: str, patience: float = CONNECT_SE
     refusals = Refusals()
     try:
         mapper = EventMapper(EVENTS)
+        texts = SealedTexts(partial(NatsVault, connection), settings.erasure.seal)
         for cell in (settings.cell, settings.api_cell):
             await ensure_cell(connection, cell)
         plane = Plane(
             settings=settings,
             connection=connection,
             stamp=Stamp(SystemClock(), SystemIds()),
-            store=NatsEventStore(connection, settings.cell, mapper),
-            api_store=NatsEventStore(connection, settings.api_cell, mapper),
+            store=NatsEventStore(connection, settings.cell, mapper, texts),
+            api_store=NatsEventStore(connection, settings.api_cell, mapper, texts),
             bus=NatsCommandBus(connection, settings.cell, refusals=refusals),
             liveness=NatsLiveness(connection, settings.cell, refusals),
             positions=NatsPositions(connection),

@@ -18,6 +18,7 @@ from ops import notify
 from ops.checkpoint import checkpoints
 from ops.roles import parked
 from ops.roles.archiving import Archiving
+from ops.roles.erasing import Erasing
 from ops.roles.plane import Plane, open_plane
 from ops.roles.troubles import ALL, Troubles
 from ops.settings import Settings
@@ -172,7 +173,7 @@ class Writer:
                 if batch:
                     async with self._lock:
                         await self._archiving.hold(store, entries)
-                        await self._rows.apply(batch, entries)
+                        await Erasing(self._connection, self._rows, store).apply(batch, entries)
                     await self._pass_over(parked.skips_in(batch))
                 await self._plane.positions.announce(NAME, store.cell, self._position(store.cell))
                 await asyncio.sleep(gather)
@@ -225,12 +226,12 @@ class Writer:
             await rows.open()
             stores = self._stores.values()
             for store in stores:
-                await _catch_up(rows, store, build)
+                await _catch_up(Erasing(connection, rows, store), rows, store, build)
             async with self._lock:
                 # Nothing is projected meanwhile, so what is in force stands still.
                 for store in stores:
                     end = min(self._rows.position(store.cell), await store.last_position())
-                    await _catch_up(rows, store, build, until=end)
+                    await _catch_up(Erasing(connection, rows, store), rows, store, build, until=end)
                 async with connection.transaction():
                     await put_in_force(connection, build)
                 others = [known for known in self._rows.builds if known.projection is not projection]
@@ -244,7 +245,9 @@ async def _batches(store: EventStore, after: int) -> AsyncIterator[list[Recorded
             yield batch
 
 
-async def _catch_up(rows: PostgresRows, store: EventStore, build: Build, until: int | None = None) -> None:
+async def _catch_up(
+    erasing: Erasing, rows: PostgresRows, store: EventStore, build: Build, until: int | None = None
+) -> None:
     """Read a log from where the build stands to its end (or to ``until``), showing the progress."""
     end = await store.last_position() if until is None else until
     shown = position = rows.position(store.cell)
@@ -253,7 +256,7 @@ async def _catch_up(rows: PostgresRows, store: EventStore, build: Build, until: 
     async for batch in _batches(store, position):
         if not batch:
             return  # what is missing of the end does not come
-        await rows.apply(batch)
+        await erasing.apply(batch)
         position = rows.position(store.cell)
         if position - shown >= PROGRESS_EVENTS or position >= end:
             log.info("building %s: %s %d of %d events", build.projection.name, store.cell, position, end)

@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import uuid
+from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from adapters.mapper import EventMapper
@@ -19,6 +21,7 @@ from adapters.nats.positions import NatsPositions
 from adapters.nats.store import NatsEventStore
 from adapters.nats.streams import ensure_cell
 from adapters.nats.vault import NatsVault
+from adapters.sealed_texts import SealedTexts
 from domain.log.record import AggregateId, Event, Metadata
 from handlers.ports import CommandBus, EventStore, Liveness, Positions, Vault
 from ops.embedded.nats import EmbeddedNats
@@ -76,8 +79,11 @@ class MemoryWorld:
     async def __aexit__(self, *_: object) -> None:
         await self.broker.close()
 
-    async def store(self, mapper: EventMapper = MAPPER) -> EventStore:
-        return MemoryEventStore(self.broker, self.cell, mapper, self.faults)
+    async def store(self, mapper: EventMapper = MAPPER, *, seals: Collection[str] | None = None) -> EventStore:
+        return MemoryEventStore(self.broker, self.cell, mapper, self.faults, self._texts(seals))
+
+    def _texts(self, seals: Collection[str] | None) -> SealedTexts | None:
+        return None if seals is None else SealedTexts(partial(MemoryVault, self.broker), seals)
 
     async def bus(self) -> CommandBus:
         return MemoryCommandBus(self.broker, self.cell, self.faults, report_timeout=REPORT_TIMEOUT)
@@ -123,8 +129,10 @@ class NatsWorld:
         self._connections.append(connection)
         return connection
 
-    async def store(self, mapper: EventMapper = MAPPER) -> EventStore:
-        return NatsEventStore(await self.connection(), self.cell, mapper)
+    async def store(self, mapper: EventMapper = MAPPER, *, seals: Collection[str] | None = None) -> EventStore:
+        connection = await self.connection()
+        texts = None if seals is None else SealedTexts(partial(NatsVault, connection), seals)
+        return NatsEventStore(connection, self.cell, mapper, texts)
 
     async def bus(self) -> CommandBus:
         return NatsCommandBus(await self.connection(), self.cell, ack_wait=ACK_WAIT, report_timeout=REPORT_TIMEOUT)

@@ -25,6 +25,11 @@ def _load(tmp_path: Path, text: str) -> Settings:
         ("[quota]\ncores = -2", r">= -1 - at `\$.quota.cores`"),
         ("state_dir = 7", r"`\$.state_dir`"),
         ("[api", "is not TOML"),
+        ("[placement]\nauth = 'none'", r"'none' - at `\$.placement.auth`; allowed are 'tokens', 'noauth2'"),
+        (
+            "[erasure]\nseal = ['descriptions', 'names']",
+            r"'names' - at `\$.erasure.seal\[1\]`; allowed are 'keypairs', 'addresses', 'descriptions'",
+        ),
     ],
 )
 def test_a_wrong_value(tmp_path: Path, text: str, says: str) -> None:

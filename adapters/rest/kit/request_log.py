@@ -86,7 +86,7 @@ class RequestLog:
         client = scope.get("client")
         fields = {
             "method": scope["method"],
-            "path": scope["path"][:MAX_PATH],
+            "path": _shown(scope["path"]),
             "status": status,
             "ms": round(1000 * (perf_counter() - began), 1),
             "user": scope.get(USER),
@@ -96,3 +96,9 @@ class RequestLog:
         if LOOKED in scope:
             fields["looked"] = scope[LOOKED]
         log.info("%s %s %d", fields["method"], fields["path"], status, extra={"fields": fields})
+
+
+def _shown(path: str) -> str:
+    """The path, without the name of a keypair, which may be sealed in the log: a process's log has no keys."""
+    before, keypairs, name = path.partition("/os-keypairs/")
+    return (f"{before}{keypairs}*" if name else path)[:MAX_PATH]
