@@ -174,7 +174,7 @@ class NatsCommandBus:
             "replay_policy": "instant",
             "max_ack_pending": MAX_UNDONE,
             "max_waiting": 64,
-            "filter_subjects": [self._names.command(host) for host in sorted(hosts)],
+            "filter_subjects": sorted({self._names.command(host) for host in hosts}),
         }
         stream = self._names.commands
         await self._connection.api(f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})

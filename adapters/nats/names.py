@@ -4,12 +4,15 @@ import re
 from functools import lru_cache
 
 from domain.errors import Invalid
+from domain.fleet.host import is_simulated
 from domain.log.record import AggregateId
 
 _CELL = re.compile(r"[a-z0-9-]{1,63}")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPE = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(r"((?:=[0-9A-F]{2})+)")
+SIMULATED = "sim-"
+"""In the place of a host, all simulated ones; no host can be called so."""
 MAX_TOKEN = 2048
 """Bytes of one token of a subject. A protocol line of more than 4,096 bytes, with subject, place for the answer and
 lengths, makes NATS end the connection."""
@@ -83,8 +86,9 @@ class Names:
         return f"{self._event}>"
 
     def command(self, host: str) -> str:
-        """The queue of one host; ``*`` for all hosts."""
-        return f"cell.{self.cell}.command.{_any(host)}"
+        """The queue of one host; ``*`` for all queues. Simulated hosts share one: one process plays all of them, and
+        to keep thousands of queues apart takes the server seconds, at each of its starts, too."""
+        return f"cell.{self.cell}.command.{SIMULATED if is_simulated(host) else _any(host)}"
 
     def report(self, host: str) -> str:
         """Where a host reports; ``*`` for all hosts."""

@@ -187,14 +187,18 @@ class Agent:
                 group.create_task(self._handle(command, delivery, lock))
 
     async def _read(self, delivery: Delivery) -> HostCommand | None:
-        """The command; None if it is one of a version that this agent does not know yet: it comes again."""
+        """The command; None if it is of a version that this agent does not know yet, or for a simulated host that is
+        not played now: it comes again."""
         try:
-            return command_decoder.decode(delivery.body)
+            command = command_decoder.decode(delivery.body)
+            if command.host in self._hypervisors:
+                return command
+            log.warning("a command for %s is put off: that host is not here", command.host)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.error("a command is not understood: %s", error)
-            with suppress(Unavailable):
-                await delivery.retry(MAX_RETRY_SECONDS)
-            return None
+        with suppress(Unavailable):
+            await delivery.retry(MAX_RETRY_SECONDS)
+        return None
 
     async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
         current_request.set(command.request_id)

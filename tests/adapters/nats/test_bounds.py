@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from adapters.nats.commands import NatsCommandBus
 from adapters.nats.connection import NoAnswer
 from adapters.nats.liveness import NatsLiveness
-from adapters.nats.names import MAX_TOKEN, Names, token, untoken
+from adapters.nats.names import MAX_TOKEN, SIMULATED, Names, token, untoken
 from adapters.nats.serving import MAX_OF_ONE, MAX_WAITING
 from adapters.nats.streams import MAX_SIGN_BYTES, ensure, fleeting
 from domain.errors import Invalid, Unavailable
+from domain.fleet.host import is_name
 from domain.log.record import AggregateId
 from handlers.fleet.refusals import Refusals
 from ops.embedded.nats import EmbeddedNats
@@ -125,6 +126,10 @@ async def test_receivers_are_admitted_for_themselves(nats_server: EmbeddedNats) 
         assert refusals.of("node1") == 7
         consumers = (await operator.api(f"CONSUMER.NAMES.{names.commands}"))["consumers"]
         assert sorted(consumers) == ["crowd", "node1"]
+        crowd = (await operator.api(f"CONSUMER.INFO.{names.commands}.crowd"))["config"]
+        # One queue, however many they are.
+        assert crowd["filter_subjects"] == [names.command("sim-0001")] == [names.command("sim-100000")]
+        assert not is_name(SIMULATED)
 
 
 async def _is_admitted(admitted: "object") -> bool:

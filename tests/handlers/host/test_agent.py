@@ -107,6 +107,16 @@ async def test_a_command_that_does_not_say_what_the_guest_shall_be_fails() -> No
 
 
 @asynchronous
+async def test_a_command_for_a_host_that_is_not_played_now_harms_no_other() -> None:
+    """Simulated hosts have one queue, and may have been more."""
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    await cell.bus.send(HOST, "1", encode(command("reboot_hard", host="gone")))
+    assert await cell.carried_out(command("reboot_hard", version=6))
+    assert not [report for report in cell.reports if isinstance(report, Failure)]
+
+
+@asynchronous
 async def test_whatever_one_command_meets_the_next_is_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell()
     await cell.hypervisor.build(SPEC)
