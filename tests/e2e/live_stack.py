@@ -183,7 +183,8 @@ class LiveStack:
         """``kill -9``, and wait until the supervisor has started it again."""
         before = wait_until(lambda: self._running(program), 30, f"{program} runs")
         # libvirtd has parents that watch over it; the program itself is what is killed.
-        watched = [child for child in before.children(recursive=True) if child.name() == program != before.name()]
+        name = program.partition("-")[0]
+        watched = [child for child in before.children(recursive=True) if child.name() == name != before.name()]
         (watched or [before])[0].kill()
         wait_until(lambda: self._running(program) not in (None, before), 30, f"{program} is started again")
 
