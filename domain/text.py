@@ -9,6 +9,9 @@ import re
 MAX_NAME = 255
 """Characters of anything that is looked up by a name or an id."""
 
+MAX_QUOTED = 80
+"""Characters of what somebody gave that an error says again."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _INDIGESTIBLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -35,3 +38,8 @@ def is_one_line(text: str) -> bool:
 def can_be_a_name(text: str) -> bool:
     """Whether something could be called this at all."""
     return len(text) <= MAX_NAME and is_one_line(text)
+
+
+def shortened(text: str) -> str:
+    """The text as an error quotes it, whatever its length."""
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"

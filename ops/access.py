@@ -1,11 +1,13 @@
 """``lightcurve at MOMENT access SERVER``: who could have read what was on a server's disk, up to a moment."""
 
+from datetime import datetime
+
 from domain.console import ConsoleClosed, ConsoleGranted, ConsoleOpened
 from domain.log.moment import Moment
 from domain.log.record import Event
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.actions.rescue import ServerRescueRequested
-from domain.server.state import Server
+from domain.server.state import DELETED, Server
 from ops.at import say
 from ops.past import Past, Then, events_of, written
 from ops.tables import ago, table
@@ -37,9 +39,17 @@ async def access(past: Past, moment: str, name: str) -> None:
             who = past.names.user(recorded.meta.user_id)
             print(f"\n{written(recorded.meta.time)} {who}, {recorded.meta.request_id}: {way}")
     if server.has_key:
-        erased = await past.erased(server.id)
-        told = f"erased {written(erased)}, so that nobody can" if erased else "sealed; its guest and its host can"
-        print(f"\nUser data and passwords: {told} read them.")
+        print(f"\nUser data and passwords: {_of_secrets(server, await past.erased(server.id))} read them.")
+
+
+def _of_secrets(server: Server, erased: datetime | None) -> str:
+    """Who can, in the middle of a sentence."""
+    if erased:
+        return f"erased {written(erased)}, so that nobody can"
+    # There is no guest any more, but its key outlives it for some time.
+    if server.vm_state == DELETED:
+        return "sealed; until they are erased, who has the cell's keys can"
+    return "sealed; its guest and its host can"
 
 
 def _people(past: Past, server: Server) -> list[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """What is wrong with the logs, in the operator's words."""
 
-from adapters.nats.soundness import CURE
+from domain.log.loss import cure
 from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
 
@@ -8,7 +8,7 @@ from ops.settings import Settings
 def show(plane: Plane) -> None:
     """Print a sentence for each log that is damaged."""
     for damage in plane.damage:
-        print(f"\n{damage} {CURE}")
+        print(f"\n{damage} {cure(damage)}")
 
 
 async def tell(settings: Settings) -> bool:

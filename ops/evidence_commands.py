@@ -28,6 +28,13 @@ def joined(words: list[str]) -> list[str]:
     return words
 
 
+def _of_two_words(commands: Any, command: str, help: str) -> argparse.ArgumentParser:  # noqa: A002 - argparse's word
+    """Its parser, which tells of it as it is typed."""
+    typed = f"lightcurve {command.replace('-', ' ')}"
+    parser: argparse.ArgumentParser = commands.add_parser(command, prog=typed, help=help)
+    return parser
+
+
 def register(commands: Any) -> None:
     """Add them to the parser."""
     checkpoint = commands.add_parser("checkpoint", help="sign the logs up to now, and print what was signed")
@@ -57,7 +64,7 @@ def register(commands: Any) -> None:
     )
     verify.set_defaults(command=_verify)
 
-    export = commands.add_parser(EXPORT, help="write the logs, or a part of them, to files (log export)")
+    export = _of_two_words(commands, EXPORT, "write the logs, or a part of them, to files (log export)")
     export.add_argument("directory", type=Path, help="gets a file a cell; one that breaks off is gone on with")
     export.add_argument("--cell", help="only this one; default: all")
     export.add_argument("--server", help="only its events: name or id")
@@ -67,17 +74,17 @@ def register(commands: Any) -> None:
     export.add_argument("--format", choices=("zst", "gz", "jsonl"), default="zst")
     export.set_defaults(command=_export)
 
-    imported = commands.add_parser(IMPORT, help="make exported logs those of a new cloud (log import)")
+    imported = _of_two_words(commands, IMPORT, "make exported logs those of a new cloud (log import)")
     imported.add_argument("file", type=Path, nargs="+", help="exported logs, or directories of such")
     imported.add_argument("--key", nargs="+", default=[], help="whose signatures count; or files of keys")
     imported.add_argument("--nats-port", type=int, default=14222, help="of a stack that is new")
     imported.add_argument("--api-port", type=int, default=8774, help="of a stack that is new")
     imported.set_defaults(command=_import)
 
-    restored = commands.add_parser(RESTORE, help="put back from the archive what the logs have lost (log restore)")
+    restored = _of_two_words(commands, RESTORE, "put back from the archive what the logs have lost (log restore)")
     restored.set_defaults(command=_restore)
 
-    lost = commands.add_parser(LOST, help="what the logs go on without since a recovery (log lost)")
+    lost = _of_two_words(commands, LOST, "what the logs go on without since a recovery (log lost)")
     lost.add_argument("recovery", nargs="?", help="only its events; default: how many there are of each")
     lost.add_argument("--bodies", action="store_true", help="with the events' bodies")
     lost.set_defaults(command=_lost)

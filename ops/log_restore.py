@@ -135,6 +135,13 @@ async def _refuse_company(connection: Connection, cell: str) -> None:
         raise Unavailable(f"Stop all processes of the control plane first; {', '.join(heard)} was heard just now.")
 
 
+def _make_room(directory: Path) -> None:
+    try:
+        directory.mkdir(exist_ok=True)
+    except FileExistsError:
+        raise Invalid(f"{directory} is in the way: a directory is needed there. Move it elsewhere.") from None
+
+
 class _Restoring:
     """Of one cell's log."""
 
@@ -151,7 +158,7 @@ class _Restoring:
     async def run(self, known_end: int) -> Restored:
         """``known_end`` is how far the projections have read."""
         self._known_end = known_end
-        await asyncio.to_thread(self._staged.parent.mkdir, exist_ok=True)
+        await asyncio.to_thread(_make_room, self._staged.parent)
         if not await self._is_half_done():
             await asyncio.to_thread(self._staged.unlink, missing_ok=True)
             store = await self._store()

@@ -100,6 +100,8 @@ class Then:
 
     async def server(self, name: str) -> Server:
         """The server of that id, or the only one that had the name. Raises Invalid."""
+        if not name:
+            raise Invalid("Name a server, or give its id.")
         if found := await self.queries.server(name):
             return found
         named = [

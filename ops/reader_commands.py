@@ -12,7 +12,8 @@ LOG_ACCOUNT = "log-account"
 
 def register(commands: Any) -> None:
     """Declare the command on the parser's ``commands``."""
-    account = commands.add_parser(LOG_ACCOUNT, help="an account that may read the logs on NATS, and nothing else")
+    only = "an account that may read the logs on NATS, and nothing else"
+    account = commands.add_parser(LOG_ACCOUNT, prog="lightcurve log account", help=only)
     account.add_argument(
         "name", nargs="?", help="whose it is: small letters, digits and -; without it all are listed"
     )

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from adapters.nats.soundness import CURE
 from domain.errors import Invalid, Unavailable
+from domain.log.loss import cure
 from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.roles.projector import PROJECTIONS, REBUILD
 from ops.settings import Settings
@@ -25,7 +25,7 @@ async def rebuild(settings: Settings, projection: str) -> None:
     try:
         async with open_plane(settings, "rebuild", COMMAND_SECONDS) as plane:
             if plane.damage:
-                raise Unavailable(f"{plane.damage[0]} {CURE}")
+                raise Unavailable(f"{plane.damage[0]} {cure(plane.damage[0])}")
             before = {build for name, build, *_ in await queries.positions() if name == projection}
             async with await connect(settings.database.url, "lightcurve-rebuild-command") as connection:
                 await connection.execute("SELECT pg_notify(%s, %s)", (REBUILD, projection))

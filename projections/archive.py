@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS archive_lost (
 );
 CREATE TABLE IF NOT EXISTS archive_recoveries (event_id text PRIMARY KEY);
 """
+_SCHEMA_LOCK = 7_243_002
+"""Advisory lock: one at a time makes the tables."""
 _INLINE_BYTES = 8160
 """Of a row: what is shorter stays whole on its page, and costs one write."""
 PAGE = 1000
@@ -69,7 +71,10 @@ class Archive:
 
     async def open(self) -> None:
         """Make its tables if they are not there, and learn where it ends."""
-        await self._connection.execute(SCHEMA)
+        async with self._connection.transaction():
+            # Of two that make a table at once, one fails even with IF NOT EXISTS.
+            await self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+            await self._connection.execute(SCHEMA)
         cursor = await self._connection.execute(_ENDS)
         self._ends = {cell: end async for cell, end in cursor}
 

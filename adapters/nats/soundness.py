@@ -17,6 +17,7 @@ from adapters.nats.log import Log
 from adapters.nats.names import Names
 from domain.errors import Unavailable
 from domain.log import recovery
+from domain.log.loss import cure
 from domain.log.recovery import Missing, RecoveryDecided, ranges, told
 
 _log = logging.getLogger(__name__)
@@ -29,10 +30,6 @@ DAMAGE, SURVEY = "damage", "survey"
 """The places among the announced positions where the damage that a reader has found is told to the others: at first
 as it was met, and then exactly."""
 _NONE = "-"
-CURE = (
-    "Nothing is recorded in it until you have run: lightcurve log restore, "
-    "or, without what the archive lacks, lightcurve recover"
-)
 HOLD_SECONDS = 8.0
 """How long an append waits for the log to be held against the archive, after it was started."""
 _LOOK = 0.05
@@ -127,13 +124,13 @@ class Soundness:
     def require_whole(self) -> None:
         """Raise Unavailable, saying what is wrong and what to do, if the log is damaged."""
         if self.damage:
-            raise Unavailable(f"{self.damage} {CURE}")
+            raise Unavailable(f"{self.damage} {cure(self.damage)}")
 
     def found(self, damage: str) -> None:
         """A reader has come upon something that is missing."""
         if self._found is None:
             self._found = f"The log of cell {self._names.cell} is damaged: {damage}"
-            _log.error("%s %s", self._found, CURE)
+            _log.error("%s %s", self._found, cure(self._found))
             self._announce_damage(DAMAGE, self._found)
 
     def surveyed(self, exactly: str) -> None:
@@ -142,7 +139,7 @@ class Soundness:
             self._found = exactly
             self._announce_damage(DAMAGE, exactly)
         self._surveyed = self._exact = exactly
-        _log.error("%s %s", exactly, CURE)
+        _log.error("%s %s", exactly, cure(exactly))
         self._announce_damage(SURVEY, exactly)
 
     async def open(self) -> None:
@@ -164,7 +161,7 @@ class Soundness:
         witness = max(int(await self._announced(WITNESS) or 0), int(archived or 0))
         seen = await self._judge(witness) or await self._announced_damage(DAMAGE)
         if seen and seen != self._seen:
-            _log.error("%s %s", seen, CURE)
+            _log.error("%s %s", seen, cure(seen))
         self._seen = seen
         self._held = self._held or bool(archived)
         if self.damage:

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from domain.log.recovery import Missing, count, told
 
+NOT_ARCHIVED = ("The archive has not got it.", "The archive has none of them.")
+"""How the words end where nothing can be put back: of one event, and of more."""
+
 
 class Loss(NamedTuple):
     """What is wrong with the log of one cell. Nothing, if all of it is empty."""
@@ -63,8 +66,18 @@ class Loss(NamedTuple):
         if there == lost:
             return " The archive has it." if lost == 1 else " The archive has all of them."
         if not there:
-            return " The archive has not got it." if lost == 1 else " The archive has none of them."
+            return f" {NOT_ARCHIVED[0] if lost == 1 else NOT_ARCHIVED[1]}"
         return f" The archive has {there} of them: {told(self.archived)}."
+
+
+def cure(damage: str) -> str:
+    """What the operator can do, by what a Loss, or who has come upon it, says."""
+    if damage.endswith(NOT_ARCHIVED):
+        return "Nothing is recorded in it until you have run: lightcurve recover"
+    return (
+        "Nothing is recorded in it until you have run: lightcurve log restore, "
+        "or, without what the archive lacks, lightcurve recover"
+    )
 
 
 def _events(positions: Sequence[Missing], one: str, many: str) -> str:

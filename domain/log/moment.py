@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from domain.errors import Invalid
+from domain.text import shortened
 
 _PART = re.compile(r"([a-z0-9][a-z0-9_-]*)=([0-9]{1,18})", re.ASCII)
 
@@ -26,7 +27,7 @@ class Moment(msgspec.Struct, frozen=True):
         parts = [_PART.fullmatch(part.strip()) for part in text.split(",")]
         positions = {part[1]: int(part[2]) for part in parts if part}
         if len(positions) < len(parts):
-            raise Invalid(f"{text!r} is no moment: it should be as api=12,cell1=345.")
+            raise Invalid(f"{shortened(text)!r} is no moment: it should be as api=12,cell1=345.")
         return cls.of(positions)
 
     def __str__(self) -> str:

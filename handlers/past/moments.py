@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from domain.errors import Invalid, Unavailable
 from domain.log.moment import Moment
+from domain.text import shortened
 from handlers.ports import Clock, EventStore
 
 NOW = "now"
@@ -33,7 +34,7 @@ class Moments:
         else:
             time = _time(asked)
             if time > self._clock.now():
-                raise Invalid(f"{asked} is still to come.")
+                raise Invalid(f"{shortened(asked)} is still to come.")
             moment = await self._at(time, ends)
         for cell, position in moment.positions:
             if position and self._reached and not await self._reached(cell, position):
@@ -44,7 +45,7 @@ class Moments:
         moment = Moment.parse(asked)
         for cell, position in moment.positions:
             if cell not in ends:
-                raise Invalid(f"There is no cell {cell}.")
+                raise Invalid(f"There is no cell {shortened(cell)}.")
             if position > ends[cell]:
                 raise Invalid(f"The log of {cell} ends at {ends[cell]}: {position} is still to come.")
         if missing := ends.keys() - set(moment.cells):
@@ -60,8 +61,8 @@ def _time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise Invalid(
-            f"{text!r} is no moment: it should be a time as 2026-01-31T10:00:00Z, positions as api=12,cell1=345, or "
-            f"{NOW}."
+            f"{shortened(text)!r} is no moment: it should be a time as 2026-01-31T10:00:00Z, positions as "
+            f"api=12,cell1=345, or {NOW}."
         ) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 

@@ -3,12 +3,10 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ops.identity import project_id
 from tests.adapters.nats.damage import Damage, cut_the_end, flip_a_byte, put_back
 from tests.e2e.live_stack import Answer, LiveStack, wait_until
 
@@ -16,21 +14,6 @@ SERVERS = 6
 CHANGES = 15
 """Of some 10 KB, so that the last 64 KiB of the log are not all of it."""
 CELL = "cell1"
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
-    """Its hosts are simulated: it is the log that matters."""
-    live = LiveStack(tmp_path_factory.mktemp("damaged"), "--simulated-hosts", "3")
-    try:
-        live.up()
-        # What was lost counts for a while yet.
-        unlimited = {"quota_set": {"instances": -1, "cores": -1, "ram": -1}}
-        answer = live.call("PUT", f"/compute/v2.1/os-quota-sets/{project_id('admin')}", unlimited)
-        assert answer.status == 200, answer
-        yield live
-    finally:
-        live.down()
 
 
 def _build(stack: LiveStack, count: int) -> list[str]:
@@ -57,8 +40,8 @@ def _is_sound(stack: LiveStack) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["a flipped byte", "a cut end", "an older copy"])
-def test_goes_on_with_what_is_left(simulated: LiveStack, tmp_path: Path, kind: str) -> None:
-    stack, nats = simulated, simulated.directory / "nats"
+def test_goes_on_with_what_is_left(expendable: LiveStack, tmp_path: Path, kind: str) -> None:
+    stack, nats = expendable, expendable.directory / "nats"
     kept = _build(stack, SERVERS)
     stack.lightcurve("down")
     damage: Damage = flip_a_byte if kind == "a flipped byte" else cut_the_end
@@ -91,8 +74,8 @@ def test_goes_on_with_what_is_left(simulated: LiveStack, tmp_path: Path, kind: s
     stack.delete_all()
 
 
-def test_afterwards_nobody_holds_anything(simulated: LiveStack) -> None:
-    wait_until(lambda: _is_sound(simulated), 150, "what nobody holds was given back")
+def test_afterwards_nobody_holds_anything(expendable: LiveStack) -> None:
+    wait_until(lambda: _is_sound(expendable), 150, "what nobody holds was given back")
 
 
 def _check_it_is_told(stack: LiveStack) -> None:

@@ -1,10 +1,7 @@
 """Secrets stand readable nowhere, and are erased with their server; what is proven and asked of the past holds."""
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.e2e.live_stack import LiveStack
 from tests.waiting import wait_until
@@ -13,14 +10,6 @@ SERVERS = "/compute/v2.1/servers"
 USER_DATA, PASSWORD, FILE = "planted-in-user-data", "planted-as-password", "planted-in-a-file"
 ALL = [secret.encode() for secret in (USER_DATA, PASSWORD, FILE)]
 PLANTED = ALL + [base64.b64encode(secret) for secret in ALL]
-
-
-@pytest.fixture
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
-    live = LiveStack(tmp_path_factory.mktemp("stack"), "--simulated-hosts", "3")
-    live.up()
-    yield live
-    live.down()
 
 
 def encoded(text: str) -> str:
@@ -86,5 +75,9 @@ def test_keys_outlive_their_servers_for_as_long_as_is_configured(simulated: Live
     assert stack.call("DELETE", f"{SERVERS}/{server}").status == 204
     wait_until(lambda: stack.show(server) is None, 30)
     assert "erasure.decided" not in stack.lightcurve("log", server).stdout
+    who = stack.lightcurve("at", "now", "access", server).stdout
+    assert "sealed; until they are erased, who has the cell's keys can read them." in who
+    nobody = stack.lightcurve("at", "now", "server", "", check=False)
+    assert (nobody.returncode, nobody.stderr) == (1, "lightcurve: Name a server, or give its id.\n")
     stack.restart(f"{config}\n[erasure]\nafter_seconds = 0.01\n")
     wait_until(lambda: "erasure.decided" in stack.lightcurve("log", server).stdout, 60)

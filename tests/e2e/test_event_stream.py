@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,14 +20,6 @@ from tests.e2e.live_stack import LiveStack
 from tests.waiting import wait_until
 
 EVENTS = "/audit/events"
-
-
-@pytest.fixture
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
-    live = LiveStack(tmp_path_factory.mktemp("stack"), "--simulated-hosts", "3")
-    live.up()
-    yield live
-    live.down()
 
 
 class Follower(threading.Thread):

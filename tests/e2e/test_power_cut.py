@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from random import Random
@@ -19,7 +18,6 @@ from domain.kinds import EVENTS
 from domain.log.checkpoint import Entry
 from domain.log.recovery import ranges, told
 from ops.embedded.nats import NatsProcess
-from ops.identity import project_id
 from ops.roles.plane import open_connection
 from ops.settings import Settings
 from ops.stack import Stack
@@ -32,19 +30,6 @@ CELL = "cell1"
 KINDS = ("an older copy", "a cut end", "a flipped byte")
 MOST_SERVERS = 30
 """At once; the network has room for some more."""
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
-    live = LiveStack(tmp_path_factory.mktemp("power"), "--simulated-hosts", "3")
-    try:
-        live.up()
-        unlimited = {"quota_set": {"instances": -1, "cores": -1, "ram": -1}}
-        answer = live.call("PUT", f"/compute/v2.1/os-quota-sets/{project_id('admin')}", unlimited)
-        assert answer.status == 200, answer
-        yield live
-    finally:
-        live.down()
 
 
 class Load:
@@ -241,12 +226,12 @@ def _unknown_guests(stack: LiveStack) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_power_cut_took_comes_back(simulated: LiveStack, tmp_path: Path, kind: str) -> None:
-    _happens(simulated, tmp_path, kind, seed=KINDS.index(kind))
+def test_what_a_power_cut_took_comes_back(expendable: LiveStack, tmp_path: Path, kind: str) -> None:
+    _happens(expendable, tmp_path, kind, seed=KINDS.index(kind))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 120))
 @pytest.mark.parametrize("kind", KINDS)
-def test_twenty_times(simulated: LiveStack, tmp_path: Path, kind: str, seed: int) -> None:
-    _happens(simulated, tmp_path, kind, seed)
+def test_twenty_times(expendable: LiveStack, tmp_path: Path, kind: str, seed: int) -> None:
+    _happens(expendable, tmp_path, kind, seed)

@@ -72,3 +72,13 @@ def test_words_that_are_no_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sys.argv", ["lightcurve", "trace", "\udcff"])
     with pytest.raises(SystemExit, match="is not UTF-8"):
         cli.main()
+
+
+@pytest.mark.parametrize("command", ["account", "export", "import", "restore", "lost"])
+def test_usage_names_the_command_as_it_is_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lightcurve", "log", command, "--help"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main()
+    assert capsys.readouterr().out.startswith(f"usage: lightcurve log {command} [-h]")

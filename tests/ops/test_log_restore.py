@@ -236,3 +236,14 @@ async def test_nobody_else_may_be_at_work(mortal: NatsProcess, database: str, tm
         await until_projected(plane, queries)
         with pytest.raises(Unavailable, match="Stop all processes"):
             await restore_logs(settings)
+
+
+@asynchronous
+async def test_a_file_where_its_directory_should_be(mortal: NatsProcess, database: str, tmp_path: Path) -> None:
+    settings = settings_for(mortal.server, database, tmp_path)
+    await _fill(settings)
+    mortal.stop()
+    mortal.start()
+    (tmp_path / "restore").write_text("in the way")
+    with pytest.raises(Invalid, match=r"/restore is in the way: a directory is needed there"):
+        await restore_logs(settings)

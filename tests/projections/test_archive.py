@@ -20,6 +20,7 @@ from projections.postgres import PostgresRows, connect
 from projections.table import Rows
 from tests.aio import asynchronous
 from tests.paper_log import PaperLog
+from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
 
@@ -53,6 +54,21 @@ async def _archive(database: str) -> AsyncIterator[Archive]:
 
 async def _all(archive: Archive, after: int = 0) -> list[Entry]:
     return [entry async for batch in archive.entries(CELL, after) for entry in batch]
+
+
+@asynchronous
+async def test_two_may_make_its_tables_at_once(database: str) -> None:
+    async with await connect(database, "first") as first, await connect(database, "second") as second:
+        async with first.transaction():
+            await Archive(first).open()
+            opening = asyncio.create_task(Archive(second).open())
+
+            async def waits() -> bool:
+                cursor = await first.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+                return await cursor.fetchone() is not None
+
+            await until(waits)
+        await opening
 
 
 @asynchronous

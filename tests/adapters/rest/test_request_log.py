@@ -34,6 +34,20 @@ async def test_changes_and_failures_are_told(cloud: MakeWorld, caplog: pytest.Lo
 
 
 @asynchronous
+async def test_no_keypair_is_named(cloud: MakeWorld, caplog: pytest.LogCaptureFixture):
+    """Its name may be sealed in the log of events: who reads this one needs no key."""
+    caplog.set_level(logging.INFO)
+    async with cloud() as world:
+        amy = await world.client("amy")
+        caplog.clear()
+        await amy.post("/compute/v2.1/os-keypairs", {"keypair": {"name": "amys-laptop"}})
+        await amy.delete("/compute/v2.1/os-keypairs/amys-laptop")
+        paths = [line["path"] for line in lines(caplog)]
+        assert paths == ["/compute/v2.1/os-keypairs", "/compute/v2.1/os-keypairs/*"]
+        assert "amys-laptop" not in caplog.text
+
+
+@asynchronous
 async def test_failed_log_ins_are_told(cloud: MakeWorld, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     async with cloud() as world:

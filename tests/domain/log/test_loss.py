@@ -1,6 +1,6 @@
 import pytest
 
-from domain.log.loss import Loss
+from domain.log.loss import Loss, cure
 from domain.log.recovery import Missing, ranges
 
 CELL = "cell1"
@@ -43,3 +43,17 @@ def test_a_loss_in_words(loss: Loss, words: str) -> None:
 
 def test_nothing_lost() -> None:
     assert not Loss(CELL, 7)
+
+
+@pytest.mark.parametrize(
+    ("loss", "restores"),
+    [
+        (Loss(CELL, 7, missing=_at(3)), False),
+        (Loss(CELL, 7, missing=_at(3, 5)), False),
+        (Loss(CELL, 7, missing=_at(3, 5), archived=_at(3)), True),
+        (Loss(CELL, 7, altered=_at(3)), True),
+    ],
+)
+def test_a_restore_is_advised_where_there_is_something_to_restore_from(loss: Loss, restores: bool) -> None:
+    assert ("log restore" in cure(str(loss))) == restores
+    assert cure(str(loss)).endswith("lightcurve recover")

@@ -1,7 +1,9 @@
 """Addresses are given out once."""
 
 import pytest
+from msgspec.structs import replace
 
+from domain.catalogue.quota import Limits
 from domain.errors import Invalid, Refused
 from domain.neighbours.network import (
     Network,
@@ -14,6 +16,7 @@ from domain.neighbours.network import (
     evolve,
     release,
 )
+from domain.redecision.neighbours import BATCHES
 from tests.domain.server.servers import meta
 
 CREATED = NetworkCreated(network_id="n", name="net", project_id="p", subnet_id="s", cidr="10.0.0.0/29")
@@ -48,6 +51,28 @@ def test_a_freed_address_rests_before_it_is_given_out_again() -> None:
     again = _allocate(network, "2")
     assert again
     assert again.ip_address == "10.0.0.4"
+
+
+def test_ports_whose_addresses_were_erased_come_and_go() -> None:
+    """Histories are folded that tell of no address any more; the addresses of others are free or taken as before."""
+    network = _network()
+    port = PortCreated(
+        port_id="e", server_id="7", cell="c", project_id="p", index=0, mac_address="fa:16:3e:00:00:07",
+        ip_address="erased:0a1b2c3d",
+    )  # fmt: skip
+    evolve(network, PortsChanged(changes=(port,)), meta())
+    assert network.of_server("7", 0) == port
+    evolve(network, PortsChanged(changes=release(network, "7", 1, None)), meta())
+    first = _allocate(network, "1")
+    assert first
+    assert first.ip_address == "10.0.0.3"
+
+
+def test_an_erased_address_is_believed_when_it_is_decided_anew() -> None:
+    given = _allocate(_network(), "1")
+    assert given
+    erased = replace(given, ip_address="erased:0a1b2c3d")
+    assert list(BATCHES["network"](_network(), erased, Limits())) == [erased]
 
 
 def test_allocating_again_changes_nothing() -> None:

@@ -105,3 +105,13 @@ def test_a_moment_is_read_as_it_is_written():
     assert str(moment) == "api=0,cell1=5"
     assert Moment.parse(" cell1=5 , api=0") == moment
     assert (moment["cell1"], moment["other"], moment.cells) == (5, 0, ("api", "cell1"))
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 5000, "=" * 5000, f"{'c' * 5000}=1", "2999-01-01T00:00:00+00:00:00." + "1" * 5000]
+)
+@asynchronous
+async def test_an_error_does_not_say_all_of_what_is_no_moment(text: str):
+    with pytest.raises(Invalid) as refused:
+        await Moments((Times(1.0),), Clock()).find(text)
+    assert len(refused.value.message) < 250
