@@ -1,0 +1,185 @@
+"""A stopped guest's disk comes to another host as it is, and to nobody else."""
+
+import asyncio
+import json
+import secrets
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from adapters.libvirt.disk_copy import (
+    NOT_SMALLER,
+    DiskOffer,
+    fetch,
+    grow,
+    leave_mark,
+    offered,
+    remove_mark,
+    sees_mark,
+    virtual_size,
+)
+from adapters.libvirt.disks import BaseImage
+from domain.errors import HostFailed
+from tests.aio import asynchronous
+
+pytestmark = pytest.mark.libvirt
+MIB = 1024**2
+
+
+def qemu(*words: str | Path) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def content(disk: Path) -> bytes:
+    """What the guest sees of the first 64 MiB, as far as it was written."""
+    return qemu("qemu-io", "-r", "-f", "qcow2", "-c", "read -v 0 64", "-c", "read -v 8M 64", str(disk)).encode()
+
+
+def write(disk: Path, at: str, byte: int) -> None:
+    qemu("qemu-io", "-f", "qcow2", "-c", f"write -P {byte} {at} 1M", str(disk))
+
+
+class Sites:
+    """Two hosts' directories, each with the same image in a place of its own, and a guest's disk on the first."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bases = []
+        for name in ("one", "two"):
+            (directory / name).mkdir()
+            self.bases.append(BaseImage(directory / name / "image", "qcow2", 64 * MIB))
+            qemu("qemu-img", "create", "-q", "-f", "qcow2", self.bases[-1].path, "64M")
+            write(self.bases[-1].path, "0", 7)
+        self.disk, self.copy = directory / "one" / "disk.qcow2", directory / "two" / "disk.qcow2"
+        over = ("-F", "qcow2", "-b", self.bases[0].path)
+        qemu("qemu-img", "create", "-q", "-f", "qcow2", *over, self.disk, "10G")
+        write(self.disk, "8M", 9)
+
+    async def copied(self, offer: DiskOffer) -> list[int]:
+        told: list[int] = []
+        await fetch(offer, self.copy, self.bases[1], told.append)
+        return told
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    return Sites(tmp_path)
+
+
+@asynchronous
+async def test_what_the_guest_has_written_over_the_other_hosts_image(sites: Sites) -> None:
+    async with offered(sites.disk, "127.0.0.1") as offer:
+        told = await sites.copied(offer)
+        # It is there, and left alone.
+        assert await sites.copied(offer) == []
+    assert told[-1] == 100
+    assert told == sorted(told)
+    info = json.loads(qemu("qemu-img", "info", "--output=json", sites.copy))
+    assert info["full-backing-filename"] == str(sites.bases[1].path)
+    assert info["virtual-size"] == 10 * 1024 * MIB
+    assert sites.copy.stat().st_blocks <= sites.disk.stat().st_blocks + 64
+    sites.bases[0].path.unlink()
+    seen = content(sites.copy)
+    assert b"07 07 07" in seen
+    assert b"09 09 09" in seen
+    assert sorted(path.name for path in sites.copy.parent.iterdir()) == ["disk.qcow2", "image"]
+    assert (sites.copy.stat().st_mode & 0o777) == 0o600
+
+
+@asynchronous
+async def test_an_offer_is_good_for_its_key_and_its_time(sites: Sites) -> None:
+    async with offered(sites.disk, "127.0.0.1") as offer:
+        with pytest.raises(HostFailed, match="could not be copied"):
+            await sites.copied(offer._replace(key=secrets.token_hex(32)))
+        url = f"nbd://127.0.0.1:{offer.port}/disk"
+        done = subprocess.run(["qemu-img", "info", url], capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "TLS" in done.stderr
+        # A stranger has not used it up.
+        assert await sites.copied(offer)
+    sites.copy.unlink()
+    with pytest.raises(HostFailed) as refused:
+        await sites.copied(offer)
+    assert "refused" in refused.value.details
+    assert not sites.copy.exists()
+    with pytest.raises(HostFailed, match="could not offer"):
+        async with offered(sites.copy, "127.0.0.1"):
+            pass
+
+
+@asynchronous
+async def test_a_copy_that_is_given_up_leaves_nothing(sites: Sites) -> None:
+    called = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    silent = DiskOffer("127.0.0.1", listener.sockets[0].getsockname()[1], secrets.token_hex(32))
+    copying = asyncio.create_task(sites.copied(silent))
+    await called.wait()
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    listener.close()
+    assert [path.name for path in sites.copy.parent.iterdir()] == ["image"]
+
+
+@asynchronous
+async def test_a_disk_that_would_have_other_files_opened(sites: Sites) -> None:
+    """Another host is not believed: its disk names a file of this host."""
+    secret = sites.disk.parent / "secret"
+    secret.write_bytes(b"secret" * 1000)
+    evil = sites.disk.parent / "evil.qcow2"
+    qemu("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, evil, "1M")
+    async with offered(evil, "127.0.0.1") as offer:
+        await sites.copied(offer)
+    assert json.loads(qemu("qemu-img", "info", "--output=json", sites.copy))["backing-filename"] == str(
+        sites.bases[1].path
+    )
+    sites.copy.unlink()
+    raw = bytearray(evil.read_bytes())
+    struct.pack_into(">Q", raw, 72, 1 << 2)
+    for wrong, said in ((bytes(raw), "another file"), (secret.read_bytes(), "no qcow2"), (b"QFI", "no qcow2")):
+        evil.write_bytes(wrong)
+        async with offered(evil, "127.0.0.1") as offer:
+            with pytest.raises(HostFailed) as refused:
+                await sites.copied(offer)
+        assert said in refused.value.details
+        assert not sites.copy.exists()
+
+
+@asynchronous
+async def test_one_without_an_image_beneath(sites: Sites) -> None:
+    qemu("qemu-img", "create", "-q", "-f", "qcow2", sites.disk.with_name("alone.qcow2"), "1M")
+    async with offered(sites.disk.with_name("alone.qcow2"), "127.0.0.1") as offer:
+        await fetch(offer, sites.copy, None, lambda _: None)
+    assert "backing-filename" not in json.loads(qemu("qemu-img", "info", "--output=json", sites.copy))
+
+
+@asynchronous
+async def test_a_disk_grows_and_never_shrinks(sites: Sites) -> None:
+    await grow(sites.disk, 12 * 1024 * MIB)
+    await grow(sites.disk, 12 * 1024 * MIB)
+    assert await virtual_size(sites.disk) == 12 * 1024 * MIB
+    with pytest.raises(HostFailed, match=NOT_SMALLER):
+        await grow(sites.disk, 10 * 1024 * MIB)
+    with pytest.raises(HostFailed):
+        await grow(sites.copy, MIB)
+
+
+def test_whether_two_hosts_have_one_directory(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "seen").symlink_to(tmp_path / "one")
+    mark = leave_mark(tmp_path / "one")
+    assert sees_mark(tmp_path / "seen", mark)
+    assert not sees_mark(tmp_path / "two", mark)
+    for _ in range(2):
+        remove_mark(tmp_path / "one", mark)
+    assert not sees_mark(tmp_path / "seen", mark)
+    with pytest.raises(HostFailed):
+        leave_mark(tmp_path / "nowhere")
