@@ -1,6 +1,8 @@
 """The networks of an agent, run within a host of a test's own, with a guest that exists on paper and as a namespace.
 
 python -m tests.adapters.libvirt.paper_host NETWORK ADDRESS STATE_DIR
+
+Beside it there may come a guest that moves between such hosts: all of them are ready for it.
 """
 
 import asyncio
@@ -11,8 +13,16 @@ from pathlib import Path
 
 from adapters.libvirt.network import INTERFACES, Names, Networks
 from adapters.libvirt.settings import LibvirtSettings
+from domain.guest import Nic
 from tests.adapters.libvirt.test_network import ask_dhcp
 from tests.real_libvirt import guest_spec, nic
+
+TRAVELLERS_ADDRESS = 99
+
+
+def travellers_nic(network: str) -> Nic:
+    """The same wherever it is."""
+    return nic(network, TRAVELLERS_ADDRESS, port_id=network, mac_address="fa:16:3e:00:00:63")
 
 
 def sh(*words: str) -> str:
@@ -28,7 +38,7 @@ class PaperHost:
     def __init__(self, network: str, address: int, state_dir: Path) -> None:
         self.network = network
         self.port = nic(network, address, mac_address=f"fa:16:3e:00:00:{address:02x}")
-        self.guests = [guest_spec(None, self.port)]
+        self.guests = [guest_spec(None, self.port), guest_spec(None, travellers_nic(network))]
         settings = LibvirtSettings(host_name="node", state_dir=state_dir)
         self.networks = Networks(settings.home, settings.run_dir, lambda: self.guests, tunnel_device="fabric0")
         self.names = Names.of(settings.home, network)

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -12,6 +13,8 @@ from adapters.libvirt.cpu_check import check_cpu, cpu_of
 from adapters.libvirt.holding import Holding, Keeper, go_on, keeper, let_go
 from adapters.libvirt.live_migration import GONE
 from domain.errors import HostFailed, Unavailable
+from tests.adapters.libvirt.inside import Inside
+from tests.adapters.libvirt.paper_host import TRAVELLERS_ADDRESS, travellers_nic
 from tests.adapters.libvirt.traveller import Traveller
 from tests.aio import asynchronous
 from tests.own_hosts import OwnHost, OwnHosts
@@ -98,6 +101,31 @@ async def test_on_a_shared_disk(sharing: Traveller) -> None:
     assert 0 < report.downtime_ms < report.seconds * 1000
     assert sharing.held() == (Holding.NOTHING, Holding.ON)
     sharing.say(1, "echo kept > /boot/kept; sync; echo written=$((40+2))", "written=42")
+
+
+@asynchronous
+async def test_its_network_goes_with_it(both: list[OwnHost]) -> None:
+    """Neighbours on both hosts reach it before and after; DHCP is there wherever it is."""
+    network = str(uuid4())
+    neighbours = [await Inside.of(own, network, 11 + place) for place, own in enumerate(both)]
+    address = f"10.5.0.{TRAVELLERS_ADDRESS}"
+    guest = Traveller(both, nic=travellers_nic(network))
+    try:
+        guest.make_disk(1)
+        guest.await_boot()
+        assert f"eth0={address}/24" in guest.printed(0)
+        there = guest.leaving()
+        for place in range(2):
+            assert all([await each.ask("ping", address) for each in neighbours])
+            guest.say(place, f"busybox ping -c1 10.5.0.2 && echo served=$((40+{place}))", f"served={40 + place}")
+            if place == 0:
+                assert await there.run(guest.migration())
+        await there.close()
+    finally:
+        guest.end()
+    for each in neighbours:
+        await each.ask("leave")
+        await each.close()
 
 
 @asynchronous

@@ -10,6 +10,8 @@ import msgspec
 from adapters.libvirt.domain_xml import HostFacts, domain_xml
 from adapters.libvirt.holding import Holding, holding
 from adapters.libvirt.live_migration import LiveMigrations, Migration
+from adapters.libvirt.network import Names
+from domain.guest import Nic
 from tests.own_hosts import OwnHost
 from tests.real_libvirt import guest_spec, tiny_disk
 from tests.waiting import wait_until
@@ -20,9 +22,9 @@ BOOT_SECONDS = 60
 class Traveller:
     """Begins on the first host. With ``shared`` its disk is one file that both hosts see."""
 
-    def __init__(self, hosts: list[OwnHost], shared: Path | None = None) -> None:
+    def __init__(self, hosts: list[OwnHost], shared: Path | None = None, nic: Nic | None = None) -> None:
         self.hosts = hosts
-        self.spec = guest_spec(None, ram_mb=96)
+        self.spec = guest_spec(None, *([nic] if nic else []), ram_mb=96)
         self.id = self.spec.server_id
         self.homes = [own.host.directory / "compute" for own in hosts]
         self._shared = shared
@@ -48,7 +50,7 @@ class Traveller:
             cpu="Nehalem",
             disk=self.disk(place),
             console_log=home / self.id / "console.log",
-            bridges={},
+            bridges={nic.network_id: Names.of(str(home), nic.network_id).bridge for nic in self.spec.nics},
         )
         return domain_xml(msgspec.structs.replace(self.spec, epoch=epoch), facts)
 
