@@ -12,7 +12,7 @@ from adapters.sealing import Key
 from domain.catalogue import keypair
 from domain.errors import Invalid, Unavailable
 from domain.log.record import AggregateId, Event, Recorded
-from domain.personal import TEXTS, WORDS, Owner, place_of, rewritten, texts
+from domain.personal import WORDS, Owner, place_of, rewritten, texts
 from handlers.together import together
 
 MARK = "sealed:"
@@ -51,8 +51,6 @@ class SealedTexts:
         """The event as the log shall have it. What belongs to a server is sealed if there is a key that will be
         destroyed with the server: one that was requested before anything was to be sealed may have none. Raises
         Unavailable."""
-        if type(event) not in TEXTS:
-            return event
         place = Owner(cell, aggregate.id)
         keys: dict[Owner, Key | None] = {}
         if self._words:
@@ -69,8 +67,7 @@ class SealedTexts:
             return MARK + key.seal_text(owner.id, text) if key else protect(owner, text)
 
         others = [word for word in WORDS if word not in self._words]
-        event = rewritten(event, place, others, protect) if others else event
-        return rewritten(event, place, self._words, seal) if self._words else event
+        return rewritten(rewritten(event, place, others, protect), place, self._words, seal)
 
     async def opened(self, records: list[Recorded], *, erases: bool = False) -> list[Recorded]:
         """The events with plain texts, and with ERASED ones where the key is gone; ``erases``: as if all were gone.

@@ -113,5 +113,7 @@ class HostDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     disk_gb: int
     cpu_info: dict[str, object] = {}
     host_ip: str = "127.0.0.1"
+    migration_ip: str | None = None
+    """At which other hosts reach it, if not at that."""
     architecture: str = "x86_64"
     """Of its processors, by libvirt's name."""

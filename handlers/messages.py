@@ -4,6 +4,7 @@ What a host says is believed within bounds only: the types here are the gate, an
 ``read_console_address`` the only ways through it.
 """
 
+from collections.abc import Container
 from datetime import datetime
 from typing import Annotated
 
@@ -24,6 +25,22 @@ RequestId = Annotated[str, Meta(pattern=r"\Areq-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-
 Word = Annotated[str, Meta(pattern=r"\A[a-z_]{1,32}\Z")]
 Message = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_MESSAGE)]
 Details = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_DETAILS)]
+
+
+class DiskOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """Where another host can fetch a disk. Whoever has the key can read it."""
+
+    host: Annotated[str, Meta(max_length=64)]
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    key: Annotated[str, Meta(max_length=256)]
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The other host of a move."""
+
+    host: str
+    offer: DiskOffer | None = None
+    """Where the disk is, if it has to be fetched."""
 
 
 class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,6 +64,8 @@ class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """It was sent before and brought no outcome: ask whether it is still wanted."""
     timeout: float = 60.0
     """Seconds a guest is given to shut down by itself."""
+    peer: Peer | None = None
+    """The move's other host, where that has something to do with it."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", omit_defaults=True):
@@ -135,6 +154,11 @@ class ConsoleAddressQuestion(Question, tag="console_address", frozen=True, kw_on
     protocol: str
 
 
+class DiskQuestion(Question, tag="disk", frozen=True, kw_only=True):
+    """Where the disk of a server that was given can be fetched. The answer is a DiskOffer, or null where the hosts
+    have no disks."""
+
+
 class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A TCP port of a host. ``greeting`` has to be sent before anything else, if there is one."""
 
@@ -149,9 +173,9 @@ class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 command_decoder = msgspec.json.Decoder(HostCommand)
 _report_decoder: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
 answer_decoder = msgspec.json.Decoder(Answer)
-question_decoder: msgspec.json.Decoder[ConsoleLogQuestion | ConsoleAddressQuestion] = msgspec.json.Decoder(
-    ConsoleLogQuestion | ConsoleAddressQuestion
-)
+AnyQuestion = ConsoleLogQuestion | ConsoleAddressQuestion | DiskQuestion
+question_decoder: msgspec.json.Decoder[AnyQuestion] = msgspec.json.Decoder(AnyQuestion)
+_disk_offer_decoder: msgspec.json.Decoder[DiskOffer | None] = msgspec.json.Decoder(DiskOffer | None)
 _console_address_decoder: msgspec.json.Decoder[ConsoleAddress | None] = msgspec.json.Decoder(ConsoleAddress | None)
 encode = msgspec.json.encode
 
@@ -176,6 +200,17 @@ def read_console_address(body: bytes, address: str) -> ConsoleAddress | None:
     first, last = CONSOLE_PORTS
     if said.host != address or not all(first <= port <= last for port in (said.port, said.tls_port) if port):
         raise Invalid(f"The console's address {said.host}:{said.port}/{said.tls_port} is not one of {address}'s.")
+    return said
+
+
+def read_disk_offer(body: bytes, addresses: Container[str]) -> DiskOffer | None:
+    """Where a host says that a disk is. Raises Invalid if that is at none of its own ``addresses``, as enrolled."""
+    try:
+        said = _disk_offer_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"The place of the disk is not understood: {error}") from None
+    if said is not None and said.host not in addresses:
+        raise Invalid(f"The place of the disk, {said.host}:{said.port}, is not at its host.")
     return said
 
 

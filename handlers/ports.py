@@ -12,8 +12,9 @@ from domain.guest import GuestSpec, GuestState, HostDescription
 from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
+from domain.server.moves.migration import Migration, MigrationFilter
 from domain.server.state import Server
-from handlers.messages import ConsoleAddress
+from handlers.messages import ConsoleAddress, DiskOffer, Peer
 
 
 class Snapshot(NamedTuple):
@@ -191,6 +192,10 @@ class Queries(Protocol):
         """What one request did to a server."""
         ...
 
+    async def migrations(self, wanted: MigrationFilter) -> list[Migration]:
+        """One page of migrations, the newest first. Raises Invalid for an unknown marker."""
+        ...
+
 
 class Vault(Protocol):
     """Keys outside the log: destroying a key erases what was sealed with it, for ever."""
@@ -260,6 +265,31 @@ class Hypervisor(Protocol):
     async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
         """Restart as ``spec`` now says, into or out of a rescue, too: hard by power cycle, soft by the guest
         itself, becoming hard after ``timeout`` seconds. Memory that was kept is forgotten."""
+        ...
+
+    async def give(self, server_id: str, timeout: float) -> GuestState:
+        """Have the guest shut down, as ``stop`` does, and only its disk left: it is no longer among the guests, and
+        nobody can start it but ``adopt``."""
+        ...
+
+    async def offer(self, server_id: str) -> DiskOffer | None:
+        """Where another host can fetch the disk that was given; None where that is nowhere to be fetched from."""
+        ...
+
+    async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
+        """Make the guest with the disk that was given at ``source``, where that stays as it is, and start it
+        unless it shall be off. The disk becomes as large as ``spec`` says. One of the same epoch that is here already
+        is completed. A move within this host keeps what was here before, until one of the two is discarded. What
+        fails leaves nothing of that epoch."""
+        ...
+
+    async def adopt(self, spec: GuestSpec) -> GuestState:
+        """Have the guest that is here, given or not, of that epoch or an older one, as ``spec`` says, and of its
+        epoch: it runs, unless it shall be off."""
+        ...
+
+    async def discard(self, server_id: str, epoch: int) -> None:
+        """Remove what is here of one assignment; harmless if nothing is. What is of another one stays."""
         ...
 
     async def destroy(self, server_id: str) -> None:

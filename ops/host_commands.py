@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def register(commands: Any) -> None:
     """Declare the commands on the parser's ``commands``."""
-    host = commands.add_parser(
-        "host", help="which hosts may take part: add, join, list, remove, remove-guest, address, exec"
-    )
+    host = commands.add_parser("host", help="which hosts may take part: add, join, list, remove, address, exec")
     of_host = host.add_subparsers(required=True, metavar="COMMAND")
 
     add = of_host.add_parser("add", help="make a host's credential, and print the token with which it joins")
@@ -45,10 +43,6 @@ def register(commands: Any) -> None:
     remove = of_host.add_parser("remove", help="end a host's credential; what the log says of it stays")
     remove.add_argument("name")
     remove.set_defaults(command=_remove)
-
-    guest = of_host.add_parser("remove-guest", help="give up a guest of which the log knows nothing; see host list")
-    guest.add_argument("server_id")
-    guest.set_defaults(command=_remove_guest)
 
     inside = of_host.add_parser("exec", help="run a command inside a host of `up --hosts`: its virsh, its ip")
     inside.add_argument("name")
@@ -146,14 +140,6 @@ def _remove(arguments: argparse.Namespace) -> None:
     if not stack.nats(settings).reload():
         print("The stack's own NATS does not run; what it is told at its next start is without the host.")
     print(f"Host {arguments.name} can do nothing any more. Its servers stay where they are, in the log and on it.")
-
-
-def _remove_guest(arguments: argparse.Namespace) -> None:
-    from ops.unknown_guests import remove_guest
-
-    _, settings = _stack(arguments)
-    asyncio.run(remove_guest(settings, arguments.server_id))
-    print("It is recorded. The host that has the guest removes it, with its disk, within about a minute.")
 
 
 def _exec(arguments: argparse.Namespace) -> None:

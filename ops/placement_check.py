@@ -103,8 +103,10 @@ def _misclaimed(claim: Claimed, server: Server | None) -> Iterator[str]:
         yield f"consumer {claim.consumer_id} has a claim, but its server is gone"
         return
     hosts = ", ".join(claim.allocations)
-    if server.host_id is not None and (server.host_id not in claim.allocations or server.epoch != claim.epoch):
+    target = server.move.target if server.move else None
+    host_id = target.host_id if target else server.host_id
+    if host_id is not None and (host_id not in claim.allocations or server.newest_epoch != claim.epoch):
         yield (
-            f"server {claim.consumer_id} is on {server.host_id} in its assignment {server.epoch}, "
+            f"server {claim.consumer_id} is on {host_id} in its assignment {server.newest_epoch}, "
             f"but its claim is on {hosts} for assignment {claim.epoch}"
         )

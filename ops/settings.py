@@ -52,6 +52,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     public_url: str = "http://127.0.0.1:8774"
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     region: str = "RegionOne"
+    resize_confirm_seconds: Annotated[float, Meta(ge=0, le=10_000_000_000)] = 0.0
+    """After so long a server that was resized or migrated counts as confirmed; 0: it waits for its user's word."""
     ticket_key_file: Path | None = None
     """What conductors sign the tickets with by which hosts fetch images; the API believes them."""
     policy_file: Path | None = None
@@ -137,6 +139,8 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What the cached images may take together, in GiB. It is not counted among what the host offers."""
     console_address: str = "127.0.0.1"
     """Of this host: where guests' screens and terminals wait for the console proxies."""
+    migration_address: str = ""
+    """At which other hosts reach this one, to move servers; empty: at ``console_address``."""
     console_namespace: Path | None = None
     """Of the network to which ``console_address`` belongs, for a host that lives in a network namespace itself."""
     tunnel_device: str = ""

@@ -16,6 +16,15 @@ from domain.server.creation import ServerBuildFailed, ServerBuilt, ServerFailed,
 from domain.server.deletion import ServerDeleted, ServerDeleteRequested
 from domain.server.details import ServerLocked, ServerUnlocked
 from domain.server.instance_action import ActionEvent, InstanceAction
+from domain.server.moves.all import ENDINGS, MOVES
+from domain.server.moves.cold import ServerSourceReady
+from domain.server.moves.course import (
+    ServerMoveAbandoned,
+    ServerMoveReturned,
+    ServerTargetChosen,
+    ServerTargetCleared,
+    ServerTargetFailed,
+)
 from domain.server.state import CREATE
 from projections.table import Key, Rows, Table
 
@@ -23,7 +32,7 @@ SCHEDULE, BUILD = "conductor_schedule_and_build_instances", "compute__do_build_a
 
 STARTS: dict[type, tuple[str, str]] = {
     ServerRequested: (CREATE, SCHEDULE),
-    **{action.requested: (action.name, action.step) for action in ACTIONS},
+    **{action.requested: (action.name, action.step) for action in (*ACTIONS, *MOVES, *ENDINGS)},
     ServerDeleteRequested: (deletion.NAME, deletion.STEP),
 }
 """The events that begin an action: its name, and its first step."""
@@ -34,7 +43,23 @@ AT_ONCE: dict[type, str] = {ServerLocked: "lock", ServerUnlocked: "unlock"}
 BEGINNINGS = frozenset({*STARTS, *AT_ONCE})
 """No action of their request was there before."""
 
-SUCCESSES: tuple[type, ...] = (ServerBuilt, *(action.done for action in ACTIONS), ServerDeleted)
+SUCCESSES: tuple[type, ...] = (
+    ServerBuilt,
+    *dict.fromkeys(action.done for action in (*ACTIONS, *MOVES, *ENDINGS)),
+    ServerDeleted,
+)
+CHOOSE, LEAVE, ARRIVE = "conductor_migrate_server", "compute_resize_instance", "compute_finish_resize"
+RETURN, TAKE_BACK = "compute_revert_resize", "compute_finish_revert_resize"
+"""Nova's names of the legs of a move."""
+NEXT_STEPS: dict[type, str] = {
+    ServerBuildFailed: SCHEDULE,
+    ServerTargetChosen: LEAVE,
+    ServerSourceReady: ARRIVE,
+    ServerTargetFailed: CHOOSE,
+    ServerMoveAbandoned: RETURN,
+    ServerTargetCleared: TAKE_BACK,
+}
+"""What follows when a step has ended: with an error, if the event says why."""
 SUPERSEDED = "Superseded by a later action."
 
 TABLE = Table(
@@ -101,9 +126,13 @@ class InstanceActionsView:
         match event:
             case ServerPlaced():
                 action = _next_step(_end_step(action, meta.time, "Success"), BUILD, meta.time, event.host)
-            case ServerBuildFailed():
-                action = _end_step(action, meta.time, "Error", event.fault.message, event.fault.details)
-                action = _next_step(action, SCHEDULE, meta.time)
+            case _ if step := NEXT_STEPS.get(type(event)):
+                fault = getattr(event, "fault", None)
+                told = (fault.message, fault.details) if fault else ()
+                action = _end_step(action, meta.time, "Error" if fault else "Success", *told)
+                action = _next_step(action, step, meta.time)
+            case ServerMoveReturned():
+                action = _end(action, meta.time, "Success", message="Error")
             case ServerFailed() | ServerActionFailed():
                 action = _end(action, meta.time, "Error", event.fault.message, event.fault.details)
             case _ if isinstance(event, SUCCESSES):
@@ -146,7 +175,13 @@ def _end_step(
 
 
 def _end(
-    action: InstanceAction, at: datetime, result: str, details: str | None = None, admin_details: str = ""
+    action: InstanceAction,
+    at: datetime,
+    result: str,
+    details: str | None = None,
+    admin_details: str = "",
+    message: str | None = None,
 ) -> InstanceAction:
+    """``message``: of an action that fails although its last step is a success."""
     action = _end_step(action, at, result, details, admin_details)
-    return replace(action, finish_time=at, message="Error" if result == "Error" else None)
+    return replace(action, finish_time=at, message=message or ("Error" if result == "Error" else None))

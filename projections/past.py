@@ -7,18 +7,26 @@ all servers: for that there are the versions.
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from domain.log.moment import Moment
 from domain.log.record import AggregateId, Recorded
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
+from domain.server.moves.migration import Migration, MigrationFilter, fits
 from domain.server.state import Server, aggregate
 from projections.instance_actions import TABLE as ACTIONS
 from projections.instance_actions import InstanceActionsView, newest_first
 from projections.memory import MemoryRows
+from projections.migrations import TABLE as MIGRATIONS
+from projections.migrations import MigrationsView
 from projections.queries import PostgresQueries
 from projections.server_pages import past
 from projections.servers import TABLE as SERVERS
 from projections.servers import ServersView, decoder
+
+PAGE = 200
+"""Migrations that are looked at at once."""
 
 
 class Histories(Protocol):
@@ -52,9 +60,26 @@ class PastQueries:
         found: InstanceAction | None = (await self._rows(server_id)).get(ACTIONS, (server_id, request_id))
         return found
 
+    async def migrations(self, wanted: MigrationFilter) -> list[Migration]:
+        """Those that there are now and were there then, as they were: of each server its own events tell."""
+        lasting = replace(wanted, status=None, host=None, changes_since=None, changes_before=None, limit=PAGE)
+        found: list[Migration] = []
+        while True:
+            candidates = await self._queries.migrations(lasting)
+            for candidate in candidates:
+                rows = await self._rows(candidate.server_id)
+                then: Migration | None = rows.get(MIGRATIONS, (candidate.server_id, candidate.id))
+                if then and fits(then, wanted):
+                    found.append(then)
+                if len(found) == wanted.limit:
+                    return found
+            if len(candidates) < PAGE:
+                return found
+            lasting = replace(lasting, marker=candidates[-1].uuid)
+
     async def _rows(self, server_id: str) -> MemoryRows:
         """What the projections made of the server's events."""
-        rows = MemoryRows((ServersView(), InstanceActionsView()))
+        rows = MemoryRows((ServersView(), InstanceActionsView(), MigrationsView()))
         for history in self._histories:
             rows.apply(await history.load(aggregate(server_id)))
         return rows

@@ -185,7 +185,6 @@ class PostgresRows:
         """Overwrite the rows of some aggregates with what all their events up to the build's position, as they are
         given now, make of them."""
         memory = MemoryRows((build.projection,))
-        events = self._not_given_up(events)
         memory.apply(
             [event for event in events if event.position <= self.positions.get((build.number, event.cell), 0)]
         )

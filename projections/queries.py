@@ -11,7 +11,9 @@ from psycopg import sql
 from domain.errors import Unavailable
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
+from domain.server.moves.migration import Migration, MigrationFilter
 from domain.server.state import ERROR, Server
+from projections import migration_pages
 from projections.hosts import HostRow
 from projections.pool import STATEMENT_SECONDS, Owner, Pool, nobody
 from projections.server_pages import PRESENT, Source, page, server_decoder
@@ -75,6 +77,9 @@ class PostgresQueries:
         text = "SELECT row_to_json(a)::text FROM instance_actions a WHERE server_id = %s AND request_id = %s"
         rows = await self._rows(text, server_id, request_id)
         return action_decoder.decode(rows[0][0]) if rows else None
+
+    async def migrations(self, wanted: MigrationFilter) -> list[Migration]:
+        return await migration_pages.page(self._rows, wanted)
 
     async def hosts(self) -> list[HostRow]:
         """All hosts, by name."""

@@ -13,6 +13,7 @@ from projections.console_sessions import ConsoleSessionsView
 from projections.event_log import EventLogView
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView
+from projections.migrations import MigrationsView
 from projections.postgres import PostgresRows, connect
 from projections.servers import ServersView
 from projections.table import Projection
@@ -21,6 +22,7 @@ from tests.aio import run
 PROJECTIONS: tuple[Projection, ...] = (
     ServersView(),
     InstanceActionsView(),
+    MigrationsView(),
     HostsView(),
     EventLogView(),
     ConsoleSessionsView(),

@@ -35,6 +35,7 @@ def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
         disk_gb=shutil.disk_usage(settings.instances_dir).total // GIB,
         cpu_info=_cpu_info(capabilities),
         host_ip=settings.host_ip,
+        migration_ip=settings.migration_ip,
         architecture=_architecture(capabilities),
     )
 

@@ -15,6 +15,11 @@ from domain.errors import HostFailed
 from domain.guest import GuestSpec
 
 GUEST_FILE = "guest.json"
+CONSOLE_LOG = "console.log"
+GIVEN = "given"
+"""There is a file of this name where only the disk counts."""
+ASIDE = "before"
+"""What the guest was before it was moved within this host."""
 RESCUE_CONFIG_DRIVE = "config-drive.rescue.img"
 
 
@@ -46,7 +51,7 @@ class Instances:
 
     def console_log(self, server_id: str) -> Path:
         """What the guest's serial console printed; virtlogd writes and rotates it."""
-        return self.directory(server_id) / "console.log"
+        return self.directory(server_id) / CONSOLE_LOG
 
     def save(self, spec: GuestSpec) -> None:
         """Write down what we were told, whole or not at all."""
@@ -63,9 +68,67 @@ class Instances:
         return _read(self.directory(server_id) / GUEST_FILE)
 
     def all(self) -> list[GuestSpec]:
-        """Every guest of which there is a directory, in the order of their ids."""
-        found = (_read(path) for path in sorted(self._dir.glob(f"*/{GUEST_FILE}")))
+        """Every guest of which there is a directory, in the order of their ids; without those that were given."""
+        files = sorted(self._dir.glob(f"*/{GUEST_FILE}"))
+        found = (_read(path) for path in files if not (path.parent / GIVEN).exists())
         return [spec for spec in found if spec is not None]
+
+    def everything(self) -> list[GuestSpec]:
+        """All that anything is kept of: also what was given, and what was set aside."""
+        files = sorted([*self._dir.glob(f"*/{GUEST_FILE}"), *self._dir.glob(f"*/{ASIDE}/{GUEST_FILE}")])
+        return [spec for path in files if (spec := _read(path)) is not None]
+
+    def is_given(self, server_id: str) -> bool:
+        """Whether only the guest's disk counts."""
+        return (self.directory(server_id) / GIVEN).exists()
+
+    def give(self, server_id: str) -> None:
+        """Write down that only the guest's disk counts from now on."""
+        with file_failures("The host could not write down that the server leaves it."):
+            (self.directory(server_id) / GIVEN).touch()
+
+    def take_back(self, server_id: str) -> None:
+        """The guest counts again; harmless if it does."""
+        with file_failures("The host could not write down that the server stays."):
+            (self.directory(server_id) / GIVEN).unlink(missing_ok=True)
+
+    def aside(self, server_id: str) -> GuestSpec | None:
+        """What was set aside of the guest, if anything was."""
+        return _read(self.directory(server_id) / ASIDE / GUEST_FILE)
+
+    def aside_disk(self, server_id: str) -> Path:
+        """The disk of that."""
+        return self.directory(server_id) / ASIDE / self.disk(server_id).name
+
+    def set_aside(self, server_id: str) -> None:
+        """Keep all that there is of the guest as what it was, but for its console; what is told of it goes last, so
+        that an interruption is gone on with."""
+        directory = self.directory(server_id)
+        with file_failures("The host could not set the server's disk aside."):
+            make_directory(directory / ASIDE, PASSAGE)
+            self._move(directory, directory / ASIDE)
+
+    def put_back(self, server_id: str) -> None:
+        """Have what was set aside in the place of what there is; harmless if nothing was."""
+        directory = self.directory(server_id)
+        with file_failures("The host could not take back the server's disk."):
+            if self.aside(server_id) is None:
+                return
+            for path in directory.iterdir():
+                if path.is_file() and path != self.console_log(server_id):
+                    path.unlink()
+            self._move(directory / ASIDE, directory)
+            (directory / ASIDE).rmdir()
+
+    def discard_aside(self, server_id: str) -> None:
+        """Forget what was set aside; harmless if nothing was."""
+        with file_failures("The host could not remove the server's former disk."):
+            shutil.rmtree(self.directory(server_id) / ASIDE, ignore_errors=True)
+
+    def _move(self, source: Path, target: Path) -> None:
+        files = [path for path in source.iterdir() if path.is_file() and path.name != CONSOLE_LOG]
+        for path in sorted(files, key=lambda path: path.name == GUEST_FILE):
+            path.replace(target / path.name)
 
     def discard_disks(self, server_id: str) -> None:
         """Remove the guest's disks and all that was made of its metadata; what we were told stays."""

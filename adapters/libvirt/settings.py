@@ -36,6 +36,8 @@ class LibvirtSettings:
     console_namespace: Path | None = None
     """Of the network to which ``console_listen`` belongs, if the host is in another."""
     host_ip: str = "127.0.0.1"
+    migration_ip: str | None = None
+    """At which other hosts reach this one, if not at ``host_ip``."""
     tunnel_device: str | None = None
     """The interface on the network between hosts; without it guests' networks end at this host."""
     metadata: MetadataUpstream | None = None

@@ -10,6 +10,7 @@ from domain.errors import Invalid
 from domain.log.moment import Moment
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import WHOLE_ADDRESS, ServerFilter
+from domain.server.moves.migration import Migration, MigrationFilter, fits
 from domain.server.state import DELETED, ERROR, Server
 from handlers.ports import EventStore
 from projections.event_log import TABLE as EVENT_LOG
@@ -17,6 +18,8 @@ from projections.event_log import LogRow
 from projections.instance_actions import TABLE as ACTIONS
 from projections.instance_actions import InstanceActionsView, newest_first
 from projections.memory import MemoryRows
+from projections.migrations import TABLE as MIGRATIONS
+from projections.migrations import MigrationsView
 from projections.servers import TABLE as SERVERS
 from projections.servers import ServerRow, ServersView, decoder
 
@@ -63,7 +66,7 @@ class MemoryQueries:
     """Promises what ``handlers.ports.Queries`` does. Whoever makes the rows keeps them up to date."""
 
     def __init__(self, rows: MemoryRows) -> None:
-        """``rows`` are those of the servers and of their actions."""
+        """``rows`` are those of the servers, of their actions and of their migrations."""
         self._rows = rows
 
     async def server(self, server_id: str) -> Server | None:
@@ -92,12 +95,23 @@ class MemoryQueries:
         action: InstanceAction | None = self._rows.get(ACTIONS, (server_id, request_id))
         return action
 
+    async def migrations(self, wanted: MigrationFilter) -> list[Migration]:
+        known: list[Migration] = sorted(
+            self._rows.all(MIGRATIONS), key=lambda row: (row.created_at, row.id), reverse=True
+        )
+        if wanted.marker is not None:
+            places = [row.uuid for row in known]
+            if wanted.marker not in places:
+                raise Invalid(f"marker [{wanted.marker}] not found")
+            known = known[places.index(wanted.marker) + 1 :]
+        return [row for row in known if fits(row, wanted)][: wanted.limit]
+
 
 class ReplayedQueries(MemoryQueries):
     """The same of logs that have ended: everything in them is read at the first question."""
 
     def __init__(self, stores: Sequence[EventStore]) -> None:
-        self._rows = MemoryRows((ServersView(), InstanceActionsView()))
+        self._rows = MemoryRows((ServersView(), InstanceActionsView(), MigrationsView()))
         self._unread = list(stores)
 
     async def _read(self) -> None:
@@ -122,6 +136,10 @@ class ReplayedQueries(MemoryQueries):
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
         await self._read()
         return await super().action(server_id, request_id)
+
+    async def migrations(self, wanted: MigrationFilter) -> list[Migration]:
+        await self._read()
+        return await super().migrations(wanted)
 
 
 class MemoryLog:

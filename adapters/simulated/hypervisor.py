@@ -15,12 +15,26 @@ import msgspec
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
-from handlers.messages import ConsoleAddress
+from handlers.messages import ConsoleAddress, DiskOffer, Peer
 from handlers.ports import Clock, GuestEvent
 
-Operation = Literal["build", "start", "stop", "pause", "suspend", "inject_nmi", "reboot", "destroy"]
+Operation = Literal[
+    "build",
+    "start",
+    "stop",
+    "pause",
+    "suspend",
+    "inject_nmi",
+    "reboot",
+    "give",
+    "receive",
+    "adopt",
+    "discard",
+    "destroy",
+]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 NOT_RUNNING = "The server does not run."
+VOID = "The server was assigned to this host anew; the older assignment is void."
 GONE = "The server is not on the host where it should be."
 
 
@@ -38,13 +52,21 @@ class Behaviour:
 
 
 @dataclass
-class _Guest:
+class Guest:
+    """What the host has of a server."""
+
     spec: GuestSpec
     power_state: PowerState = PowerState.NOSTATE
     """NOSTATE until its build has come to its end."""
     boots: int = 0
     memory_kept: bool = False
     """It was suspended: its next start is no boot."""
+    disk: tuple[str, ...] = ()
+    """What has been done to it: which host made it, and which took it over."""
+    given: bool = False
+    """Only its disk is left."""
+    aside: "Guest | None" = None
+    """What it was before it was moved within its host."""
 
     def power_off(self) -> None:
         """Pull the plug; memory that was kept is forgotten."""
@@ -68,8 +90,10 @@ class SimulatedHypervisor:
         memory_mb: int = 256 * 1024,
         disk_gb: int = 4096,
         behaviour: Mapping[Operation, Behaviour] | None = None,
+        others: Mapping[str, "SimulatedHypervisor"] | None = None,
     ) -> None:
-        """Operations not named in ``behaviour`` take no time and do not fail."""
+        """Operations not named in ``behaviour`` take no time and do not fail. ``others`` are the hosts from which
+        guests may come, by name."""
         self.behaviour: dict[Operation, Behaviour] = {name: Behaviour() for name in OPERATIONS}
         self.behaviour.update(behaviour or {})
         self._description = HostDescription(
@@ -80,9 +104,10 @@ class SimulatedHypervisor:
             memory_mb=memory_mb,
             disk_gb=disk_gb,
         )
+        self._others = others if others is not None else {}
         self._clock = clock
         self._random = random
-        self._guests: dict[str, _Guest] = {}
+        self._guests: dict[str, Guest] = {}
         self._turns = Turns()
         self._available = True
 
@@ -99,8 +124,9 @@ class SimulatedHypervisor:
 
     def happen(self, server_id: str, power_state: PowerState) -> None:
         """Let a guest change by itself, as when it powers off from within."""
-        self._guests[server_id].power_state = power_state
-        self._turns.changed(server_id)
+        if not self._guests[server_id].given:
+            self._guests[server_id].power_state = power_state
+            self._turns.changed(server_id)
 
     async def describe(self) -> HostDescription:
         self._check_available()
@@ -109,7 +135,7 @@ class SimulatedHypervisor:
     async def guests(self) -> list[GuestState]:
         """Every guest whose build has come to its end."""
         self._check_available()
-        return [_state(guest) for guest in self._guests.values() if guest.power_state is not PowerState.NOSTATE]
+        return [_state(guest) for guest in self._guests.values() if _is_guest(guest)]
 
     async def build(self, spec: GuestSpec) -> GuestState:
         """Make the guest and start it; see the port. Refuses an epoch older than the one that is here."""
@@ -117,12 +143,9 @@ class SimulatedHypervisor:
             self._check_available()
             guest = self._guests.get(spec.server_id)
             if guest is not None and guest.spec.epoch > spec.epoch:
-                raise HostFailed(
-                    "The server was assigned to this host anew; the older assignment is void.",
-                    f"epoch {spec.epoch}, here is {guest.spec.epoch}",
-                )
+                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {guest.spec.epoch}")
             if guest is None or guest.spec.epoch < spec.epoch:
-                guest = self._guests[spec.server_id] = _Guest(spec)
+                guest = self._guests[spec.server_id] = Guest(spec)
             if guest.spec.generation == spec.generation and guest.power_state is PowerState.RUNNING:
                 return self._turns.tell(_state(guest))
             try:
@@ -131,7 +154,7 @@ class SimulatedHypervisor:
                 if spec.generation == 0:
                     del self._guests[spec.server_id]
                 raise
-            guest.spec = spec
+            guest.spec, guest.disk = spec, (self._description.name,)
             guest.power_off()
             return self._power_on(guest) if spec.powered_on else self._turns.tell(_state(guest))
 
@@ -186,6 +209,75 @@ class SimulatedHypervisor:
             guest.power_off()
             return self._power_on(guest)
 
+    async def give(self, server_id: str, timeout: float) -> GuestState:
+        async with self._turns.turn(server_id):
+            guest = self._disk(server_id)
+            await self._work("give", timeout)
+            guest.power_off()
+            guest.given = True
+            return _state(guest)
+
+    async def offer(self, server_id: str) -> DiskOffer | None:
+        """It is taken over as it is."""
+        if not self._disk(server_id).given:
+            raise HostFailed("The server has not left this host.")
+        return None
+
+    async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
+        """Take over a disk; its guest must be off where it is."""
+        async with self._turns.turn(spec.server_id):
+            self._check_available()
+            here = self._guests.get(spec.server_id)
+            if here is None or here.spec.epoch < spec.epoch or here.power_state is PowerState.NOSTATE:
+                await self._work("receive")
+                here = self._guests[spec.server_id] = self._taken_over(spec, source)
+            if spec.powered_on:
+                return self._power_on(here)
+            return self._turns.tell(_state(here))
+
+    def _taken_over(self, spec: GuestSpec, source: Peer) -> Guest:
+        host = self if source.host == self._description.name else self._others.get(source.host)
+        found = host.given(spec.server_id) if host else None
+        if found is None:
+            raise HostFailed("The disk of the server cannot be reached where it is.")
+        disk = (*found.disk, self._description.name)
+        taken = Guest(msgspec.structs.replace(spec, generation=found.spec.generation), disk=disk)
+        taken.aside = found if host is self else None
+        taken.power_off()
+        return taken
+
+    def given(self, server_id: str) -> Guest | None:
+        """A guest of which only the disk is left, for another host to take it over."""
+        guest = self._guests.get(server_id) if self._available else None
+        return guest if guest and guest.given else None
+
+    async def adopt(self, spec: GuestSpec) -> GuestState:
+        async with self._turns.turn(spec.server_id):
+            guest = self._disk(spec.server_id)
+            if guest.spec.epoch > spec.epoch:
+                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {guest.spec.epoch}")
+            await self._work("adopt")
+            guest.become(spec)
+            guest.given = False
+            if spec.powered_on:
+                return self._power_on(guest)
+            return self._turns.tell(_state(guest))
+
+    async def discard(self, server_id: str, epoch: int) -> None:
+        async with self._turns.turn(server_id):
+            self._check_available()
+            guest = self._guests.get(server_id)
+            if guest is None:
+                return
+            await self._work("discard")
+            if guest.spec.epoch == epoch and guest.aside is not None:
+                self._guests[server_id] = guest.aside
+            elif guest.spec.epoch == epoch:
+                del self._guests[server_id]
+                self._turns.forget(server_id)
+            elif guest.aside is not None and guest.aside.spec.epoch == epoch:
+                guest.aside = None
+
     async def destroy(self, server_id: str) -> None:
         async with self._turns.turn(server_id):
             self._check_available()
@@ -213,7 +305,7 @@ class SimulatedHypervisor:
 
     async def _look(self, server_id: str) -> GuestState | None:
         guest = self._guests.get(server_id)
-        return _state(guest) if guest and guest.power_state is not PowerState.NOSTATE else None
+        return _state(guest) if guest and _is_guest(guest) else None
 
     async def _work(self, operation: Operation, at_most: float = float("inf")) -> None:
         """Take the time, and perhaps fail."""
@@ -228,14 +320,20 @@ class SimulatedHypervisor:
             return
         raise HostFailed(behaviour.message, f"{self._description.name}: {operation}")
 
-    def _power_on(self, guest: _Guest) -> GuestState:
+    def _power_on(self, guest: Guest) -> GuestState:
         if guest.power_state in {PowerState.NOSTATE, PowerState.SHUTDOWN, PowerState.CRASHED}:
             guest.boots += not guest.memory_kept
             guest.memory_kept = False
         guest.power_state = PowerState.RUNNING
         return self._turns.tell(_state(guest))
 
-    def _find(self, server_id: str) -> _Guest:
+    def _find(self, server_id: str) -> Guest:
+        guest = self._disk(server_id)
+        if guest.given:
+            raise HostFailed(GONE)
+        return guest
+
+    def _disk(self, server_id: str) -> Guest:
         self._check_available()
         guest = self._guests.get(server_id)
         if guest is None or guest.power_state is PowerState.NOSTATE:
@@ -247,5 +345,9 @@ class SimulatedHypervisor:
             raise Unavailable("The hypervisor does not answer now.")
 
 
-def _state(guest: _Guest) -> GuestState:
+def _is_guest(guest: Guest) -> bool:
+    return guest.power_state is not PowerState.NOSTATE and not guest.given
+
+
+def _state(guest: Guest) -> GuestState:
     return GuestState(server_id=guest.spec.server_id, epoch=guest.spec.epoch, power_state=guest.power_state)

@@ -31,6 +31,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     cell: str
     cores: int
     ram_mb: int
+    changed: bool = False
+    """Whether it is what it was not at first."""
 
 
 class Reserved(Change, tag="reserved", frozen=True, kw_only=True):
@@ -39,6 +41,14 @@ class Reserved(Change, tag="reserved", frozen=True, kw_only=True):
     server_id: str
     cell: str
     """Where the server is about to be requested."""
+    cores: int
+    ram_mb: int
+
+
+class ReservationChanged(Change, tag="reservation_changed", frozen=True, kw_only=True):
+    """A server that has a reservation counts for so much from now on."""
+
+    server_id: str
     cores: int
     ram_mb: int
 
@@ -55,7 +65,7 @@ class LimitsSet(Change, tag="limits_set", frozen=True, kw_only=True):
     limits: Limits | None
 
 
-QuotaChange = Reserved | ReservationReleased | LimitsSet
+QuotaChange = Reserved | ReservationChanged | ReservationReleased | LimitsSet
 
 
 class QuotaChanged(Event, tag="quota.changed", frozen=True, kw_only=True):
@@ -83,6 +93,12 @@ class Quota:
                 self._end(journal, change.server_id)
                 journal.put(self.reservations, change.server_id, reservation)
                 self._count(journal, reservation, 1)
+            case ReservationChanged():
+                before = self.reservations[change.server_id]
+                self._end(journal, change.server_id)
+                changed = msgspec.structs.replace(before, cores=change.cores, ram_mb=change.ram_mb, changed=True)
+                journal.put(self.reservations, change.server_id, changed)
+                self._count(journal, changed, 1)
             case ReservationReleased():
                 self._end(journal, change.server_id)
             case LimitsSet():
@@ -139,6 +155,43 @@ def reserve(
         Reserved(server_id=server_id, cell=cell, cores=cores, ram_mb=ram_mb, request_id=request_id)
         for server_id in server_ids[:count]
     )
+
+
+def widen(
+    quota: Quota, default: Limits, server_id: str, *, cores: int, ram_mb: int, request_id: str | None
+) -> tuple[ReservationChanged, ...]:
+    """Have a server count for as much as it is and as it shall be, whichever is more; nothing to do if it does, or
+    has no reservation. Raises Refused (403), in Nova's words, for what the limits do not allow."""
+    held = quota.reservations.get(server_id)
+    if held is None:
+        return ()
+    limits = quota.limits or default
+    more = {"cores": max(0, cores - held.cores), "ram": max(0, ram_mb - held.ram_mb)}
+    used, limit = {"cores": quota.cores, "ram": quota.ram_mb}, {"cores": limits.cores, "ram": limits.ram_mb}
+    over = [
+        name for name in more if more[name] and limit[name] != UNLIMITED and used[name] + more[name] > limit[name]
+    ]
+    if over:
+        raise Refused(
+            "quota.exceeded",
+            f"Quota exceeded for {', '.join(over)}: Requested {', '.join(str(more[name]) for name in over)}, "
+            f"but already used {', '.join(str(used[name]) for name in over)} of "
+            f"{', '.join(str(limit[name]) for name in over)} {', '.join(over)}",
+            status=403,
+        )
+    return settle(
+        quota, server_id, cores=max(cores, held.cores), ram_mb=max(ram_mb, held.ram_mb), request_id=request_id
+    )
+
+
+def settle(
+    quota: Quota, server_id: str, *, cores: int, ram_mb: int, request_id: str | None
+) -> tuple[ReservationChanged, ...]:
+    """Have a server count for exactly that much; nothing to do if it does, or has no reservation."""
+    held = quota.reservations.get(server_id)
+    if held is None or (held.cores, held.ram_mb) == (cores, ram_mb):
+        return ()
+    return (ReservationChanged(server_id=server_id, cores=cores, ram_mb=ram_mb, request_id=request_id),)
 
 
 def release(quota: Quota, server_id: str, request_id: str | None) -> tuple[ReservationReleased, ...]:

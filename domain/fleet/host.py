@@ -96,7 +96,9 @@ def check(description: HostDescription) -> None:
         raise Invalid(f"{description.name[:MAX_NAME]!r} is no name of a host.")
     try:
         msgspec.convert(msgspec.to_builtins(description), _Bounded)
-        ip_address(description.host_ip)
+        for address in (description.host_ip, description.migration_ip):
+            if address is not None:
+                ip_address(address)
         cpu_info = msgspec.json.encode(description.cpu_info)
     except ValueError as error:
         raise Invalid(f"Host {description.name} describes itself wrongly: {error}") from None

@@ -44,6 +44,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     host: str | None = None
     excluded_hosts: tuple[str, ...] = ()
     """Names of the hosts that already failed this server."""
+    source: str | None = None
+    """The host from which it moves."""
     architecture: str | None = None
     """That its image is made for; None runs on any."""
     request_id: str | None = None
@@ -72,6 +74,7 @@ FILTERS: dict[str, Filter] = {
     "architecture": lambda host, demand: runs_on(demand.architecture, host.architecture),
     "host_enabled": lambda host, _: host.enabled,
     "host_up": lambda host, _: host.up,
+    "another_host": lambda host, demand: host.name != demand.source,
     "not_tried_before": lambda host, demand: host.name not in demand.excluded_hosts,
 }
 """Every rule beside capacity, by the name under which the explanation counts it."""

@@ -7,7 +7,15 @@ from msgspec.structs import replace
 from domain.catalogue import flavor, keypair, quota
 from domain.catalogue.flavor import FlavorCreated, FlavorDeleted, FlavorExtraSpecsSet, Flavors
 from domain.catalogue.keypair import KeypairCreated, KeypairDeleted
-from domain.catalogue.quota import Limits, LimitsSet, Quota, QuotaChange, ReservationReleased, Reserved
+from domain.catalogue.quota import (
+    Limits,
+    LimitsSet,
+    Quota,
+    QuotaChange,
+    ReservationChanged,
+    ReservationReleased,
+    Reserved,
+)
 from domain.fleet import host
 from domain.fleet.host import Host, HostDescribed, HostDisabled, HostEnabled, HostEnrolled
 from domain.log.batch import Change
@@ -45,6 +53,14 @@ def _quota(state: Quota, change: QuotaChange, limits: Limits) -> Iterable[Change
                 state, limits, [change.server_id], cell=change.cell, at_least=1, cores=change.cores,
                 ram_mb=change.ram_mb, request_id=None,
             )  # fmt: skip
+        case ReservationChanged():
+            held = state.reservations.get(change.server_id)
+            cores, ram_mb = change.cores, change.ram_mb
+            if held and (cores > held.cores or ram_mb > held.ram_mb):
+                return quota.widen(
+                    state, limits, change.server_id, cores=cores, ram_mb=ram_mb, request_id=None
+                )  # fmt: skip
+            return quota.settle(state, change.server_id, cores=cores, ram_mb=ram_mb, request_id=None)
         case ReservationReleased():
             return quota.release(state, change.server_id, None)
         case LimitsSet():

@@ -1,5 +1,7 @@
 """The rules of servers."""
 
+from datetime import datetime
+
 from domain.guest import GuestState, PowerState
 from domain.log.record import Event, Metadata
 from domain.redecision.rules import Rule, there
@@ -15,7 +17,7 @@ from domain.server.creation import (
     ServerPlaced,
     ServerRequested,
 )
-from domain.server.deletion import ServerDeleted, ServerDeleteRequested
+from domain.server.deletion import ServerDeleted, ServerDeleteRequested, ServerElsewhereCleared
 from domain.server.details import (
     ServerAccessAddressesChanged,
     ServerDescribed,
@@ -27,7 +29,26 @@ from domain.server.details import (
     ServerUnlocked,
 )
 from domain.server.erasure import ErasureDecided
+from domain.server.moves import cold, course
+from domain.server.moves.cold import (
+    ServerMigrateRequested,
+    ServerMoved,
+    ServerResizeConfirmed,
+    ServerResizeConfirmRequested,
+    ServerResizeRequested,
+    ServerResizeReverted,
+    ServerResizeRevertRequested,
+    ServerSourceReady,
+)
+from domain.server.moves.course import (
+    ServerMoveAbandoned,
+    ServerMoveReturned,
+    ServerTargetChosen,
+    ServerTargetCleared,
+    ServerTargetFailed,
+)
 from domain.server.observation import ServerPowerChanged
+from domain.server.parts import Fault
 from domain.server.password import ServerPasswordCleared, ServerPasswordSet
 from domain.server.reset import ServerStateReset
 from domain.server.state import Server, existing
@@ -44,7 +65,7 @@ def _begins(action: Action) -> Rule:
 def _done(server: Server | None, event: ActionDone, _meta: Metadata) -> Event | None:
     """What a host reports is what the server's task was about."""
     server = _here(server)
-    task = reported.TASKS.get(server.task_state or "")
+    task = reported.task_of(server)
     if task is None or server.action is None:
         return None
     power = getattr(event, "power_state", PowerState.NOSTATE)
@@ -60,12 +81,43 @@ def _failed(server: Server | None, event: ServerActionFailed, meta: Metadata) ->
     late = reported.expired(server, meta.time, server.action.request_id)
     if late == event:
         return late
-    return reported.failed(server, server.epoch, server.action.version, event.fault)
+    return _failure(server, event.fault, meta.time)
 
 
-def _build_failed(server: Server | None, event: ServerBuildFailed, _meta: Metadata) -> Event | None:
-    server = _here(server)
-    return reported.failed(server, event.epoch, server.action.version if server.action else 0, event.fault)
+def _failure(server: Server, fault: Fault, now: datetime) -> Event | None:
+    """By what a host says of what it is told now."""
+    task = reported.task_of(server)
+    if task is None or server.action is None:
+        return None
+    epoch = reported.told(server, task)[1]
+    return reported.failed(server, task.command, epoch, server.action.version, fault, now)
+
+
+def _target_failed(server: Server | None, event: ServerTargetFailed, meta: Metadata) -> Event | None:
+    return _failure(_here(server), event.fault, meta.time)
+
+
+def _abandoned(server: Server | None, event: ServerMoveAbandoned, _meta: Metadata) -> Event | None:
+    """By what its source says, for want of a host, or because time is up."""
+    return course.abandoned(server, event.fault, event.deadline - course.TIME_BACK, event.removed)
+
+
+def _returned(server: Server | None, event: ServerMoveReturned, meta: Metadata) -> Event | None:
+    return course.returned(server) or _done(server, event, meta)
+
+
+def _confirmed(server: Server | None, event: ServerResizeConfirmed, _meta: Metadata) -> Event | None:
+    return cold.confirmed(server, without_host=event.without_host)
+
+
+def _confirm(server: Server | None, event: ServerResizeConfirmRequested, _meta: Metadata) -> Event | None:
+    """By its user, or by the end of its time."""
+    by_time = cold.confirmed_by_time(server, event.deadline - cold.CONFIRM.time)
+    return by_time or cold.CONFIRM.request(_here(server), event.deadline)
+
+
+def _build_failed(server: Server | None, event: ServerBuildFailed, meta: Metadata) -> Event | None:
+    return _failure(_here(server), event.fault, meta.time)
 
 
 def _creation_failed(server: Server | None, event: ServerFailed, meta: Metadata) -> Event | None:
@@ -99,6 +151,23 @@ RULES: dict[type[Event], Rule] = {
     ServerBuilt: _done,
     ServerBuildFailed: _build_failed,
     ServerFailed: _creation_failed,
+    ServerResizeRequested: lambda server, event, _: cold.resize(
+        _here(server), event.deadline, event.move.new_flavor, event.move.confirm_after
+    ),
+    ServerMigrateRequested: lambda server, event, _: cold.migrate(
+        _here(server), event.deadline, event.move.requested_host, event.move.confirm_after
+    ),
+    ServerTargetChosen: lambda server, event, _: course.chosen(server, event),
+    ServerSourceReady: _done,
+    ServerMoved: _done,
+    ServerTargetFailed: _target_failed,
+    ServerMoveAbandoned: _abandoned,
+    ServerTargetCleared: _done,
+    ServerMoveReturned: _returned,
+    ServerResizeConfirmRequested: _confirm,
+    ServerResizeConfirmed: _confirmed,
+    ServerResizeRevertRequested: _begins(cold.REVERT),
+    ServerResizeReverted: _done,
     **{action.requested: WITH_ARGUMENTS.get(action.name) or _begins(action) for action in ACTIONS},
     **{action.done: _done for action in ACTIONS},
     ServerActionFailed: _failed,
@@ -117,6 +186,7 @@ RULES: dict[type[Event], Rule] = {
     ServerPasswordCleared: lambda server, _event, _: password.clear_password(server, there(server).id),
     ServerStateReset: lambda server, event, _: reset.request(_here(server), event.vm_state),
     ServerDeleteRequested: lambda server, event, _: deletion.request(_here(server), event.deadline),
+    ServerElsewhereCleared: lambda server, _event, _: deletion.elsewhere_cleared(server),
     ServerDeleted: lambda server, event, _: deletion.deleted(server, without_host=event.without_host),
     ErasureDecided: lambda erased, event, _: erasure.decide(erased, event.server_id),
 }

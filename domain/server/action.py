@@ -66,6 +66,10 @@ class Task(NamedTuple):
     """Whether the host has to know what the guest shall be."""
     in_doubt: bool = False
     """Whether a failure leaves open what the guest is. After the others it is as it was, or its power tells."""
+    at: str | None = None
+    """Which host of a move is told; None is where the server is."""
+    by_peer: bool = False
+    """Whether the host has to know the other one of the move."""
 
 
 def nothing(_server: Server, _event: Any, _meta: Metadata) -> Fields:
@@ -95,10 +99,15 @@ class Action(NamedTuple):
     """The first is the usual one; another is chosen by ``begin``."""
     end: Change
     begin: Change = nothing
+    ends_move: bool = False
+    """Whether it is about a server that has moved, and waits for its user's word."""
 
     def check(self, server: Server) -> None:
         """Raise Refused (409) where the server's state forbids it."""
         check(server, self.name, self.allowed)
+        if (server.move is not None) != self.ends_move:
+            has = "has" if server.move else "has not"
+            raise Refused("server.state", f"Cannot '{self.name}' instance {server.id} while it {has} been moved")
 
     def request(self, server: Server, deadline: datetime) -> Event:
         """Begin it, if all that it needs is time. Raises Refused."""

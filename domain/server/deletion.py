@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from domain.guest import PowerState
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionRequested, Change, Fields, begun, superseded
+from domain.server.moves.move import Place
 from domain.server.state import DELETED, Server
 
 NAME, STEP = "delete", "compute_terminate_instance"
@@ -31,6 +32,11 @@ class ServerDeleted(Event, tag="server.deleted", frozen=True, kw_only=True):
     without_host: bool = False
 
 
+class ServerElsewhereCleared(Event, tag="server.elsewhere_cleared", frozen=True, kw_only=True):
+    """A server that was on its way to another host, or size, is on its own host only: of the other there is nothing,
+    and no claim; or it will be gone when that host comes back."""
+
+
 def request(server: Server, deadline: datetime) -> ServerDeleteRequested | None:
     """Delete in any state; None if that is under way already."""
     if server.task_state == DELETING:
@@ -53,10 +59,24 @@ def _deleted(_server: Server, _event: ServerDeleted, meta: Metadata) -> Fields:
         "sealed_password": None,
         "rescue": None,
         "lock": None,
+        "move": None,
     }
 
 
+def elsewhere(server: Server) -> Place | None:
+    """Where something of a moving server is beside its own host: it is removed there first."""
+    move = server.move
+    others = [place for place in move.places if place.host != server.host] if move else []
+    return others[-1] if others else None
+
+
+def elsewhere_cleared(server: Server | None) -> ServerElsewhereCleared | None:
+    """A server that is being deleted is on its own host only."""
+    return ServerElsewhereCleared() if server and server.task_state == DELETING and server.move else None
+
+
 CHANGES: dict[type[Event], Change] = {
+    ServerElsewhereCleared: lambda _server, _event, _meta: {"move": None},
     ServerDeleteRequested: begun(NAME, DELETING),
     ServerDeleted: _deleted,
 }

@@ -5,15 +5,27 @@ import msgspec
 from domain.log.kind import Kind, Snapshots, unfoldable
 from domain.log.record import Event, Metadata
 from domain.server import action, creation, deletion, details, observation, password, reset
-from domain.server.action import Change, ServerActionFailed
+from domain.server.action import Change, Fields, ServerActionFailed
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerAbandoned, ServerRequested
+from domain.server.moves import all as moves
+from domain.server.moves import cold
 from domain.server.state import Server, weigh
+
+
+def _failed(server: Server, event: ServerActionFailed, meta: Metadata) -> Fields:
+    return action.failed(server, event, meta) | cold.failed(server)
+
 
 CHANGES: dict[type[Event], Change] = (
     creation.CHANGES
-    | {event: change for each in ACTIONS for event, change in ((each.requested, each.began), (each.done, each.ended))}
-    | {ServerActionFailed: action.failed}
+    | {
+        event: change
+        for each in (*ACTIONS, *moves.MOVES, *moves.ENDINGS)
+        for event, change in ((each.requested, each.began), (each.done, each.ended))
+    }
+    | moves.CHANGES
+    | {ServerActionFailed: _failed}
     | observation.CHANGES
     | details.CHANGES
     | password.CHANGES
@@ -24,7 +36,7 @@ CHANGES: dict[type[Event], Change] = (
 
 EVENTS: tuple[type[Event], ...] = (ServerRequested, ServerAbandoned, *CHANGES)
 
-VERSION = 3
+VERSION = 4
 """Of what ``evolve`` makes of events: raised when it changes, so that what was kept of it is made anew."""
 
 

@@ -7,22 +7,49 @@ from domain.server import creation, deletion
 from domain.server.action import ActionDone, ServerActionFailed, Task
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerBuildFailed, ServerFailed
+from domain.server.moves import all as moves
+from domain.server.moves import course
+from domain.server.moves.cold import RESIZE_CONFIRMING
+from domain.server.moves.course import ServerMoveAbandoned, ServerTargetFailed
+from domain.server.moves.move import TARGET
 from domain.server.parts import Fault
-from domain.server.state import Server, assigned
+from domain.server.state import DELETED, Server
 
 TASKS: dict[str, Task] = {
-    task.state: task for task in (creation.TASK, *(task for action in ACTIONS for task in action.tasks))
+    task.state: task
+    for task in (
+        creation.TASK,
+        *(task for action in (*ACTIONS, *moves.MOVES, *moves.ENDINGS) for task in action.tasks),
+        *moves.TASKS,
+    )
 }
-"""What a host is told in which task_state. Deletion is not among them: no host can fail at it."""
+"""What a host is told in which task_state, or on which leg of a move. Deletion is not among them: no host can fail at
+it."""
+
+
+def task_of(server: Server) -> Task | None:
+    """What a host is told now."""
+    leg = server.move.leg if server.move else None
+    return TASKS.get(leg or server.task_state or "")
+
+
+def told(server: Server, task: Task) -> tuple[str | None, int]:
+    """The host that is told, and the epoch of the assignment that it is told of."""
+    if task.at is None or server.move is None:
+        return server.host, server.epoch
+    place = server.move.at(task.at)
+    return place.host, place.epoch
 
 
 def _acting(server: Server | None, epoch: int, version: int) -> tuple[Server, Task] | None:
     """The server and its task, if what is reported on is the action under way: the one accepted at ``version``."""
-    server = assigned(server, epoch)
-    if server is None or server.action is None or server.action.version != version:
+    if server is None or server.vm_state == DELETED or server.action is None or server.action.version != version:
         return None
-    task = TASKS.get(server.task_state or "")
-    return (server, task) if task else None
+    task = task_of(server)
+    if task is None:
+        return None
+    host, told_epoch = told(server, task)
+    return (server, task) if host is not None and told_epoch == epoch else None
 
 
 def done(server: Server | None, command: str, version: int, guest: GuestState) -> ActionDone | None:
@@ -33,26 +60,38 @@ def done(server: Server | None, command: str, version: int, guest: GuestState) -
     return acting[1].done(guest)
 
 
+Failed = ServerBuildFailed | ServerActionFailed | ServerTargetFailed | ServerMoveAbandoned
+
+
 def failed(
-    server: Server | None, epoch: int, version: int, fault: Fault
-) -> ServerBuildFailed | ServerActionFailed | None:
-    """The host could not do what the action accepted at ``version`` wanted. Deletion cannot fail."""
+    server: Server | None, command: str, epoch: int, version: int, fault: Fault, now: datetime
+) -> Failed | None:
+    """The host could not carry out ``command``, for the request accepted at ``version``. Deletion cannot fail."""
     acting = _acting(server, epoch, version)
-    if acting is None:
+    if acting is None or acting[1].command != command:
         return None
-    if acting[0].is_creating:
+    server, task = acting
+    if server.is_creating:
         return ServerBuildFailed(epoch=epoch, fault=fault)
-    return ServerActionFailed(fault=fault, to_error=acting[1].in_doubt)
+    if course.started_at(server) and not course.is_going_back(server):
+        if task.at == TARGET:
+            return ServerTargetFailed(epoch=epoch, fault=fault)
+        return course.abandoned(server, fault, now)
+    return ServerActionFailed(fault=fault, to_error=task.in_doubt)
 
 
-def expired(server: Server | None, now: datetime, request_id: str) -> ServerFailed | ServerActionFailed | None:
-    """End that request's action if its deadline has passed. Deletion is completed instead, never given up."""
+def expired(
+    server: Server | None, now: datetime, request_id: str
+) -> ServerFailed | ServerActionFailed | ServerMoveAbandoned | None:
+    """End that request's action if its deadline has passed. What cannot be given up is completed instead."""
     action = server.action if server else None
-    if action is None or action.request_id != request_id:
+    if server is None or action is None or action.request_id != request_id:
         return None
-    if action.name == deletion.NAME or now < action.deadline:
+    if action.name == deletion.NAME or server.task_state == RESIZE_CONFIRMING or now < action.deadline:
         return None
     fault = Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
-    if server and server.is_creating:
+    if server.is_creating:
         return ServerFailed(fault=fault)
+    if course.started_at(server) and not course.is_going_back(server):
+        return course.abandoned(server, fault, now)
     return ServerActionFailed(fault=fault, to_error=True)

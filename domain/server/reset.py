@@ -24,6 +24,8 @@ def request(server: Server, vm_state: str) -> ServerStateReset:
     cannot = f"Cannot 'reset state' of instance {server.id}"
     if server.task_state == DELETING:
         raise Refused("server.state", f"{cannot} while it is in task_state {DELETING}; its deletion ends by itself")
+    if server.move is not None:
+        raise Refused("server.state", f"{cannot} while it is moved, which ends by itself, or by its user's word")
     if vm_state == ACTIVE and server.launched_at is None:
         raise Refused("server.state", f"{cannot} to {ACTIVE}: it was never launched")
     if vm_state == ACTIVE and server.rescue is not None:

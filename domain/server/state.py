@@ -6,11 +6,12 @@ from domain.errors import Refused, not_found
 from domain.guest import Nic, PowerState
 from domain.log.record import AggregateId
 from domain.server.hostname import derived
+from domain.server.moves.move import Move, Place
 from domain.server.parts import Fault, Lock, Rescue, UnderWay
 from domain.server.wish import Wish
 
 BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", "paused", "suspended"
-RESCUED, ERROR, DELETED = "rescued", "error", "deleted"
+RESCUED, RESIZED, ERROR, DELETED = "rescued", "resized", "error", "deleted"
 """vm_state: the stable state."""
 
 SCHEDULING, SPAWNING = "scheduling", "spawning"
@@ -71,11 +72,15 @@ class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
     sealed_password: str | None = None
     """What the guest posted as its administrator's password, sealed."""
     abandoned: bool = False
+    move: Move | None = None
+    """Its way to another host or size, until that is confirmed, reverted or given up."""
+    assignments: int = 0
+    """The epoch of the last assignment that was tried, where that is not its own: a move may have come to nothing."""
 
     @property
     def unfinished(self) -> bool:
         """Whether anything is left to do for it."""
-        return self.action is not None
+        return self.action is not None or (self.move is not None and self.move.confirm_at is not None)
 
     @property
     def is_creating(self) -> bool:
@@ -87,6 +92,31 @@ class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
         """Whether its creation was given up before it was anywhere: only its name and its quota are left.
         Having no host is not enough: one that was launched once keeps what it has, wherever it is."""
         return self.vm_state == ERROR and self.host is None and self.launched_at is None
+
+    @property
+    def newest_epoch(self) -> int:
+        """The epoch of the last assignment that was tried: each has one of its own, higher than all before."""
+        return max(self.epoch, self.assignments)
+
+
+def places(server: Server) -> tuple[tuple[str | None, int], ...]:
+    """The hosts on which something of the server may be, each with its epoch there."""
+    own = (server.host, server.epoch)
+    if server.move is None:
+        return (own,)
+    return (own, *((place.host, place.epoch) for place in server.move.places))
+
+
+def place_of(server: Server) -> Place:
+    """Where the server is. It must be somewhere."""
+    assert server.host is not None
+    assert server.host_id is not None
+    return Place(
+        host=server.host,
+        host_id=server.host_id,
+        availability_zone=server.availability_zone or "",
+        epoch=server.epoch,
+    )
 
 
 def guest_name(server: Server) -> str:

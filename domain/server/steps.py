@@ -10,7 +10,8 @@ from domain.guest import GuestSpec
 from domain.placement.scheduling import Demand
 from domain.server import deletion
 from domain.server.creation import MAX_ATTEMPTS
-from domain.server.reported import TASKS
+from domain.server.moves import cold, course
+from domain.server.reported import TASKS, task_of, told
 from domain.server.state import DELETED, STOPPED, Server
 
 
@@ -33,6 +34,10 @@ class Command(msgspec.Struct, frozen=True):
     kind: str
     with_spec: bool = True
     """Whether it has to be told what the guest shall be."""
+    epoch: int | None = None
+    """Of the assignment that it is about; None is the server's own."""
+    by_peer: bool = False
+    """Whether it has to be told of the move's other host."""
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -45,19 +50,50 @@ class FinishDelete(msgspec.Struct, frozen=True):
     without_host: bool
 
 
-Step = Place | GiveUp | Command | Expire | FinishDelete
+class ChooseTarget(msgspec.Struct, frozen=True):
+    """Claim another host beside the one that the server has, and record it."""
+
+    demand: Demand
+
+
+class Abandon(msgspec.Struct, frozen=True):
+    """Record that a move comes to nothing."""
+
+    message: str
+
+
+class FinishReturn(msgspec.Struct, frozen=True):
+    """Settle the claims of a move that came to nothing before its source was told of it, and record that."""
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """Record that a move counts as confirmed, now that its time is over."""
+
+
+class FinishConfirm(msgspec.Struct, frozen=True):
+    """Settle the claims of a confirmed move, and record it, though its source does not answer."""
+
+
+Step = (
+    Place | GiveUp | Command | Expire | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm | FinishConfirm
+)
 
 
 def next_step(server: Server, now: datetime) -> Step | None:
     """The one thing to do next; None if nothing is under way."""
     action = server.action
-    if action is None or server.vm_state == DELETED:
+    if server.vm_state == DELETED:
         return None
+    if action is None:
+        return Confirm() if cold.confirmed_by_time(server, now) else None
     late = now >= action.deadline
     if action.name == deletion.NAME:
         if server.host is None or late:
             return FinishDelete(without_host=server.host is not None)
-        return destroy(server.host)
+        other = deletion.elsewhere(server)
+        return destroy(other.host, other.epoch) if other else destroy(server.host)
+    if server.move is not None:
+        return _move_on(server, late=late)
     if server.is_creating and server.host is None:
         if late:
             return GiveUp("The creation did not finish in time.")
@@ -73,9 +109,30 @@ def next_step(server: Server, now: datetime) -> Step | None:
     return Command(server.host, task.command, task.with_spec)
 
 
-def destroy(host: str) -> Command:
+def _move_on(server: Server, *, late: bool) -> Step | None:
+    """What is next of an action on a move."""
+    move = course.moving(server)
+    if course.is_choosing(server):
+        if late:
+            return Expire()
+        if len(move.failed_hosts) >= course.MAX_ATTEMPTS:
+            cause = server.fault.message if server.fault else ""
+            return Abandon(f"Exceeded maximum number of retries. The last attempt: {cause}")
+        return ChooseTarget(demand_of_move(server))
+    if move.leg == course.RETURNING and not move.touched:
+        return FinishReturn()
+    if late:
+        return FinishConfirm() if move.leg == cold.RESIZE_CONFIRMING else Expire()
+    task = task_of(server)
+    assert task is not None
+    host, epoch = told(server, task)
+    assert host is not None
+    return Command(host, task.command, task.with_spec, epoch, task.by_peer)
+
+
+def destroy(host: str, epoch: int | None = None) -> Command:
     """Tell a host that a guest must not be there."""
-    return Command(host, deletion.COMMAND, with_spec=False)
+    return Command(host, deletion.COMMAND, with_spec=False, epoch=epoch)
 
 
 def demand(server: Server) -> Demand:
@@ -97,8 +154,22 @@ def demand(server: Server) -> Demand:
     )
 
 
+def demand_of_move(server: Server) -> Demand:
+    """What the server needs of the host to which it moves."""
+    move = course.moving(server)
+    return msgspec.structs.replace(
+        demand(msgspec.structs.replace(server, flavor=move.new_flavor)),
+        epoch=server.newest_epoch + 1,
+        host=move.requested_host,
+        source=move.source.host,
+        excluded_hosts=move.failed_hosts,
+    )
+
+
 def guest_spec(server: Server) -> GuestSpec:
-    """What its host is told to make of the guest."""
+    """What its host is told to make of the guest; while it moves, what the host that is told now is."""
+    if server.move is not None and (task := task_of(server)):
+        server = course.as_told(server, task)
     return GuestSpec(
         server_id=server.id,
         epoch=server.epoch,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 
-from domain.errors import Invalid, LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
+from domain.errors import HostFailed, Invalid, LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
 from domain.guest import GuestSpec
 from domain.log.record import Recorded
 from domain.placement.scheduling import NO_VALID_HOST
@@ -18,10 +18,25 @@ from domain.server import creation, deletion, reported
 from domain.server.creation import ServerPlaced
 from domain.server.parts import Fault
 from domain.server.state import Server
-from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, destroy, guest_spec, next_step
+from domain.server.steps import (
+    Abandon,
+    ChooseTarget,
+    Command,
+    Confirm,
+    Expire,
+    FinishConfirm,
+    FinishDelete,
+    FinishReturn,
+    GiveUp,
+    Place,
+    destroy,
+    guest_spec,
+    next_step,
+)
 from handlers.conducting.attention import Attention
 from handlers.conducting.holdings import Holdings
 from handlers.conducting.leftovers import Leftovers, ReadServers
+from handlers.conducting.moving import Moving
 from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp, current_request, on_behalf_of
 from handlers.fleet.hosts import Hosts
@@ -71,6 +86,7 @@ class Conductor:
         self._tickets = tickets
         self._listener = listener
         self.attention = Attention(self._try_advance, stamp.clock)
+        self.moving = Moving(states, holdings, hosts, host_up, bus, stamp)
         self._sent: dict[str, tuple[str, float, int]] = {}
         """Per server: the command sent last, when (loop time), how many times."""
         self._failures: Counter[str] = Counter()
@@ -163,17 +179,22 @@ class Conductor:
             current_request.set(context.request_id)
             match step:
                 case None:
-                    return None
+                    return self.moving.waits(server)
                 case Command():
-                    return await self._command(server, step)
+                    try:
+                        return await self._command(server, step)
+                    except HostFailed as error:
+                        await self.moving.refused(context, server, error)
                 case Place():
                     await self._place(context, server, step)
                 case GiveUp():
                     await self.give_up(context, server, Fault(code=500, message=step.message), {})
                 case Expire():
-                    await self._expire(context, server_id)
+                    await self._expire(context, server)
                 case FinishDelete():
                     await self.finish_delete(context, server, without_host=step.without_host)
+                case ChooseTarget() | Abandon() | FinishReturn() | Confirm() | FinishConfirm():
+                    await self.moving.take(context, server, step)
 
     async def _place(self, context: Context, server: Server, step: Place) -> None:
         try:
@@ -199,10 +220,15 @@ class Conductor:
         )
         await self._states.execute(context, server.id, lambda state: creation.placed(state, placed))
 
-    async def _expire(self, context: Context, server_id: str) -> None:
+    async def _expire(self, context: Context, server: Server) -> None:
         now = self._stamp.clock.now()
+        await self.moving.settle(context, server)
         # Only the action that was found late: another one would be ended under the wrong request.
-        await self._states.execute(context, server_id, lambda state: reported.expired(state, now, context.request_id))
+        await self._states.execute(
+            context,
+            server.id,
+            self.moving.if_settled(server, lambda state: reported.expired(state, now, context.request_id)),
+        )
 
     async def give_up(self, context: Context, server: Server, fault: Fault, removed: dict[str, int]) -> None:
         """End a creation that has no host: nothing stays held but the quota, which counts until deletion.
@@ -223,8 +249,12 @@ class Conductor:
         """Release everything that a server being deleted holds, and record that it is gone. A host that does not
         answer finds the command in its queue when it comes back."""
         if without_host and server.host:
+            if other := deletion.elsewhere(server):
+                await self._command(server, destroy(other.host, other.epoch))
             await self._command(server, destroy(server.host))
         await self._holdings.release_all(context, server)
+        if server.move:
+            await self._states.execute(context, server.id, deletion.elsewhere_cleared)
         await self._states.execute(
             context, server.id, lambda state: deletion.deleted(state, without_host=without_host)
         )
@@ -234,7 +264,8 @@ class Conductor:
         action = server.action
         assert action
         now = asyncio.get_running_loop().time()
-        name = f"{server.id}-{server.epoch}-{action.version}-{step.kind}"
+        epoch = server.epoch if step.epoch is None else step.epoch
+        name = f"{server.id}-{epoch}-{action.version}-{step.kind}"
         sent, at, times = self._sent.get(server.id, ("", 0.0, 0))
         left = (action.deadline - self._stamp.clock.now()).total_seconds()
         if sent == name and (wait := at + RESEND_SECONDS * 2.0 ** (times - 1) - now) > 0:
@@ -245,12 +276,13 @@ class Conductor:
             host=step.host,
             kind=step.kind,
             server_id=server.id,
-            epoch=server.epoch,
+            epoch=epoch,
             version=action.version,
             request_id=action.request_id,
             global_request_id=action.global_request_id,
             spec=spec,
             image_tickets=self._tickets_for(step.host, spec),
+            peer=await self.moving.peer(server, step),
             deadline=action.deadline,
             repeated=times > 1,
         )

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping
 
 from domain.catalogue import quota
+from domain.catalogue.flavor import Flavor
 from domain.guest import Nic
 from domain.placement import ledger
 from domain.placement.ledger import Claimed, Ledger
+from domain.placement.moving import claim_target, settle
 from domain.placement.scheduling import Demand, HostView, place
+from domain.server.moves import course
 from domain.server.state import Server
 from handlers.conducting.keys import Keys
 from handlers.context import Context
@@ -41,6 +44,41 @@ class Holdings:
         assert isinstance(claim, Claimed)
         return claim
 
+    async def claim_target(
+        self, context: Context, hosts: Mapping[str, HostView], demand: Demand, move_id: str, *, may_stay: bool
+    ) -> Claimed:
+        """Choose a host to move to, and take its resources beside those that the server has. Raises NoCapacity."""
+
+        def decide(state: Ledger) -> tuple[Claimed, ...]:
+            return claim_target(state, hosts, demand, move_id, may_stay=may_stay)
+
+        changes, _ = await self.ledger.submit(context, decide)
+        claim = changes[-1] if changes else self.ledger.state.claims[demand.server_id]
+        assert isinstance(claim, Claimed)
+        return claim
+
+    async def settle_move(self, context: Context, server: Server) -> None:
+        """Leave a server whose move ends what it shall have, and give the other back: claim and quota."""
+        rest, move = course.at_rest(server), course.moving(server)
+        await together(
+            self.ledger.submit(
+                context,
+                lambda state: settle(
+                    state, server.id, move.id, rest.host_id, rest.amounts, rest.epoch, context.request_id
+                ),
+            ),
+            self.settle_quota(context, server, rest.flavor),
+        )
+
+    async def settle_quota(self, context: Context, server: Server, flavor: Flavor) -> None:
+        """Have a server count for what that flavor is."""
+        await self.registry.writer(quota.aggregate(server.project_id)).submit(
+            context,
+            lambda state: quota.settle(
+                state, server.id, cores=flavor.vcpus, ram_mb=flavor.ram_mb, request_id=context.request_id
+            ),
+        )
+
     async def allocate_addresses(self, context: Context, server: Server) -> tuple[Nic, ...]:
         """A port for each interface that the server asked for. Raises Refused where a network has no more."""
         return tuple(
@@ -74,6 +112,8 @@ class Holdings:
 
     async def release_all(self, context: Context, server: Server) -> None:
         """Give back everything; what was sealed for it is erased, unless that has time."""
+        if server.move:
+            await self.release_claim(context, server.move.id)
         await together(
             self.release_claim(context, server.id),
             self.release_addresses(context, server),

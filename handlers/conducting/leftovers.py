@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from domain.catalogue import quota
-from domain.catalogue.quota import QuotaChanged, Reserved
+from domain.catalogue.quota import QuotaChanged, ReservationChanged, Reserved
 from domain.errors import LightcurveError, OutOfOrder, Unavailable, not_found
 from domain.log.record import Recorded
 from domain.placement.ledger import Claimed, LedgerChanged
@@ -114,6 +114,19 @@ class Leftovers:
                 for reserved in event.changes:
                     if isinstance(reserved, Reserved) and reserved.cell == cell:
                         self._note(reserved.server_id, recorded.aggregate.id)
+                    elif isinstance(reserved, ReservationChanged) and self._counts(reserved, recorded.aggregate.id):
+                        self._note_anew(reserved.server_id, recorded.aggregate.id)
+
+    def _counts(self, changed: ReservationChanged, project_id: str) -> bool:
+        held = self._holdings.registry.of(quota.KIND, project_id)
+        reservation = held.reservations.get(changed.server_id) if held else None
+        return reservation is not None and reservation.cell == self._holdings.cell
+
+    def _note_anew(self, server_id: str, project_id: str) -> None:
+        """It counts for more, or less, than before: whoever asked for it may have died before a move was recorded.
+        That it lives is no answer, so the log is asked."""
+        self._noted.pop(server_id, None)
+        self._note(server_id, project_id).ended = True
 
     def take_address(self, holder: PortHolder) -> None:
         """A server has got an address: it is looked at in time, too."""
@@ -129,7 +142,7 @@ class Leftovers:
         for project_id, held in registry.states("quota"):
             for server_id, reservation in held.reservations.items():
                 if reservation.cell == cell:
-                    self._note(server_id, project_id)
+                    self._note(server_id, project_id).ended = reservation.changed
         for holder in await self._holdings.networks.holders(cell):
             self._note_address(holder)
 
@@ -222,6 +235,9 @@ class Leftovers:
                 await self._holdings.release_all_of(context, server_id, holder.project_id, holder.networks)
             else:
                 await self._holdings.release_all(context, server)
-        elif server.never_came:
+            return
+        if server.move is None:
+            await self._holdings.settle_quota(context, server, server.flavor)
+        if server.never_came:
             await self._holdings.release_claim(context, server_id)
             await self._holdings.release_addresses(context, server)

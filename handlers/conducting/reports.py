@@ -1,14 +1,15 @@
 """What hosts report, turned into events. A host cannot write the log: it can only ask us to."""
 
+from collections.abc import Callable
 from functools import partial
 
 from domain.errors import Invalid, Refused, Unavailable
 from domain.guest import GuestState, PowerState
-from domain.log.record import Event
+from domain.log.record import Event, Recorded
 from domain.server import deletion, observation, reported
 from domain.server.deletion import DELETING
 from domain.server.parts import Fault
-from domain.server.state import DELETED, Server
+from domain.server.state import DELETED, Server, places
 from handlers.allowances import Allowances
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.holdings import Holdings
@@ -52,6 +53,7 @@ class Reports:
         self._holdings = holdings
         self._hosts = hosts
         self._refusals = refusals
+        self._clock = clock
         self._changes = Allowances(clock, CHANGES_AT_ONCE, CHANGES_PER_SECOND)
 
     async def handle(self, host: str, body: bytes) -> bytes:
@@ -96,33 +98,45 @@ class Reports:
         server = await self._acting(report)
         if report.kind == deletion.COMMAND:
             if _belongs(server, host, report.epoch) and server and server.task_state == DELETING:
-                await self._conductor.finish_delete(self._context(server, report), server, without_host=False)
+                await self._destroyed(self._context(server, report), server, report)
             return Answer()
-        server, recorded = await self._states.execute(
-            self._context(server, report), report.server_id, lambda state: self._decide(state, host, report)
+        server, recorded = await self._record(
+            self._context(server, report), server, report.server_id, lambda state: _decide_by(state, host, report)
         )
         if recorded is None:
             return Answer(remove=self._unwanted(server, host, _guest(report)))
         return Answer()
 
-    def _decide(self, server: Server | None, host: str, report: Outcome) -> Event | None:
-        if not _belongs(server, host, report.epoch):
-            return None
-        return reported.done(server, report.kind, report.version, _guest(report))
+    async def _destroyed(self, context: Context, server: Server, report: Outcome) -> None:
+        """A server that is being deleted is gone from a host: from its own last."""
+        if server.move is None or report.epoch == server.epoch:
+            await self._conductor.finish_delete(context, server, without_host=False)
+            return
+        await self._holdings.release_claim(context, server.move.id)
+        await self._states.execute(context, server.id, deletion.elsewhere_cleared)
 
     async def _failure(self, host: str, report: Failure) -> Answer:
         fault = Fault(code=500, message=report.message, details=report.details)
         server = await self._acting(report)
-        await self._states.execute(
-            self._context(server, report),
-            report.server_id,
-            lambda state: (
-                reported.failed(state, report.epoch, report.version, fault)
-                if _belongs(state, host, report.epoch)
-                else None
-            ),
-        )
+        now = self._clock.now()
+
+        def decide(state: Server | None) -> Event | None:
+            if not _belongs(state, host, report.epoch):
+                return None
+            return reported.failed(state, report.kind, report.epoch, report.version, fault, now)
+
+        context = self._context(server, report)
+        await self._record(context, server, report.server_id, decide)
         return Answer()
+
+    async def _record(
+        self, context: Context, server: Server | None, server_id: str, decide: Callable[[Server | None], Event | None]
+    ) -> tuple[Server | None, Recorded | None]:
+        """Record what is decided on ``server``; where that ends a move, what it holds is given back before."""
+        moving = self._conductor.moving
+        if server and decide(server):
+            await moving.settle(context, server)
+        return await self._states.execute(context, server_id, moving.if_settled(server, decide))
 
     async def _observe(self, host: str, report: Observation) -> Answer:
         remove: list[GuestState] = []
@@ -163,9 +177,10 @@ class Reports:
         if server is None:
             self._refusals.count(host, f"it has guest {guest.server_id}, of which the log knows nothing")
             return ()
-        gone = server.vm_state == DELETED or guest.epoch < server.epoch
-        reassigned = guest.epoch == server.epoch and server.host != host
-        return (guest,) if gone or reassigned else ()
+        if server.vm_state == DELETED:
+            return (guest,)
+        known = guest.epoch <= server.newest_epoch
+        return (guest,) if known and not _belongs(server, host, guest.epoch) else ()
 
     @staticmethod
     def _context(server: Server | None, report: Outcome | Failure) -> Context:
@@ -182,8 +197,15 @@ def _observed(guest: GuestState, version: int | None, server: Server | None) -> 
 
 
 def _belongs(server: Server | None, host: str, epoch: int) -> bool:
-    """Whether the server is assigned to that host in that epoch. A deleted one is on none, whatever it last was."""
-    return server is not None and server.vm_state != DELETED and server.host == host and server.epoch == epoch
+    """Whether something of the server may be on that host in that epoch. A deleted one is on none, whatever it last
+    was."""
+    return server is not None and server.vm_state != DELETED and (host, epoch) in places(server)
+
+
+def _decide_by(server: Server | None, host: str, report: Outcome) -> Event | None:
+    if not _belongs(server, host, report.epoch):
+        return None
+    return reported.done(server, report.kind, report.version, _guest(report))
 
 
 def _guest(report: Outcome) -> GuestState:

@@ -9,22 +9,23 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from operator import methodcaller
 from typing import TypeVar
 
 import msgspec
 
 from domain.errors import HostFailed, LightcurveError, Unavailable
-from domain.guest import GuestSpec, GuestState, PowerState
-from domain.server.actions.all import ACTIONS
+from domain.guest import GuestState, PowerState
 from handlers.context import Stamp, current_request
 from handlers.fleet.liveness import keep_beating
+from handlers.host.carrying_out import execute
 from handlers.messages import (
     MAX_DETAILS,
     MAX_GUESTS,
     MAX_MESSAGE,
     Answer,
     ConsoleAddressQuestion,
+    ConsoleLogQuestion,
+    DiskQuestion,
     Enrolment,
     Failure,
     HostCommand,
@@ -52,68 +53,19 @@ OBSERVE_SECONDS = 60.0
 DESTROY_ATTEMPTS = 15
 """Times that a guest is tried to be removed, over a quarter of an hour, before the command leaves the queue."""
 MAX_AT_ONCE = 200
-ASK_FIRST = ("rebuild",)
+ASK_FIRST = ("rebuild", "adopt")
 """Commands that destroy what a user may still count on: certain is certain."""
+ALWAYS_WANTED = ("discard",)
+CANNOT_FAIL = ("destroy", "discard")
+"""They are tried again until they are done."""
 REMEMBERED = 100_000
 """Servers whose last command is remembered."""
 
 T = TypeVar("T")
-Done = tuple[int, Report]
-CarryOut = Callable[[Hypervisor, HostCommand], Awaitable[GuestState | None]]
-
-
-def _spec(command: HostCommand) -> GuestSpec:
-    if command.spec is None:
-        raise HostFailed("The host was not told what the server shall be.", f"{command.kind} without a spec")
-    return command.spec
-
-
-def _build(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
-    return host.build(_spec(command))
-
-
-def _start(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
-    return host.start(_spec(command))
-
-
-def _reboot_soft(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
-    return host.reboot(_spec(command), hard=False, timeout=command.timeout)
-
-
-def _reboot_hard(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
-    return host.reboot(_spec(command), hard=True, timeout=command.timeout)
-
-
-def _on_the_server(operation: str) -> CarryOut:
-    """The hypervisor's operation of that name, which needs to know nothing but the server."""
-    assert hasattr(Hypervisor, operation)
-    return lambda host, command: methodcaller(operation, command.server_id)(host)
-
-
-WITHOUT_SPEC = {task.command for action in ACTIONS for task in action.tasks if not task.with_spec}
-
-CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command in WITHOUT_SPEC} | {
-    "build": _build,
-    "stop": lambda host, command: host.stop(command.server_id, command.timeout),
-    "start": _start,
-    "reboot_soft": _reboot_soft,
-    "reboot_hard": _reboot_hard,
-    "unpause": _start,
-    "resume": _start,
-    "rebuild": _build,
-    # The spec says from what the guest starts. Into a rescue its own system is shut down in an orderly way first, for
-    # its disk is what shall be saved; the rescue system has nothing to lose.
-    "rescue": _reboot_soft,
-    "unrescue": _reboot_hard,
-    "destroy": lambda host, command: host.destroy(command.server_id),
-}
-"""What each command comes to: what needs no more than the server's id is the operation of its name."""
-
-
-async def _execute(hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
-    if command.kind not in CARRY_OUT:
-        raise HostFailed(f"This host cannot {command.kind} a server.")
-    return await CARRY_OUT[command.kind](hypervisor, command)
+Guest = tuple[str, str]
+"""A host, and a server that has something there."""
+Done = tuple[tuple[int, str, int], Report]
+"""Version, kind and epoch of a command, and what came of it."""
 
 
 class Agent:
@@ -135,13 +87,13 @@ class Agent:
         self._liveness = liveness
         self._stamp = stamp
         self._keep_tickets = keep_tickets
-        self._newest: dict[str, int] = {}
-        """The newest command version seen, by server: older ones are skipped."""
-        self._done: dict[str, Done] = {}
-        """The outcome of the last command carried out, by server."""
-        self._locks: dict[str, asyncio.Lock] = {}
-        """One for each server that has commands in hand."""
-        self._in_hand: Counter[str] = Counter()
+        self._newest: dict[Guest, int] = {}
+        """The newest command version seen: older ones are skipped."""
+        self._done: dict[Guest, Done] = {}
+        """The last command carried out, and its outcome."""
+        self._locks: dict[Guest, asyncio.Lock] = {}
+        """One for each guest that has commands in hand."""
+        self._in_hand: Counter[Guest] = Counter()
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self._enrolled = asyncio.Semaphore(0)
 
@@ -182,8 +134,9 @@ class Agent:
                     continue
                 await self._slots.acquire()
                 # The lock is taken in the order of arrival: commands of one server keep their order.
-                lock = self._locks.setdefault(command.server_id, asyncio.Lock())
-                self._in_hand[command.server_id] += 1
+                guest = command.host, command.server_id
+                lock = self._locks.setdefault(guest, asyncio.Lock())
+                self._in_hand[guest] += 1
                 group.create_task(self._handle(command, delivery, lock))
 
     async def _read(self, delivery: Delivery) -> HostCommand | None:
@@ -205,16 +158,17 @@ class Agent:
         heart = asyncio.create_task(self._keep_working(delivery))
         try:
             async with lock:
-                await self._carry_out(command, ask=delivery.attempt > 1 or self._is_doubtful(command))
+                await self._carry_out(command, ask=self._is_doubtful(command, again=delivery.attempt > 1))
             await delivery.done()
         except Unavailable as error:
             await self._put_off(command, delivery, error)
         finally:
             heart.cancel()
             self._slots.release()
-            self._in_hand[command.server_id] -= 1
-            if not self._in_hand[command.server_id]:
-                del self._in_hand[command.server_id], self._locks[command.server_id]
+            guest = command.host, command.server_id
+            self._in_hand[guest] -= 1
+            if not self._in_hand[guest]:
+                del self._in_hand[guest], self._locks[guest]
 
     async def _put_off(self, command: HostCommand, delivery: Delivery, error: Unavailable) -> None:
         with suppress(Unavailable):
@@ -226,9 +180,10 @@ class Agent:
                 log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
                 await delivery.retry(_pause(delivery.attempt))
 
-    def _is_doubtful(self, command: HostCommand) -> bool:
+    def _is_doubtful(self, command: HostCommand, *, again: bool) -> bool:
         late = command.deadline is not None and self._stamp.clock.now() >= command.deadline
-        return command.repeated or late or command.kind in ASK_FIRST
+        # What names one assignment only can do no harm to another.
+        return command.kind not in ALWAYS_WANTED and (again or command.repeated or late or command.kind in ASK_FIRST)
 
     async def _keep_working(self, delivery: Delivery) -> None:
         while True:
@@ -237,21 +192,22 @@ class Agent:
                 await delivery.working()
 
     async def _carry_out(self, command: HostCommand, *, ask: bool) -> None:
-        server_id, host = command.server_id, command.host
-        if command.version < self._newest.get(server_id, 0):
+        guest = command.host, command.server_id
+        if command.version < self._newest.get(guest, 0):
             return
-        version, report = self._done.get(server_id, (0, None))
-        if report is None or version != command.version:
+        which = command.version, command.kind, command.epoch
+        done, report = self._done.get(guest, (None, None))
+        if report is None or done != which:
             if ask and not await self._still_wanted(command):
                 return
-            self._newest[server_id] = command.version
+            self._newest[guest] = command.version
             self._keep_tickets(command.image_tickets)
             report = await self._try(command)
-            self._remember(server_id, (command.version, report))
-        await self._remove(host, (await self._report(host, report)).remove)
+            self._remember(guest, (which, report))
+        await self._remove(command.host, (await self._report(command.host, report)).remove)
 
-    def _remember(self, server_id: str, done: Done) -> None:
-        self._done[server_id] = done
+    def _remember(self, guest: Guest, done: Done) -> None:
+        self._done[guest] = done
         if len(self._done) > REMEMBERED:
             oldest = next(iter(self._done))
             del self._done[oldest]
@@ -273,7 +229,7 @@ class Agent:
             state = await self._try_to_execute(command)
         except HostFailed as error:
             log.warning("%s of server %s failed: %s %s", command.kind, command.server_id, error, error.details)
-            if command.kind == "destroy":
+            if command.kind in CANNOT_FAIL:
                 raise Unavailable(error.message) from error
             return Failure(
                 request_id=command.request_id,
@@ -297,7 +253,7 @@ class Agent:
     async def _try_to_execute(self, command: HostCommand) -> GuestState | None:
         """Whatever goes wrong with one command, the others go on. Raises HostFailed, Unavailable."""
         try:
-            return await _execute(self._hypervisors[command.host], command)
+            return await execute(self._hypervisors[command.host], command)
         except LightcurveError:
             raise
         except Exception as error:
@@ -310,7 +266,7 @@ class Agent:
             try:
                 async with aclosing(self._hypervisors[host].watch()) as events:  # type: ignore[type-var]
                     async for event in events:
-                        if event.state.server_id not in self._locks:
+                        if (host, event.state.server_id) not in self._locks:
                             await self._observe(host, (event.state,))
             except Exception as error:  # noqa: BLE001 - whatever it is, guests are looked at again
                 _tell("watching %s is interrupted: %s", host, error)
@@ -328,18 +284,22 @@ class Agent:
         except Exception as error:  # noqa: BLE001 - whatever it is, commands go on
             _tell("the guests of %s cannot be listed: %s", host, error)
             return
-        idle = tuple(guest for guest in guests if guest.server_id not in self._locks)
+        idle = tuple(guest for guest in guests if (host, guest.server_id) not in self._locks)
         for first in range(0, len(idle), MAX_GUESTS):
             await self._observe(host, idle[first : first + MAX_GUESTS])
 
     async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
         versions = {
-            guest.server_id: version for guest in guests if (version := self._newest.get(guest.server_id)) is not None
+            guest.server_id: version
+            for guest in guests
+            if (version := self._newest.get((host, guest.server_id))) is not None
         }
         report = Observation(request_id=self._request_id(), guests=guests, versions=versions)
         answer = await self._report(host, report)
         # A server that got a command meanwhile is left to that; the next observation comes soon.
-        await self._remove(host, tuple(guest for guest in answer.remove if guest.server_id not in self._locks))
+        await self._remove(
+            host, tuple(guest for guest in answer.remove if (host, guest.server_id) not in self._locks)
+        )
 
     async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> None:
         for guest in guests:
@@ -373,9 +333,13 @@ class Agent:
         asked = question_decoder.decode(question)
         current_request.set(asked.request_id)
         hypervisor = self._hypervisors[host]
-        if isinstance(asked, ConsoleAddressQuestion):
-            return encode(await hypervisor.console(asked.server_id, asked.protocol))
-        return (await hypervisor.console_log(asked.server_id, asked.lines)).encode()
+        match asked:
+            case ConsoleAddressQuestion():
+                return encode(await hypervisor.console(asked.server_id, asked.protocol))
+            case DiskQuestion():
+                return encode(await hypervisor.offer(asked.server_id))
+            case ConsoleLogQuestion():
+                return (await hypervisor.console_log(asked.server_id, asked.lines)).encode()
 
     def _request_id(self) -> str:
         return f"req-{self._stamp.ids.uuid()}"

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 from domain.catalogue import quota
-from domain.catalogue.flavor import check_image
+from domain.catalogue.flavor import Flavor, check_image
 from domain.log.record import Event
 from domain.server import creation, deletion, hostname
 from domain.server.action import Action
 from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.creation import ServerRequested
+from domain.server.moves import cold
 from domain.server.state import Server, aggregate
 from domain.server.wish import wish_of
 from handlers.accepted import Accepted
@@ -134,6 +135,49 @@ class Servers:
         """Begin an action; ``request`` is for one that needs more than time. Raises Refused (404, 409)."""
         deadline = self._stamp.clock.now() + action.time
         return await self.change(context, server_id, lambda server: (request or action.request)(server, deadline))
+
+    async def resize(
+        self, context: Context, server_id: str, flavor: Flavor, confirm_after: float | None = None
+    ) -> Accepted:
+        """Have the server be of another flavor. Raises Refused (400, 403 beyond the quota, 404, 409), and Invalid for
+        an image that does not fit the flavor."""
+
+        def request(server: Server, deadline: datetime) -> Event:
+            check_image(flavor, server.image, 0)
+            return cold.resize(server, deadline, flavor, confirm_after)
+
+        # Refused before anything is reserved, where that is certain.
+        cell = await self._cells.of(server_id)
+        held, _ = await cell.servers.load(aggregate(server_id))
+        server = changeable(context, held, server_id)
+        request(server, self._stamp.clock.now())
+        await self._reserve(context, server, flavor)
+        # Should somebody have been quicker, or this process end here, the conductor sets it right.
+        return await self.act(context, server_id, cold.RESIZE_ACTION, request)
+
+    async def migrate(
+        self, context: Context, server_id: str, host: str | None, confirm_after: float | None = None
+    ) -> Accepted:
+        """Have the server on another host, powered off meanwhile. Raises Refused (400, 404, 409)."""
+        return await self.act(
+            context,
+            server_id,
+            cold.MIGRATE,
+            lambda server, deadline: cold.migrate(server, deadline, host, confirm_after),
+        )
+
+    async def _reserve(self, context: Context, server: Server, flavor: Flavor) -> None:
+        await self._registry.writer(quota.aggregate(server.project_id)).submit(
+            context,
+            lambda state: quota.widen(
+                state,
+                self._default_limits,
+                server.id,
+                cores=flavor.vcpus,
+                ram_mb=flavor.ram_mb,
+                request_id=context.request_id,
+            ),
+        )
 
     async def rebuild(self, context: Context, server_id: str, wanted: Rebuild) -> tuple[Accepted, Secrets]:
         """Give the server a fresh disk; returns what its guest will be told, too.

@@ -101,6 +101,7 @@ class EmbeddedHosts:
             "COMPUTE_URI": LOCAL_URI,
             "COMPUTE_CONSOLE_NAMESPACE": str(MACHINE_NETWORK),
             "COMPUTE_TUNNEL_DEVICE": host.leg.device,
+            "COMPUTE_MIGRATION_ADDRESS": str(host.leg.address),
         }
         environment = environment | {f"LIGHTCURVE_{key}": value for key, value in of_host.items()}
         notices = host.directory / "notices"

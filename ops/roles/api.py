@@ -216,4 +216,5 @@ def rest_settings(settings: Settings) -> RestSettings:
         api_cell=settings.api_cell,
         region=settings.api.region,
         placement_url=settings.placement.public_url.rstrip("/"),
+        resize_confirm_seconds=settings.api.resize_confirm_seconds,
     )

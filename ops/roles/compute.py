@@ -56,6 +56,7 @@ async def run(settings: Settings, name: str) -> None:
             screens_by_tls=compute.screen_tls_dir is not None,
             console_namespace=compute.console_namespace,
             host_ip=compute.console_address,
+            migration_ip=compute.migration_address or None,
             tunnel_device=compute.tunnel_device or None,
             spice=_spice(compute),
         ),
@@ -87,7 +88,8 @@ async def run_simulated(settings: Settings, name: str) -> None:
 
     simulated = settings.simulated
     clock, random = SystemClock(), Random()  # noqa: S311 - chance, not secrecy
-    hypervisors = {
+    hypervisors: dict[str, SimulatedHypervisor] = {}
+    hypervisors |= {
         host: SimulatedHypervisor(
             host,
             clock,
@@ -96,6 +98,7 @@ async def run_simulated(settings: Settings, name: str) -> None:
             memory_mb=simulated.memory_mb,
             disk_gb=simulated.disk_gb,
             behaviour={"build": Behaviour(delay=(simulated.build_seconds,) * 2)},
+            others=hypervisors,
         )
         for host in simulated_hosts(simulated)
     }

@@ -38,6 +38,7 @@ from projections.console_sessions import ConsoleSessionsView
 from projections.event_log import EventLogView
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView
+from projections.migrations import MigrationsView
 from projections.postgres import PostgresRows, Skipped, connect, lock_writer
 from projections.servers import ServersView
 from projections.table import Projection
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 PROJECTIONS: tuple[Projection, ...] = (
     ServersView(),
     InstanceActionsView(),
+    MigrationsView(),
     HostsView(),
     EventLogView(),
     ConsoleSessionsView(),

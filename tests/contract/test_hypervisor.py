@@ -9,6 +9,7 @@ import pytest
 
 from domain.errors import HostFailed
 from domain.guest import GuestSpec, GuestState, PowerState
+from handlers.messages import Peer
 from tests.aio import asynchronous
 from tests.contract.hypervisor import Host, LibvirtHost, SimulatedHost, cleared
 from tests.waiting import until
@@ -261,3 +262,72 @@ async def test_what_a_host_offers(host: Host) -> None:
         assert offer.name == "node1"
         assert min(offer.vcpus, offer.memory_mb, offer.disk_gb) > 0
         assert offer.hypervisor_version >= 1_000_000
+
+
+@asynchronous
+async def test_what_was_given_is_no_guest_until_it_is_adopted(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        for hand in (agent, host.agent()):
+            assert await hand.give(spec.server_id, 0) == state(spec, PowerState.SHUTDOWN)
+        assert await agent.guests() == []
+        for attempt in (agent.start(spec), agent.reboot(spec, hard=True, timeout=0)):
+            with pytest.raises(HostFailed):
+                await attempt
+        later = msgspec.structs.replace(spec, epoch=3)
+        for hand in (agent, host.agent()):
+            assert await hand.adopt(later) == state(later, PowerState.RUNNING)
+        assert await agent.guests() == [state(later, PowerState.RUNNING)]
+        with pytest.raises(HostFailed):
+            await agent.adopt(spec)
+
+
+@asynchronous
+async def test_what_is_adopted_may_stay_off(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        await agent.give(spec.server_id, 0)
+        off = msgspec.structs.replace(spec, powered_on=False)
+        assert await agent.adopt(off) == state(off, PowerState.SHUTDOWN)
+        assert await agent.guests() == [state(off, PowerState.SHUTDOWN)]
+
+
+@asynchronous
+async def test_a_move_within_a_host_and_either_end_of_it(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        moved, back = (msgspec.structs.replace(spec, epoch=epoch) for epoch in (2, 3))
+        here = Peer(host=(await agent.describe()).name)
+        await agent.build(spec)
+        await agent.give(spec.server_id, 0)
+        for hand in (agent, host.agent()):
+            assert await hand.receive(moved, here) == state(moved, PowerState.RUNNING)
+        await agent.discard(spec.server_id, 7)
+        for hand in (agent, host.agent()):
+            await hand.discard(spec.server_id, 2)
+        assert await agent.guests() == []
+        assert await agent.adopt(back) == state(back, PowerState.RUNNING)
+        await agent.give(spec.server_id, 0)
+        again = msgspec.structs.replace(spec, epoch=4)
+        await agent.receive(again, here)
+        for hand in (agent, host.agent()):
+            await hand.discard(spec.server_id, 3)
+        assert await agent.guests() == [state(again, PowerState.RUNNING)]
+        await agent.discard(spec.server_id, 4)
+        assert await agent.guests() == []
+        assert not host.left()
+
+
+@asynchronous
+async def test_nothing_is_taken_that_was_not_given(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        with pytest.raises(HostFailed):
+            await agent.offer(spec.server_id)
+        with pytest.raises(HostFailed):
+            await agent.receive(host.spec(), Peer(host="nowhere"))
+        with pytest.raises(HostFailed):
+            await agent.give(host.spec().server_id, 0)

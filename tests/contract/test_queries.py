@@ -27,6 +27,7 @@ from ops.roles.conductor import OfCell
 from projections.console_queries import ConsoleQueries
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
+from projections.migrations import MigrationsView
 from projections.past import PastQueries
 from projections.queries import PostgresQueries
 from projections.servers import ServersView
@@ -61,7 +62,7 @@ class Log:
 
 @asynccontextmanager
 async def in_memory(events: list[Recorded]) -> AsyncIterator[Asked]:
-    rows = MemoryRows((ServersView(), InstanceActionsView()))
+    rows = MemoryRows((ServersView(), InstanceActionsView(), MigrationsView()))
     rows.apply(events)
     yield Asked(MemoryQueries(rows), MemoryReadServers(rows, CELL))
 

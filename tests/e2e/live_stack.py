@@ -188,26 +188,8 @@ class LiveStack:
         (watched or [before])[0].kill()
         wait_until(lambda: self._running(program) not in (None, before), 30, f"{program} is started again")
 
-    def cut_the_power(self, *, guests_live: bool = False) -> None:
-        """Everything ends at once, and nothing in good order; ``guests_live``: but for the hosts."""
-        supervisor = psutil.Process(json.loads((self.directory / "run" / "supervisor.json").read_text())["pid"])
-        everything = [supervisor, *supervisor.children(recursive=True)]
-        if guests_live:
-            everything = [each for each in everything if not _is_of_a_host(each)]
-        for process in everything:
-            process.suspend()
-        for process in everything:
-            process.kill()
-        psutil.wait_procs(everything)
-
     def _running(self, program: str) -> psutil.Process | None:
         try:
             return psutil.Process(self.pid(program))
         except psutil.NoSuchProcess:
             return None
-
-
-def _is_of_a_host(process: psutil.Process) -> bool:
-    """Whether it belongs to libvirt, or is a guest."""
-    words = " ".join(process.cmdline())
-    return any(word in words for word in ("qemu", "libvirtd", "virtlogd", "reaper"))

@@ -1,6 +1,7 @@
 """A machine that loses its power, and a log that loses something with it: what is gone is named, and put back."""
 
 import asyncio
+import json
 import shutil
 import threading
 from http.client import HTTPException
@@ -71,6 +72,17 @@ class Load:
             self.accepted += done
 
 
+def _cut_the_power(stack: LiveStack) -> None:
+    """Everything ends at once, and nothing in good order."""
+    supervisor = psutil.Process(json.loads((stack.directory / "run" / "supervisor.json").read_text())["pid"])
+    everything = [supervisor, *supervisor.children(recursive=True)]
+    for process in everything:
+        process.suspend()
+    for process in everything:
+        process.kill()
+    psutil.wait_procs(everything)
+
+
 def _copied(stack: LiveStack, copy: Path) -> None:
     """The log's directory at one moment, as a snapshot of the disk has it."""
     server = psutil.Process(stack.pid("nats"))
@@ -131,7 +143,7 @@ def _happens(stack: LiveStack, tmp_path: Path, kind: str, seed: int) -> None:
         copy = tmp_path / "copy"
         _copied(stack, copy)
         load.until(random.randrange(10, 40))
-        stack.cut_the_power()
+        _cut_the_power(stack)
     before = _in_log(stack).entries
     _damage(kind, copy, random)(stack.directory / "nats", CELL)
     left = _in_log(stack)

@@ -23,6 +23,7 @@ from projections.event_log import EventLogView
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
+from projections.migrations import MigrationsView
 from projections.parking import indigestible
 from projections.postgres import PostgresRows, _json, connect
 from projections.queries import PostgresQueries
@@ -35,6 +36,7 @@ from tests.projections.histories import CELL, Log, history, server_id
 ALL: tuple[Projection, ...] = (
     ServersView(),
     InstanceActionsView(),
+    MigrationsView(),
     HostsView(),
     EventLogView(),
     ConsoleSessionsView(),
@@ -102,7 +104,7 @@ POISONS: dict[str, tuple[list[Recorded], set[str]]] = {
     "an event without its founder": (_story(BUILT), {"servers"}),
     "what a later version wrote": (
         _story(Unreadable(type_name="server.sung", reason="new")),
-        {"servers", "instance_actions", "hosts", "event_log", "console_sessions"},
+        {"servers", "instance_actions", "migrations", "hosts", "event_log", "console_sessions"},
     ),
     "a host of another world": (
         _story(

@@ -22,6 +22,8 @@ def sample(kind: Any, name: str = "value") -> Any:
         members = typing.get_args(arguments[0])
         kinds = members if typing.get_origin(arguments[0]) in (typing.Union, types.UnionType) else arguments[:1]
         return tuple(sample(member, name) for member in kinds)
+    if origin is typing.Literal:
+        return arguments[0]
     if origin is dict:
         return {f"{name}-key": sample(arguments[1], name)}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):

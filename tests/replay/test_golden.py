@@ -12,6 +12,11 @@ from adapters.mapper import EventMapper
 from domain.kinds import EVENTS, KINDS
 from domain.log.kind import Kind, Unfoldable
 from domain.log.record import Event, Unreadable
+from domain.server import moves
+from domain.server.creation import ServerBuilt, ServerPlaced
+from domain.server.moves.all import MOVES
+from domain.server.moves.cold import ServerMigrateRequested
+from domain.server.moves.course import ServerTargetChosen
 from tests.replay.golden_files import GOLDEN, META, file_of, read, tag
 
 
@@ -56,5 +61,9 @@ def test_each_fold_knows_each_event_of_its_kind_and_no_other(kind: Kind[Any]) ->
 def test_each_event_of_a_server_is_folded_onto_a_server_that_is_there() -> None:
     kind, stored = KINDS["server"], _stored()
     there = kind.evolve(None, stored[kind.events[0]], META)
+    built = kind.evolve(kind.evolve(there, stored[ServerPlaced], META), stored[ServerBuilt], META)
+    moving = kind.evolve(kind.evolve(built, stored[ServerMigrateRequested], META), stored[ServerTargetChosen], META)
     for event in kind.events:
-        assert kind.evolve(there, stored[event], META)
+        about_moves = event.__module__.startswith(moves.__name__)
+        begins = event in [move.requested for move in MOVES]
+        assert kind.evolve(built if begins else moving if about_moves else there, stored[event], META)

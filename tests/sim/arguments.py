@@ -10,7 +10,7 @@ from handlers.context import Context
 from handlers.neighbours import BootImage
 from handlers.servers.requests import Rebuild
 from handlers.servers.servers import Servers
-from tests.sim.world import IMAGE
+from tests.sim.world import FLAVORS, IMAGE
 
 Ask = Callable[[Servers, Context, str, Random], Awaitable[object]]
 
@@ -20,6 +20,12 @@ ARGUMENTS: dict[str, Ask] = {
     ),
     "rebuild": lambda servers, context, server_id, _: servers.rebuild(
         context, server_id, Rebuild(image=IMAGE, admin_pass="new")
+    ),
+    "resize": lambda servers, context, server_id, random: servers.resize(
+        context, server_id, random.choice(FLAVORS), random.choice((None, 600.0))
+    ),
+    "migrate": lambda servers, context, server_id, random: servers.migrate(
+        context, server_id, random.choice((None, "host1", "host2", "host3"))
     ),
     "rescue": lambda servers, context, server_id, _: servers.rescue(
         context, server_id, BootImage(IMAGE, min_ram_mb=0), "rescue"

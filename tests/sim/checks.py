@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from adapters.simulated.hypervisor import Guest
 from domain.catalogue import quota
 from domain.console import ConsoleClosed, ConsoleOpened
 from domain.guest import PowerState
@@ -19,14 +20,16 @@ from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
 from domain.server.actions.rescue import ServerRescued, ServerRescueRequested, ServerUnrescued
 from domain.server.creation import ServerBuilt
 from domain.server.fold import CHANGES, evolve
+from domain.server.moves.all import ENDINGS, MOVES
+from domain.server.moves.course import ServerMoveReturned
 from domain.server.reset import ServerStateReset
-from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
-from projections import console_sessions, event_log, hosts, instance_actions, servers
+from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, RESIZED, STOPPED, SUSPENDED, Server, places
+from projections import console_sessions, event_log, hosts, instance_actions, migrations, servers
 from projections.memory import MemoryRows
 from tests.sim.world import API, CELL, LIMITS, NETWORK, PROJECT, World
 
-SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED)
-DONE = (ServerBuilt, *(action.done for action in ACTIONS))
+SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED)
+DONE = (ServerBuilt, ServerMoveReturned, *(action.done for action in (*ACTIONS, *MOVES, *ENDINGS)))
 """After which a guest is as was asked for."""
 FROM_ITS_DISK = (ServerBuilt, ServerStarted, ServerRebooted, ServerRebuilt, ServerUnrescued)
 """After which a guest runs from its own disk."""
@@ -78,10 +81,27 @@ def _claims(all_servers: list[Server], states: dict[AggregateId, object]) -> Ite
     if not isinstance(book, ledger.Ledger):
         return
     yield from imbalances(book)
-    expected = {server.id: (server.host_id, server.epoch) for server in all_servers if _placed(server)}
+    placed = [server for server in all_servers if _placed(server)]
+    expected = {server.id: (server.host_id, server.newest_epoch) for server in placed}
+    for server in placed:
+        if server.move and server.move.source.host != server.host:
+            expected[server.move.id] = (server.move.source.host_id, 0)
     claimed = {claim.consumer_id: (*claim.allocations, claim.epoch) for claim in book.claims.values()}
+    for server in placed:
+        yield from _amounts(book, server)
     if expected != claimed:
         yield f"claims differ from servers: {_difference(claimed, expected)}"
+
+
+def _amounts(book: ledger.Ledger, server: Server) -> Iterator[str]:
+    """A server claims what its flavor says; one that may be reverted within its host, as much as it may be."""
+    flavors = [server.flavor]
+    if server.move and server.move.source.host == server.host:
+        flavors.append(server.move.flavor)
+    claim = book.claims.get(server.id)
+    vcpus = max(flavor.vcpus for flavor in flavors)
+    if claim and server.host_id and claim.allocations[server.host_id]["VCPU"] != vcpus:
+        yield f"server {server.id} claims {claim.allocations}, and is {server.flavor.name} in {server.vm_state}"
 
 
 def _held(all_servers: list[Server], states: dict[AggregateId, object]) -> Iterator[str]:
@@ -89,6 +109,11 @@ def _held(all_servers: list[Server], states: dict[AggregateId, object]) -> Itera
     reserved = states.get(quota.aggregate(PROJECT))
     if isinstance(reserved, quota.Quota) and set(reserved.reservations) != living:
         yield f"quota differs from servers: {set(reserved.reservations) ^ living}"
+    for server in all_servers:
+        reservation = reserved.reservations.get(server.id) if isinstance(reserved, quota.Quota) else None
+        cores = max(server.flavor.vcpus, server.move.flavor.vcpus if server.move else 0)
+        if reservation and reservation.cores != cores:
+            yield f"server {server.id} of {cores} cores counts for {reservation.cores} in {server.vm_state}"
     net = states[network.aggregate(NETWORK)]
     assert isinstance(net, network.Network)
     ports = {port.server_id: port.ip_address for port in net.ports.values()}
@@ -105,8 +130,11 @@ def _guests(world: World, all_servers: list[Server], history: list[Recorded]) ->
     for host, hypervisor in world.hypervisors.items():
         for server_id, guest in hypervisor._guests.items():
             server = by_id.get(server_id)
-            if server is None or not _placed(server) or server.host != host:
+            if server is None or not _placed(server) or host not in [place[0] for place in places(server)]:
                 yield f"guest {server_id} on {host} should not be there ({server and server.vm_state})"
+            elif host != server.host:
+                if not guest.given and server.vm_state in SETTLED:
+                    yield f"guest {server_id} of a server that has moved is {guest.power_state!r} on {host}"
             elif server.vm_state in SETTLED and server.power_state != guest.power_state:
                 yield f"guest {server_id} is {guest.power_state!r}, its server says {server.power_state!r}"
             elif server.vm_state in (ACTIVE, RESCUED) and server_id not in doubtful:
@@ -116,10 +144,24 @@ def _guests(world: World, all_servers: list[Server], history: list[Recorded]) ->
     for server in all_servers:
         if server.vm_state in SETTLED:
             assert server.host
-            if server.id not in world.hypervisors[server.host]._guests:
-                yield f"server {server.id} is {server.vm_state} without a guest"
-            if server.vm_state == ACTIVE and server.power_state is not PowerState.RUNNING:
-                yield f"server {server.id} is active but {server.power_state!r}"
+            yield from _guest_of(server, world.hypervisors[server.host]._guests.get(server.id))
+
+
+def _guest_of(server: Server, guest: Guest | None) -> Iterator[str]:
+    """A server that is in order has the guest that it says."""
+    if guest is None:
+        yield f"server {server.id} is {server.vm_state} without a guest"
+        return
+    if guest.given:
+        yield f"the guest of server {server.id} is given away"
+    if guest.spec.epoch != server.epoch:
+        yield f"guest {server.id} is of assignment {guest.spec.epoch}, its server of {server.epoch}"
+    if guest.spec.vcpus != server.flavor.vcpus:
+        yield f"guest {server.id} has {guest.spec.vcpus} processors, its server {server.flavor.vcpus}"
+    if guest.aside is not None and server.move is None:
+        yield f"guest {server.id} keeps aside what it was, and its server has not moved"
+    if server.vm_state == ACTIVE and server.power_state is not PowerState.RUNNING:
+        yield f"server {server.id} is active but {server.power_state!r}"
 
 
 def _perhaps_rescued(history: list[Recorded]) -> set[str]:
@@ -195,6 +237,7 @@ def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
         (
             servers.ServersView(),
             instance_actions.InstanceActionsView(),
+            migrations.MigrationsView(),
             hosts.HostsView(),
             event_log.EventLogView(),
             console_sessions.ConsoleSessionsView(),
@@ -202,7 +245,10 @@ def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
     )
     for recorded in history:
         expected.apply([recorded])
-    tables = servers.TABLE, instance_actions.TABLE, hosts.TABLE, event_log.TABLE, console_sessions.TABLE
+    tables = (
+        servers.TABLE, instance_actions.TABLE, migrations.TABLE, migrations.LAST, hosts.TABLE, event_log.TABLE,
+        console_sessions.TABLE,
+    )  # fmt: skip
     for table in tables:
         have = {table.key_of(row): row for row in world.rows.all(table)}
         want = {table.key_of(row): row for row in expected.all(table)}

@@ -6,6 +6,7 @@ from domain.errors import LightcurveError
 from domain.guest import PowerState
 from domain.server import reset
 from domain.server.actions.all import ACTIONS
+from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.parts import NetworkRequest
 from handlers.servers.guest_secrets import Secrets
 from projections.servers import TABLE
@@ -16,7 +17,9 @@ from tests.sim.virtual_time import run
 from tests.sim.world import FLAVOR, NETWORK, World
 
 STORM_ACTIONS = 25
-REST_SECONDS = 2400.0
+EVERYTHING = (*ACTIONS, *MOVES, *MOVES, *ENDINGS)
+"""Moves are asked for twice as often as other actions: more can go wrong on the way."""
+REST_SECONDS = 4500.0
 """Longer than every deadline, every grace period and every retry together."""
 
 
@@ -44,8 +47,8 @@ async def _act(world: World) -> None:
         vm_state = random.choice(("active", "error"))
         await servers.change(world.context(), server_id, lambda server: reset.request(server, vm_state))
     elif choice < 0.96:
-        fitting = [action for action in ACTIONS if row.vm_state in action.allowed]
-        action = random.choice(fitting if fitting and random.random() < 0.85 else ACTIONS)
+        fitting = [action for action in EVERYTHING if row.vm_state in action.allowed]
+        action = random.choice(fitting if fitting and random.random() < 0.85 else EVERYTHING)
         await ask(servers, world.context(), server_id, action, random)
     else:
         for hypervisor in world.hypervisors.values():

@@ -33,6 +33,7 @@ from projections.event_log import EventLogView
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
+from projections.migrations import MigrationsView
 from projections.servers import ServersView
 from tests.sim.consoles import OpenConsolesIn, view_consoles
 from tests.sim.faults import ProcessFaults, Weather
@@ -42,6 +43,10 @@ CELL, API = "cell1", "api"
 PROJECT = "project"
 NETWORK = "00000000-0000-4000-8000-0000000000aa"
 FLAVOR = Flavor(id="1", name="small", vcpus=1, ram_mb=1024, disk_gb=1)
+FLAVORS = (
+    FLAVOR,
+    *(Flavor(id=str(n), name=f"size{n}", vcpus=v, ram_mb=1024 * v, disk_gb=1) for n, v in ((2, 1), (3, 2))),
+)
 IMAGE = ImageSource(id="00000000-0000-4000-8000-0000000000bb", disk_format="raw", checksum="00")
 LIMITS = Limits(instances=12, cores=12, ram_mb=-1)
 
@@ -86,9 +91,18 @@ class World:
         self.broker = Broker(self.clock)
         self.mapper = EventMapper(EVENTS)
         self.rows = MemoryRows(
-            (ServersView(), InstanceActionsView(), HostsView(), EventLogView(), ConsoleSessionsView())
+            (
+                ServersView(),
+                InstanceActionsView(),
+                MigrationsView(),
+                HostsView(),
+                EventLogView(),
+                ConsoleSessionsView(),
+            )
         )
-        self.hypervisors = {f"host{number}": self._hypervisor(number) for number in range(1, 4)}
+        self.hypervisors: dict[str, SimulatedHypervisor] = {}
+        for number in range(1, 4):
+            self.hypervisors[f"host{number}"] = self._hypervisor(number)
         self.changed_by_itself: set[str] = set()
         """Servers whose guest was made to change its power by itself."""
         self.focus = self.random.choice((1, 3, 100))
@@ -115,7 +129,14 @@ class World:
             for operation in OPERATIONS
         }
         return SimulatedHypervisor(
-            f"host{number}", self.clock, random, vcpus=2, memory_mb=9000, disk_gb=100, behaviour=behaviour
+            f"host{number}",
+            self.clock,
+            random,
+            vcpus=2,
+            memory_mb=9000,
+            disk_gb=100,
+            behaviour=behaviour,
+            others=self.hypervisors,
         )
 
     def store(self, cell: str, faults: ProcessFaults | None = None) -> MemoryEventStore:

@@ -56,3 +56,5 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
     placement_url: str = "http://127.0.0.1:8778"
     """Where clients reach Placement, at the root of its own port."""
     default_zone: str = "nova"
+    resize_confirm_seconds: float = 0
+    """After so long a moved server counts as confirmed; 0: never."""

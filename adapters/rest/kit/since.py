@@ -22,6 +22,8 @@ DESCRIPTION = 19
 """Servers have a description; before, the name was that."""
 ACTIONS_OF_DELETED = 21
 """The actions of deleted servers are shown."""
+LIVE_MIGRATIONS = 23
+"""Those under way are shown with their server, and others say of which type they are."""
 TAGS = 26
 """Servers have tags, and are found by them."""
 CPU_INFO_AS_OBJECT = 28
@@ -50,10 +52,14 @@ KEY_OF_REBUILD = 54
 """A rebuild may take another key."""
 FLAVOR_DESCRIPTION = 55
 """Flavors have a description, which can be changed."""
+MIGRATION_TO_HOST = 56
+"""A cold migration may name its host."""
 NO_PERSONALITY = 57
 """Files are no longer injected; a rebuild takes user data instead."""
 ACTION_PAGES = 58
 """Instance actions are listed in pages, and show when they were updated."""
+MIGRATION_PAGES = 59
+"""Migrations have a uuid, and are listed in pages."""
 FLAVOR_EXTRA_SPECS = 61
 """Flavors show their extra specs."""
 ACTION_HOSTS = 62
@@ -70,6 +76,8 @@ LOCKED_REASON = 73
 """A lock has a reason; servers are found by whether they are locked."""
 STRICT = 75
 """Unknown parameters and fields are refused; answers are evened out."""
+MIGRATION_OWNERS = 80
+"""Migrations tell, and are found by, who asked for them."""
 ACTION_DETAILS = 84
 """The steps of an action show details of a failure."""
 EXTRA_SPECS_VALIDATED = 86

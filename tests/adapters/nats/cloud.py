@@ -40,6 +40,7 @@ from projections.hosts import TABLE as HOSTS
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
+from projections.migrations import MigrationsView
 from projections.servers import TABLE as SERVERS
 from projections.servers import ServersView, decoder
 from tests.new_servers import new_server
@@ -72,7 +73,7 @@ class Cloud:
 
     def __init__(self, server: EmbeddedNats) -> None:
         self.nats = server
-        self.rows = MemoryRows((ServersView(), InstanceActionsView(), HostsView(), EventLogView()))
+        self.rows = MemoryRows((ServersView(), InstanceActionsView(), MigrationsView(), HostsView(), EventLogView()))
         self.log: list[Recorded] = []
         self.refusals = Refusals()
         self.connections: list[Connection] = []

@@ -61,6 +61,7 @@ from projections.console_sessions import ConsoleSessionsView
 from projections.event_log import EventLogView
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
+from projections.migrations import MigrationsView
 from projections.servers import ServersView
 from tests.adapters.rest.client import Client
 from tests.clocks import StandingClock
@@ -136,7 +137,9 @@ class World:
         signs = MemoryLiveness(broker, CELL)
         self._positions = MemoryPositions(broker)
         self.life = LifeSigns(signs, self.clock)
-        self._rows = MemoryRows((ServersView(), InstanceActionsView(), ConsoleSessionsView(), EventLogView()))
+        self._rows = MemoryRows(
+            (ServersView(), InstanceActionsView(), MigrationsView(), ConsoleSessionsView(), EventLogView())
+        )
         self.queries = MemoryQueries(self._rows)
         self._read_servers = MemoryReadServers(self._rows, CELL)
         limits = quota.Limits()
@@ -191,8 +194,11 @@ class World:
             read_servers=self._read_servers,
             open_consoles=OpenConsolesIn(self._rows),
         )
-        self.hypervisors = {
-            name: SimulatedHypervisor(name, self.clock, Random(0), vcpus=8, memory_mb=16384, disk_gb=100)
+        self.hypervisors: dict[str, SimulatedHypervisor] = {}
+        self.hypervisors |= {
+            name: SimulatedHypervisor(
+                name, self.clock, Random(0), vcpus=8, memory_mb=16384, disk_gb=100, others=self.hypervisors
+            )
             for name in HOST_IDS
         }
         self._agents = {

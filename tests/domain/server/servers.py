@@ -1,5 +1,6 @@
 """Servers in every state, told by their events."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from domain.catalogue.flavor import Flavor
@@ -106,7 +107,11 @@ def meta(number: int = 1) -> Metadata:
 
 
 def given(name: str) -> Server | None:
+    return told_by(GIVEN[name])
+
+
+def told_by(events: Iterable[Event]) -> Server | None:
     state: Server | None = None
-    for number, event in enumerate(GIVEN[name], start=1):
+    for number, event in enumerate(events, start=1):
         state = evolve(state, event, meta(number))
     return state

@@ -12,12 +12,18 @@ from domain.server.action import Action, ActionDone, ActionRequested, ServerActi
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerRequested
 from domain.server.fold import EVENTS, evolve
+from domain.server.moves.all import ENDINGS, MOVES
+from domain.server.moves.cold import ServerSourceReady
+from domain.server.moves.course import ServerMoveReturned, ServerTargetCleared
 from domain.server.state import existing
-from handlers.host.agent import CARRY_OUT
+from handlers.host.carrying_out import CARRY_OUT
 from projections.instance_actions import STARTS, SUCCESSES
-from tests.domain.server.servers import FAULT, GIVEN, LATER, REBUILD, RESCUE, SERVER_ID, SOFT_REBOOT, given, meta
+from tests.domain.server.servers import FAULT, GIVEN, LATER, NOW, REBUILD, RESCUE, SERVER_ID, SOFT_REBOOT, given, meta
 from tests.sim.arguments import ARGUMENTS
 
+EVERY_ACTION = (*ACTIONS, *MOVES, *ENDINGS)
+LEGS = {ServerSourceReady, ServerTargetCleared}
+"""What a host's success may be recorded as, and is no end."""
 BEGUN_BY: dict[str, Event] = {"reboot": SOFT_REBOOT, "rebuild": REBUILD, "rescue": RESCUE}
 """The beginnings that say more than a deadline."""
 each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
@@ -31,7 +37,9 @@ def _takes_arguments(action: Action) -> bool:
 def test_what_begins_and_what_ends_an_action_is_shown_so() -> None:
     begins = {event for event in EVENTS if issubclass(event, ActionRequested)} | {ServerRequested}
     assert set(STARTS) == begins
-    assert set(SUCCESSES) == {event for event in EVENTS if issubclass(event, ActionDone)} | {deletion.ServerDeleted}
+    assert set(SUCCESSES) == {event for event in EVENTS if issubclass(event, ActionDone)} - LEGS - {
+        ServerMoveReturned
+    } | {deletion.ServerDeleted}
 
 
 def test_a_host_can_carry_out_every_command_and_is_told_no_other() -> None:
@@ -39,13 +47,15 @@ def test_a_host_can_carry_out_every_command_and_is_told_no_other() -> None:
 
 
 def test_every_action_names_what_no_other_does() -> None:
-    tasks = [task.state for action in ACTIONS for task in action.tasks]
-    for names in ([action.name for action in ACTIONS], [action.step for action in ACTIONS], tasks):
+    tasks = [task.state for action in (*ACTIONS, MOVES[0], *ENDINGS) for task in action.tasks]
+    for names in ([action.name for action in EVERY_ACTION], [action.step for action in EVERY_ACTION], tasks):
         assert len(set(names)) == len(names)
 
 
 def test_the_storm_and_these_tests_have_arguments_for_all_actions_that_take_any() -> None:
-    assert BEGUN_BY.keys() == ARGUMENTS.keys() == {action.name for action in ACTIONS if _takes_arguments(action)}
+    moves = {action.name for action in MOVES}
+    assert ARGUMENTS.keys() == BEGUN_BY.keys() | moves
+    assert BEGUN_BY.keys() == {action.name for action in ACTIONS if _takes_arguments(action)}
 
 
 @each_action
@@ -60,7 +70,7 @@ def test_an_action_begins_is_done_and_fails(action: Action) -> None:
     version, guest = begun.version, GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
     done = reported.done(begun, action.tasks[0].command, version, guest)
     assert type(done) is action.done
-    failed = reported.failed(begun, 1, version, FAULT)
+    failed = reported.failed(begun, action.tasks[0].command, 1, version, FAULT, NOW)
     assert isinstance(failed, ServerActionFailed)
     for end in (done, failed):
         ended = evolve(begun, end, meta(21))

@@ -50,7 +50,7 @@ from domain.server.creation import ServerAbandoned, ServerBuildFailed, ServerBui
 from domain.server.deletion import ServerDeleted, ServerDeleteRequested
 from domain.server.observation import ServerPowerChanged
 from domain.server.state import Server, existing
-from tests.domain.server.servers import FAULT, GIVEN, IMAGE, LATER, REBUILD, SERVER_ID, given
+from tests.domain.server.servers import FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given
 
 Ask = Callable[[Server | None], Event | None]
 
@@ -234,12 +234,12 @@ def test_decision(state: str, asked: str) -> None:
     ("state", "report"),
     [
         ("spawning", lambda server: _done(server, "build", 2, 1)),
-        ("spawning", lambda server: reported.failed(server, 2, 1, FAULT)),
+        ("spawning", lambda server: reported.failed(server, "build", 2, 1, FAULT, NOW)),
         ("stopping", lambda server: _done(server, "stop", 2, 4)),
         ("stopping", lambda server: _done(server, "stop", 1, 2)),
         ("starting", lambda server: _done(server, "start", 1, 4)),
         ("spawning", lambda server: _done(server, "build", 1, 2)),
-        ("stopping", lambda server: reported.failed(server, 1, 3, FAULT)),
+        ("stopping", lambda server: reported.failed(server, "stop", 1, 3, FAULT, NOW)),
         ("rebooting", lambda server: _done(server, "reboot_soft", 1, 3)),
         ("active", lambda server: observation.power_observed(server, 2, PowerState.SHUTDOWN)),
         ("active", lambda server: observation.power_observed(server, 1, PowerState.RUNNING)),
@@ -251,7 +251,7 @@ def test_reports_of_another_epoch_or_action_or_without_news_count_for_nothing(st
 
 
 def test_a_failed_build_lets_another_host_try() -> None:
-    assert isinstance(reported.failed(given("spawning"), 1, 1, FAULT), ServerBuildFailed)
+    assert isinstance(reported.failed(given("spawning"), "build", 1, 1, FAULT, NOW), ServerBuildFailed)
     server = given("build failed")
     assert server
     assert (server.host, server.failed_hosts, server.epoch) == (None, ("node1",), 1)

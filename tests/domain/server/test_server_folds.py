@@ -5,6 +5,7 @@ import pytest
 
 from domain.errors import Refused
 from domain.guest import PowerState
+from domain.log.record import Event
 from domain.server import reported
 from domain.server.action import ServerActionFailed
 from domain.server.actions import rescue
@@ -12,7 +13,7 @@ from domain.server.actions.rebuild import ServerRebuilt
 from domain.server.fold import evolve
 from domain.server.observation import ServerPowerChanged
 from domain.server.password import ServerPasswordCleared, ServerPasswordSet
-from domain.server.state import existing
+from domain.server.state import Server, existing
 from domain.server.steps import guest_spec
 from tests.domain.server.servers import FAULT, GIVEN, IMAGE, LATER, NOW, REBUILD, SERVER_ID, given, meta
 
@@ -97,12 +98,19 @@ def test_a_rescue_system_that_powers_off_is_still_a_rescue() -> None:
     assert (off.vm_state, off.power_state) == ("rescued", PowerState.SHUTDOWN)
 
 
+def _failed(server: Server) -> Event | None:
+    """What is recorded if its host cannot do what it is told."""
+    task = reported.task_of(server)
+    assert task
+    assert server.action
+    return reported.failed(server, task.command, 1, server.action.version, FAULT, NOW)
+
+
 @pytest.mark.parametrize("state", ["rebuilding", "rescuing", "unrescuing", "rebooting"])
 def test_what_changed_the_guest_and_failed_leaves_its_state_in_doubt(state: str) -> None:
     server = given(state)
     assert server
-    assert server.action
-    failed = reported.failed(server, 1, server.action.version, FAULT)
+    failed = _failed(server)
     assert failed == ServerActionFailed(fault=FAULT, to_error=True)
 
 
@@ -110,8 +118,7 @@ def test_what_changed_the_guest_and_failed_leaves_its_state_in_doubt(state: str)
 def test_what_only_changed_its_power_and_failed_leaves_it_as_it_was(state: str) -> None:
     server = given(state)
     assert server
-    assert server.action
-    failed = reported.failed(server, 1, server.action.version, FAULT)
+    failed = _failed(server)
     assert failed == ServerActionFailed(fault=FAULT, to_error=False)
 
 

@@ -51,6 +51,7 @@ from projections.event_log import EventLogView
 from projections.hosts import HostsView
 from projections.instance_actions import InstanceActionsView
 from projections.memory import MemoryRows
+from projections.migrations import MigrationsView
 from projections.servers import ServersView
 from tests.aio import asynchronous
 from tests.cell import Cell
@@ -86,7 +87,7 @@ HOSTILE: tuple[Any, ...] = (
     *(2**31, 2**63, 2**70, -1, -(2**70), HUGE, 0.5, math.inf, -math.inf, math.nan, True, None),
     *([], [[[]]], {}, {"\0": "\0"}, {"a": {"b": {"c": 2**70}}}, {"a": "\ud800"}, ["x" * 1000] * 100),
 )
-PROJECTIONS = (ServersView(), InstanceActionsView(), HostsView(), EventLogView())
+PROJECTIONS = (ServersView(), InstanceActionsView(), MigrationsView(), HostsView(), EventLogView())
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -11,13 +11,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute import inner_rules
+from adapters.rest.compute.catalogue.flavors import known_to
 from adapters.rest.compute.servers.create_body import File, NetworkRef, NewServerBody
 from adapters.rest.compute.servers.rebuild_body import RebuildArguments
 from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Call
 from adapters.rest.kit.validation import address, identifier
 from domain import image_properties
+from domain.catalogue import flavor_specs
 from domain.catalogue import keypair as keypairs
+from domain.catalogue.flavor import Flavor
 from domain.errors import Invalid, Refused
 from domain.guest import ImageSource
 from domain.server import limits
@@ -36,6 +39,21 @@ _PLACES = [len(_ALPHABET) ** place for place in range(PASSWORD_LENGTH)]
 def as_asked(body: NewServerBody | RebuildArguments, names: Iterable[str]) -> dict[str, Any]:
     """The values of those of these fields that the body has."""
     return {name: value for name in names if (value := getattr(body, name)) is not UNSET}
+
+
+def flavor(call: Call, reference: str) -> Flavor:
+    """The flavor by its id, or by a link to it. As in Nova, an unknown one is a bad request, not a missing page."""
+    flavor_id = reference.rstrip("/").rpartition("/")[2]
+    found = known_to(call, flavor_id)
+    if found is None or found.disabled:
+        raise Invalid(f"Flavor {flavor_id} could not be found.")
+    flavor_specs.check(found)
+    if not found.disk_gb and not call.is_admin:
+        # Its disk is as large as the image says, and nobody claims it.
+        raise Refused(
+            "flavor.zero_disk", "Only volume-backed servers are allowed for flavors with zero disk.", status=403
+        )
+    return found
 
 
 ACCESS = {"access_ipv4": ("accessIPv4", 4), "access_ipv6": ("accessIPv6", 6)}

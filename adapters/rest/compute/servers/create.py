@@ -3,15 +3,12 @@
 from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute import links
-from adapters.rest.compute.catalogue.flavors import known_to
 from adapters.rest.compute.servers import choices
 from adapters.rest.compute.servers.create_body import CreateBody, NewServerBody, Volume
 from adapters.rest.kit import since
 from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations, Reply
 from adapters.rest.kit.validation import boolean, hostname, integer
-from domain.catalogue import flavor_specs
-from domain.catalogue.flavor import Flavor
 from domain.errors import Invalid, Refused
 from domain.guest import ImageSource
 from domain.image_properties import hardware
@@ -51,7 +48,7 @@ async def create(call: Call) -> Reply:
     new = NewServer(
         **choices.as_asked(asked, AS_ASKED),
         **choices.access_addresses(asked),
-        flavor=_flavor(call, str(asked.flavorRef)),
+        flavor=choices.flavor(call, str(asked.flavorRef)),
         image=image,
         min_ram_mb=min_ram_mb,
         networks=await choices.networks(call, asked.networks),
@@ -89,21 +86,6 @@ def _accepted(call: Call, server_id: str, new: NewServer, password: str) -> Repl
         "adminPass": password,
     }
     return Reply({"server": document}, headers={"Location": server_links[0]["href"]})
-
-
-def _flavor(call: Call, reference: str) -> Flavor:
-    """The flavor by its id, or by a link to it. As in Nova, an unknown one is a bad request, not a missing page."""
-    flavor_id = reference.rstrip("/").rpartition("/")[2]
-    flavor = known_to(call, flavor_id)
-    if flavor is None or flavor.disabled:
-        raise Invalid(f"Flavor {flavor_id} could not be found.")
-    flavor_specs.check(flavor)
-    if not flavor.disk_gb and not call.is_admin:
-        # Its disk is as large as the image says, and nobody claims it.
-        raise Refused(
-            "flavor.zero_disk", "Only volume-backed servers are allowed for flavors with zero disk.", status=403
-        )
-    return flavor
 
 
 def _counts(asked: NewServerBody) -> tuple[int, int]:

@@ -6,10 +6,11 @@ from adapters.rest.compute import links
 from adapters.rest.compute.servers.access import find
 from adapters.rest.compute.servers.view import host_hash
 from adapters.rest.kit import since
+from adapters.rest.kit.changes import times
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.paging import cut
-from adapters.rest.kit.times import micros, parse
-from domain.errors import Invalid, Refused
+from adapters.rest.kit.times import micros
+from domain.errors import Refused
 from domain.server.instance_action import ActionEvent, InstanceAction
 from domain.server.state import Server
 
@@ -36,14 +37,7 @@ async def index(call: Call) -> Any:
 
 
 def _changed(call: Call, rows: list[InstanceAction]) -> list[InstanceAction]:
-    after = parse("changes-since", call.query["changes-since"]) if "changes-since" in call.query else None
-    before = None
-    if "changes-before" in call.query:
-        if call.minor < since.CHANGES_BEFORE:
-            raise Invalid("Additional properties are not allowed ('changes-before' was unexpected)")
-        before = parse("changes-before", call.query["changes-before"])
-    if after and before and before < after:
-        raise Invalid("The value of changes-since must be less than or equal to changes-before.")
+    after, before = times(call)
     return [
         row
         for row in rows

@@ -3,26 +3,49 @@
 from adapters.rest.kit.words import words
 from domain.server.actions.reboot import REBOOTING, REBOOTING_HARD
 from domain.server.actions.rebuild import REBUILDING
-from domain.server.state import ACTIVE, BUILDING, DELETED, ERROR, PAUSED, RESCUED, STOPPED, SUSPENDED, Server
+from domain.server.moves.cold import RESIZE_FINISH, RESIZE_REVERTING
+from domain.server.moves.course import RESIZE_MIGRATING, RESIZE_PREP
+from domain.server.state import (
+    ACTIVE,
+    BUILDING,
+    DELETED,
+    ERROR,
+    PAUSED,
+    RESCUED,
+    RESIZED,
+    STOPPED,
+    SUSPENDED,
+    Server,
+)
 
 STATUSES: dict[str, dict[str | None, str]] = {
     BUILDING: {None: "BUILD"},
     ACTIVE: {
         None: "ACTIVE",
+        RESIZE_PREP: "RESIZE",
+        RESIZE_MIGRATING: "RESIZE",
+        RESIZE_FINISH: "RESIZE",
         REBOOTING: "REBOOT",
         REBOOTING_HARD: "HARD_REBOOT",
         REBUILDING: "REBUILD",
     },
-    STOPPED: {None: "SHUTOFF", REBUILDING: "REBUILD"},
+    STOPPED: {
+        None: "SHUTOFF",
+        RESIZE_PREP: "RESIZE",
+        RESIZE_MIGRATING: "RESIZE",
+        RESIZE_FINISH: "RESIZE",
+        REBUILDING: "REBUILD",
+    },
     PAUSED: {None: "PAUSED"},
     SUSPENDED: {None: "SUSPENDED"},
     RESCUED: {None: "RESCUE"},
+    RESIZED: {None: "VERIFY_RESIZE", RESIZE_REVERTING: "REVERT_RESIZE"},
     ERROR: {None: "ERROR", REBUILDING: "REBUILD"},
     DELETED: {None: "DELETED"},
 }
 """By vm_state, then by task_state; None is any other task."""
 
-NEVER_HERE = words("MIGRATING PASSWORD RESIZE REVERT_RESIZE SHELVED SHELVED_OFFLOADED SOFT_DELETED VERIFY_RESIZE")
+NEVER_HERE = words("MIGRATING PASSWORD SHELVED SHELVED_OFFLOADED SOFT_DELETED")
 """Nova's other statuses: what has them cannot be made here, so a listing by them finds nothing."""
 
 WITH_FAULT = ("ERROR", "DELETED")

@@ -43,7 +43,7 @@ def test_the_server_is_as_it_was(state: str) -> None:
     guest = GuestState(server_id=SERVER_ID, epoch=1, power_state=before.power_state)
     done = reported.done(asked, "inject_nmi", asked.version, guest)
     assert type(done) is ServerCrashDumpTriggered
-    failed = reported.failed(asked, 1, asked.version, FAULT)
+    failed = reported.failed(asked, "inject_nmi", 1, asked.version, FAULT, NOW)
     assert failed == ServerActionFailed(fault=FAULT, to_error=False)
     for end in (done, failed):
         after = evolve(asked, end, meta(10))

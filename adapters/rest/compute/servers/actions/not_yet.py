@@ -11,9 +11,8 @@ from adapters.rest.kit.words import words
 operations = Operations()
 
 NOT_YET = words(
-    "addSecurityGroup changePassword confirmResize createBackup createImage evacuate injectNetworkInfo migrate "
-    "os-migrateLive removeSecurityGroup resize restore revertResize shelve "
-    "shelveOffload unshelve"
+    "addSecurityGroup changePassword createBackup createImage evacuate injectNetworkInfo os-migrateLive "
+    "removeSecurityGroup restore shelve shelveOffload unshelve"
 )
 
 

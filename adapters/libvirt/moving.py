@@ -1,0 +1,189 @@
+"""A host's part in moving a server that is off: giving its disk, and having it from another host."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+
+from adapters.libvirt.commands import file_failures, run
+from adapters.libvirt.disk_copy import DiskOffer, fetch, grow, offered, virtual_size
+from adapters.libvirt.disks import disk_size
+from adapters.libvirt.handiwork import GONE, Handiwork
+from adapters.libvirt.settings import LibvirtSettings
+from domain.errors import HostFailed, Unavailable
+from domain.guest import GuestSpec, GuestState, PowerState
+from handlers import messages
+from handlers.messages import Peer
+from handlers.ports import ImageFiles
+
+log = logging.getLogger(__name__)
+
+VOID = "The server was assigned to this host anew; the older assignment is void."
+NOT_OFFERED = "The other host does not offer the server's disk."
+NOT_GIVEN = "The server has not left this host."
+COPY = "The server's disk could not be copied."
+
+
+class DiskOffers:
+    """The disks that other hosts can fetch here, until they are taken back or this process ends."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._open: dict[str, tuple[DiskOffer, AsyncExitStack]] = {}
+
+    async def of(self, server_id: str, disk: Path) -> DiskOffer:
+        """A new offer of a server's disk, in place of the one before. Raises HostFailed."""
+        await self.end(server_id)
+        stack = AsyncExitStack()
+        offer = await stack.enter_async_context(offered(disk, self._address))
+        self._open[server_id] = offer, stack
+        return offer
+
+    async def end(self, server_id: str) -> None:
+        """Offer it no longer; harmless if it is not."""
+        if found := self._open.pop(server_id, None):
+            try:
+                await found[1].aclose()
+            except HostFailed as error:
+                log.info("the offer of the disk of server %s had ended: %s", server_id, error)
+
+    async def close(self) -> None:
+        for server_id in list(self._open):
+            await self.end(server_id)
+
+
+class Moving(Handiwork):
+    """What takes a guest from one host to another, or makes it another size."""
+
+    def __init__(self, settings: LibvirtSettings, files: ImageFiles) -> None:
+        super().__init__(settings, files)
+        self._disk_offers = DiskOffers(settings.migration_ip or settings.host_ip)
+
+    async def close(self) -> None:
+        """What was offered is so no longer, until it is asked for again."""
+        await self._disk_offers.close()
+        await super().close()
+
+    async def give(self, server_id: str, timeout: float) -> GuestState:
+        """As in the port: libvirt knows nothing of the guest any more."""
+        async with self._turns.turn(server_id):
+            known = await self._known(server_id)
+            if not await asyncio.to_thread(self._instances.is_given, server_id):
+                if await self._find(server_id) is not None:
+                    await self._power_off(server_id, timeout)
+                await asyncio.to_thread(self._instances.give, server_id)
+            await self._undefine(known)
+            return GuestState(server_id=server_id, epoch=known.epoch, power_state=PowerState.SHUTDOWN)
+
+    async def offer(self, server_id: str) -> messages.DiskOffer:
+        async with self._turns.turn(server_id):
+            await self._known(server_id)
+            if not await asyncio.to_thread(self._instances.is_given, server_id):
+                raise HostFailed(NOT_GIVEN)
+            host, port, key = await self._disk_offers.of(server_id, self._instances.disk(server_id))
+            return messages.DiskOffer(host=host, port=port, key=key)
+
+    async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
+        """As in the port. What fails leaves what was here before."""
+        async with self._turns.turn(spec.server_id):
+            known = await asyncio.to_thread(self._instances.load, spec.server_id)
+            if known and known.epoch > spec.epoch:
+                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {known.epoch}")
+            try:
+                return self._turns.tell(await self._receive(spec, source, known))
+            except Unavailable:
+                # It will be tried again, and goes on from here.
+                raise
+            except Exception:
+                await self._undo(spec)
+                raise
+
+    async def _receive(self, spec: GuestSpec, source: Peer, known: GuestSpec | None) -> GuestState:
+        if spec.image is None:
+            raise HostFailed("A server without an image cannot be moved.")
+        server_id = spec.server_id
+        within = source.host == self._settings.host_name
+        if known and known.epoch < spec.epoch:
+            if within:
+                await asyncio.to_thread(self._instances.set_aside, server_id)
+            else:
+                await self._remove(server_id)
+        base = await self._images.ensure(spec.image)
+        size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
+        await asyncio.to_thread(self._instances.save, spec)
+        disk = self._instances.disk(server_id)
+        if within:
+            await copy(self._instances.aside_disk(server_id), disk)
+        elif source.offer is None:
+            raise HostFailed(NOT_OFFERED)
+        else:
+            offer = DiskOffer(source.offer.host, source.offer.port, source.offer.key)
+            await fetch(offer, disk, base, lambda _: None)
+        if await virtual_size(disk) < size:
+            await grow(disk, size)
+        return await self._start(spec, power=spec.powered_on)
+
+    async def adopt(self, spec: GuestSpec) -> GuestState:
+        async with self._turns.turn(spec.server_id):
+            known = await self._known(spec.server_id)
+            if known.epoch > spec.epoch:
+                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {known.epoch}")
+            await self._disk_offers.end(spec.server_id)
+            spec = msgspec.structs.replace(spec, image=known.image, generation=known.generation)
+            await asyncio.to_thread(self._instances.save, spec)
+            await asyncio.to_thread(self._instances.take_back, spec.server_id)
+            return self._turns.tell(await self._start(spec, power=spec.powered_on))
+
+    async def discard(self, server_id: str, epoch: int) -> None:
+        async with self._turns.turn(server_id):
+            known = await asyncio.to_thread(self._instances.load, server_id)
+            aside = await asyncio.to_thread(self._instances.aside, server_id)
+            if known and known.epoch == epoch:
+                await self._discard(known, aside)
+            elif aside and aside.epoch == epoch:
+                await asyncio.to_thread(self._instances.discard_aside, server_id)
+
+    async def _discard(self, known: GuestSpec, aside: GuestSpec | None) -> None:
+        await self._disk_offers.end(known.server_id)
+        if aside is None:
+            await self._remove(known.server_id)
+            self._turns.forget(known.server_id)
+            return
+        await self._undefine(known)
+        await asyncio.to_thread(self._instances.put_back, known.server_id)
+
+    async def _undo(self, spec: GuestSpec) -> None:
+        """Remove what a failed move made; that this fails, too, must not hide why the move did."""
+        try:
+            known = await asyncio.to_thread(self._instances.load, spec.server_id)
+            aside = await asyncio.to_thread(self._instances.aside, spec.server_id)
+            if known is None or known.epoch == spec.epoch:
+                await self._discard(known or spec, aside)
+        except (HostFailed, Unavailable) as error:
+            log.warning("server %s: cleaning up: %s", spec.server_id, error)
+
+    async def _undefine(self, spec: GuestSpec) -> None:
+        """Have libvirt and the networks forget the guest; its files stay."""
+        if (domain := await self._find(spec.server_id)) is not None:
+            await self._connection.call(lambda _: domain.remove())
+        for network_id in dict.fromkeys(nic.network_id for nic in spec.nics):
+            await self._networks.refresh(network_id, without=spec.server_id)
+
+    async def _known(self, server_id: str) -> GuestSpec:
+        """What is here of a guest that has a disk. Raises HostFailed if there is none."""
+        known = await asyncio.to_thread(self._instances.load, server_id)
+        if known is None or not self._instances.disk(server_id).exists():
+            raise HostFailed(GONE)
+        return known
+
+
+async def copy(source: Path, disk: Path) -> None:
+    """Have the disk here once more, whole or not at all; one that is there is left alone. Raises HostFailed."""
+    if await asyncio.to_thread(disk.exists):
+        return
+    fresh = disk.with_suffix(".coming")
+    await run(COPY, "cp", "--reflink=auto", "--sparse=always", "--preserve=mode,ownership", source, fresh)
+    with file_failures(COPY):
+        await asyncio.to_thread(fresh.replace, disk)

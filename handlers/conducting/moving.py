@@ -1,0 +1,135 @@
+"""The steps of moves: what a conductor does for a server on its way to another host."""
+
+from collections.abc import Callable
+
+from domain.errors import HostFailed, Invalid, NoCapacity, Refused, Stale
+from domain.log.record import Event
+from domain.placement.scheduling import NO_VALID_HOST
+from domain.server.moves import cold, course
+from domain.server.moves.course import ServerTargetChosen
+from domain.server.moves.move import RESIZE, SOURCE, TARGET
+from domain.server.parts import Fault
+from domain.server.reported import task_of
+from domain.server.state import Server
+from domain.server.steps import Abandon, ChooseTarget, Command, Confirm, FinishConfirm, FinishReturn
+from handlers.conducting.holdings import Holdings
+from handlers.conducting.states import ServerStates
+from handlers.context import Context, Stamp
+from handlers.fleet.hosts import Hosts
+from handlers.fleet.views import HostViews
+from handlers.messages import DiskQuestion, Peer, encode, read_disk_offer
+from handlers.ports import CommandBus
+
+Decide = Callable[[Server | None], Event | None]
+
+
+class Moving:
+    """Each step is guarded or idempotent, as the conductor's own are."""
+
+    def __init__(
+        self,
+        states: ServerStates,
+        holdings: Holdings,
+        hosts: Hosts,
+        host_up: Callable[[str], bool],
+        bus: CommandBus,
+        stamp: Stamp,
+    ) -> None:
+        self._states = states
+        self._holdings = holdings
+        self._hosts = hosts
+        self._host_up = host_up
+        self._bus = bus
+        self._stamp = stamp
+
+    async def take(
+        self, context: Context, server: Server, step: ChooseTarget | Abandon | FinishReturn | Confirm | FinishConfirm
+    ) -> None:
+        """Do one step."""
+        match step:
+            case ChooseTarget():
+                await self._choose(context, server, step)
+            case Abandon():
+                await self._abandon(context, server, Fault(code=500, message=step.message), {})
+            case FinishReturn():
+                await self._end(context, server, course.returned)
+            case Confirm():
+                now = self._stamp.clock.now()
+                await self._states.execute(context, server.id, lambda state: cold.confirmed_by_time(state, now))
+            case FinishConfirm():
+                await self._end(context, server, lambda state: cold.confirmed(state, without_host=True))
+
+    async def _end(self, context: Context, server: Server, decide: Decide) -> None:
+        await self.settle(context, server)
+        await self._states.execute(context, server.id, self.if_settled(server, decide))
+
+    async def settle(self, context: Context, server: Server) -> None:
+        """Before a move ends, whatever ends it: give back what it holds beside the server. Harmless otherwise."""
+        if cold.is_ending(server):
+            await self._holdings.settle_move(context, server)
+
+    def if_settled(self, server: Server | None, decide: Decide) -> Decide:
+        """``decide``, which raises Stale where it would end a move of which ``settle`` was not told: it is of a newer
+        version than ``server``."""
+
+        def decide_so(state: Server | None) -> Event | None:
+            event = decide(state)
+            if event and state and cold.is_ending(state) and (server is None or state.version != server.version):
+                raise Stale(f"Server {state.id} has come further meanwhile.")
+            return event
+
+        return decide_so
+
+    def waits(self, server: Server) -> float | None:
+        """The seconds until a move that waits for its user's word counts as confirmed; None if none does."""
+        confirm_at = server.move.confirm_at if server.move else None
+        if server.action or confirm_at is None:
+            return None
+        return max(0.0, (confirm_at - self._stamp.clock.now()).total_seconds())
+
+    async def peer(self, server: Server, step: Command) -> Peer | None:
+        """The move's other host, for a command that has to do with it. Raises Unavailable, and HostFailed in that
+        host's own words."""
+        task = task_of(server)
+        if not step.by_peer or server.move is None or task is None:
+            return None
+        place = server.move.at(SOURCE if task.at == TARGET else TARGET)
+        host = self._hosts.by_id(place.host_id)
+        if host.name == step.host:
+            return Peer(host=host.name)
+        described = host.description
+        answer = await self._bus.ask(host.name, encode(DiskQuestion(server_id=server.id)))
+        offer = read_disk_offer(answer, {described.migration_ip or described.host_ip})
+        return Peer(host=host.name, offer=offer)
+
+    async def refused(self, context: Context, server: Server, error: HostFailed) -> None:
+        """The other host has not what the server needs of it."""
+        await self._abandon(context, server, Fault(code=500, message=error.message, details=error.details), {})
+
+    async def _choose(self, context: Context, server: Server, step: ChooseTarget) -> None:
+        move = course.moving(server)
+        try:
+            claim = await self._holdings.claim_target(
+                context,
+                HostViews(self._hosts, self._host_up),
+                step.demand,
+                move.id,
+                may_stay=move.kind == RESIZE and move.requested_host is None,
+            )
+        except NoCapacity as error:
+            fault = Fault(code=500, message=NO_VALID_HOST, details=error.message)
+            await self._abandon(context, server, fault, error.removed)
+            return
+        except (Refused, Invalid) as error:
+            await self._abandon(context, server, Fault(code=error.status, message=error.message), {})
+            return
+        host = self._hosts.by_id(next(iter(claim.allocations)))
+        chosen = ServerTargetChosen(
+            host=host.name, host_id=host.id, epoch=step.demand.epoch, availability_zone=host.availability_zone
+        )
+        await self._states.execute(context, server.id, lambda state: course.chosen(state, chosen))
+
+    async def _abandon(self, context: Context, server: Server, fault: Fault, removed: dict[str, int]) -> None:
+        """Its claims are settled once the log says so: another conductor may be choosing a target at this moment."""
+        now = self._stamp.clock.now()
+        await self._states.execute(context, server.id, lambda state: course.abandoned(state, fault, now, removed))
