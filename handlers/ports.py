@@ -268,8 +268,8 @@ class Hypervisor(Protocol):
         ...
 
     async def give(self, server_id: str, timeout: float) -> GuestState:
-        """Have the guest shut down, as ``stop`` does, and only its disk left: it is no longer among the guests, and
-        nobody can start it but ``adopt``."""
+        """Have the guest shut down, as ``stop`` does, and only its disk left: it is no longer among the guests, until
+        this host is told to adopt, start or reboot it."""
         ...
 
     async def offer(self, server_id: str) -> DiskOffer | None:

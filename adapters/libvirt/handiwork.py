@@ -66,8 +66,10 @@ class Handiwork:
     async def _on_its_disk(self, spec: GuestSpec) -> GuestSpec:
         """What is now told of a guest that must be here, with what its disk is: that only a build changes."""
         known = await asyncio.to_thread(self._instances.load, spec.server_id)
-        if known is None or known.epoch != spec.epoch or not self._instances.disk(spec.server_id).exists():
+        if known is None or known.epoch > spec.epoch or not self._instances.disk(spec.server_id).exists():
             raise HostFailed(GONE)
+        # It may have been given for a move of which nothing came: whoever is told to start it has it again.
+        await asyncio.to_thread(self._instances.take_back, spec.server_id)
         return msgspec.structs.replace(spec, image=known.image, generation=known.generation)
 
     async def _start(self, spec: GuestSpec, *, power: bool = True) -> GuestState:

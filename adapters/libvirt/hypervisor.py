@@ -120,7 +120,8 @@ class LibvirtHypervisor(Moving):
             spec = await self._on_its_disk(spec)
             rescue = await self._images.ensure(spec.rescue_image) if spec.rescue_image else None
             size = disk_size(rescue, spec.disk_gb) if rescue else 0
-            await self._power_off(spec.server_id, 0 if hard else timeout)
+            if await self._find(spec.server_id) is not None:
+                await self._power_off(spec.server_id, 0 if hard else timeout)
             await asyncio.to_thread(self._instances.save, spec)
             if rescue:
                 await ensure_disk(self._instances.rescue_disk(spec.server_id), rescue, size)

@@ -160,7 +160,7 @@ class SimulatedHypervisor:
 
     async def start(self, spec: GuestSpec) -> GuestState:
         async with self._turns.turn(spec.server_id):
-            guest = self._find(spec.server_id)
+            guest = self._own(spec)
             await self._work("start")
             guest.become(spec)
             return self._power_on(guest)
@@ -203,7 +203,7 @@ class SimulatedHypervisor:
     async def reboot(self, spec: GuestSpec, *, hard: bool, timeout: float) -> GuestState:
         """Restart; a soft one as a hard one, there is nobody in the guest to ask."""
         async with self._turns.turn(spec.server_id):
-            guest = self._find(spec.server_id)
+            guest = self._own(spec)
             await self._work("reboot")
             guest.become(spec)
             guest.power_off()
@@ -253,12 +253,9 @@ class SimulatedHypervisor:
 
     async def adopt(self, spec: GuestSpec) -> GuestState:
         async with self._turns.turn(spec.server_id):
-            guest = self._disk(spec.server_id)
-            if guest.spec.epoch > spec.epoch:
-                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {guest.spec.epoch}")
+            guest = self._own(spec)
             await self._work("adopt")
             guest.become(spec)
-            guest.given = False
             if spec.powered_on:
                 return self._power_on(guest)
             return self._turns.tell(_state(guest))
@@ -331,6 +328,15 @@ class SimulatedHypervisor:
         guest = self._disk(server_id)
         if guest.given:
             raise HostFailed(GONE)
+        return guest
+
+    def _own(self, spec: GuestSpec) -> Guest:
+        """The guest that is here, given or not, of that epoch from now on."""
+        guest = self._disk(spec.server_id)
+        if guest.spec.epoch > spec.epoch:
+            raise HostFailed(VOID, f"epoch {spec.epoch}, here is {guest.spec.epoch}")
+        guest.given = False
+        guest.spec = msgspec.structs.replace(guest.spec, epoch=spec.epoch)
         return guest
 
     def _disk(self, server_id: str) -> Guest:

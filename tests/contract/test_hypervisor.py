@@ -272,15 +272,32 @@ async def test_what_was_given_is_no_guest_until_it_is_adopted(host: Host) -> Non
         for hand in (agent, host.agent()):
             assert await hand.give(spec.server_id, 0) == state(spec, PowerState.SHUTDOWN)
         assert await agent.guests() == []
-        for attempt in (agent.start(spec), agent.reboot(spec, hard=True, timeout=0)):
+        for attempt in (agent.pause(spec.server_id), agent.stop(spec.server_id, 0)):
             with pytest.raises(HostFailed):
                 await attempt
         later = msgspec.structs.replace(spec, epoch=3)
         for hand in (agent, host.agent()):
             assert await hand.adopt(later) == state(later, PowerState.RUNNING)
         assert await agent.guests() == [state(later, PowerState.RUNNING)]
-        with pytest.raises(HostFailed):
-            await agent.adopt(spec)
+        for older in (agent.adopt(spec), agent.start(spec), agent.reboot(spec, hard=True, timeout=0)):
+            with pytest.raises(HostFailed):
+                await older
+
+
+@asynchronous
+async def test_what_was_given_in_vain_starts_in_whatever_epoch_it_is_now(host: Host) -> None:
+    async with cleared(host) as agent:
+        for hand in ("start", "reboot"):
+            spec = host.spec()
+            await agent.build(spec)
+            await agent.give(spec.server_id, 0)
+            now = msgspec.structs.replace(spec, epoch=3)
+            running = state(now, PowerState.RUNNING)
+            if hand == "start":
+                assert await agent.start(now) == running
+            else:
+                assert await agent.reboot(now, hard=True, timeout=0) == running
+            assert running in await agent.guests()
 
 
 @asynchronous
