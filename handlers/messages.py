@@ -35,12 +35,25 @@ class DiskOffer(msgspec.Struct, frozen=True, kw_only=True):
     key: Annotated[str, Meta(max_length=256)]
 
 
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running guest needs to come to a host that is ready for it."""
+
+    uri: Annotated[str, Meta(max_length=1024)]
+    """Of its libvirtd, as other hosts reach it."""
+    definition: Annotated[str, Meta(max_length=200_000)]
+    """Of the guest there."""
+    copied: Annotated[tuple[Annotated[str, Meta(max_length=16)], ...], Meta(max_length=32)] = ()
+    """The disks that are not common to both hosts."""
+
+
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The other host of a move."""
 
     host: str
     offer: DiskOffer | None = None
     """Where the disk is, if it has to be fetched."""
+    arrival: Arrival | None = None
+    """How a running guest comes there."""
 
 
 class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -159,6 +172,11 @@ class DiskQuestion(Question, tag="disk", frozen=True, kw_only=True):
     have no disks."""
 
 
+class ArrivalQuestion(Question, tag="arrival", frozen=True, kw_only=True):
+    """How the guest comes to this host, which is ready for it. The answer is an Arrival, or null where nothing of it
+    needs to be known."""
+
+
 class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A TCP port of a host. ``greeting`` has to be sent before anything else, if there is one."""
 
@@ -173,7 +191,8 @@ class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 command_decoder = msgspec.json.Decoder(HostCommand)
 _report_decoder: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
 answer_decoder = msgspec.json.Decoder(Answer)
-AnyQuestion = ConsoleLogQuestion | ConsoleAddressQuestion | DiskQuestion
+AnyQuestion = ConsoleLogQuestion | ConsoleAddressQuestion | DiskQuestion | ArrivalQuestion
+_arrival_decoder: msgspec.json.Decoder[Arrival | None] = msgspec.json.Decoder(Arrival | None)
 question_decoder: msgspec.json.Decoder[AnyQuestion] = msgspec.json.Decoder(AnyQuestion)
 _disk_offer_decoder: msgspec.json.Decoder[DiskOffer | None] = msgspec.json.Decoder(DiskOffer | None)
 _console_address_decoder: msgspec.json.Decoder[ConsoleAddress | None] = msgspec.json.Decoder(ConsoleAddress | None)
@@ -212,6 +231,14 @@ def read_disk_offer(body: bytes, addresses: Container[str]) -> DiskOffer | None:
     if said is not None and said.host not in addresses:
         raise Invalid(f"The place of the disk, {said.host}:{said.port}, is not at its host.")
     return said
+
+
+def read_arrival(body: bytes) -> Arrival | None:
+    """How a guest comes to a host, as that says. Raises Invalid if it is not understood."""
+    try:
+        return _arrival_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"The way to the host is not understood: {error}") from None
 
 
 def clean(text: str, limit: int) -> str:

@@ -14,7 +14,7 @@ from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.moves.migration import Migration, MigrationFilter
 from domain.server.state import Server
-from handlers.messages import ConsoleAddress, DiskOffer, Peer
+from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer
 
 
 class Snapshot(NamedTuple):
@@ -274,6 +274,20 @@ class Hypervisor(Protocol):
 
     async def offer(self, server_id: str) -> DiskOffer | None:
         """Where another host can fetch the disk that was given; None where that is nowhere to be fetched from."""
+        ...
+
+    async def prepare(self, spec: GuestSpec) -> GuestState:
+        """Have everything here that a running guest needs to come from another host. It is no guest of this host
+        until it comes."""
+        ...
+
+    async def arrival(self, server_id: str) -> Arrival | None:
+        """How a guest comes here for which all is prepared; None where that needs nothing to be known."""
+        ...
+
+    async def leave(self, server_id: str, target: Peer, deadline: datetime | None) -> GuestState:
+        """Have the guest at the target, running all the time; it is no guest of this host afterwards. At the deadline
+        the attempt ends. Whatever fails leaves it running here; one that is there already has left."""
         ...
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:

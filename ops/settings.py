@@ -141,6 +141,8 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Of this host: where guests' screens and terminals wait for the console proxies."""
     migration_address: str = ""
     """At which other hosts reach this one, to move servers; empty: at ``console_address``."""
+    migration_uri: str = "qemu+tcp://{host}/system"
+    """Of this host's libvirtd, as those of other hosts reach it; ``{host}`` is its name."""
     console_namespace: Path | None = None
     """Of the network to which ``console_address`` belongs, for a host that lives in a network namespace itself."""
     tunnel_device: str = ""

@@ -25,6 +25,7 @@ from domain.server.moves.course import (
     ServerTargetCleared,
     ServerTargetFailed,
 )
+from domain.server.moves.live import LIVE_MIGRATE, ServerArrived, ServerTargetReady
 from domain.server.state import CREATE
 from projections.table import Key, Rows, Table
 
@@ -55,11 +56,15 @@ NEXT_STEPS: dict[type, str] = {
     ServerBuildFailed: SCHEDULE,
     ServerTargetChosen: LEAVE,
     ServerSourceReady: ARRIVE,
+    ServerTargetReady: "compute_live_migration",
+    ServerArrived: "compute_post_live_migration_at_destination",
     ServerTargetFailed: CHOOSE,
     ServerMoveAbandoned: RETURN,
     ServerTargetCleared: TAKE_BACK,
 }
 """What follows when a step has ended: with an error, if the event says why."""
+LIVE_STEPS = {LEAVE: "compute_pre_live_migration", RETURN: "compute_rollback_live_migration"}
+"""What other names these steps have where the guest runs meanwhile."""
 SUPERSEDED = "Superseded by a later action."
 
 TABLE = Table(
@@ -130,6 +135,7 @@ class InstanceActionsView:
                 fault = getattr(event, "fault", None)
                 told = (fault.message, fault.details) if fault else ()
                 action = _end_step(action, meta.time, "Error" if fault else "Success", *told)
+                step = LIVE_STEPS.get(step, step) if action.action == LIVE_MIGRATE.name else step
                 action = _next_step(action, step, meta.time)
             case ServerMoveReturned():
                 action = _end(action, meta.time, "Success", message="Error")

@@ -27,6 +27,7 @@ from domain.server.moves.course import (
     ServerTargetChosen,
     ServerTargetFailed,
 )
+from domain.server.moves.live import ServerArrived, ServerLiveMigrated, ServerTargetReady
 from domain.server.moves.migration import Migration
 from projections.table import Key, Rows, Table
 
@@ -67,6 +68,9 @@ STATUSES: dict[type[Event], str] = {
     ServerResizeReverted: migration.REVERTED,
     ServerMoveAbandoned: migration.FAILED,
     ServerMoveReturned: migration.FAILED,
+    ServerTargetReady: migration.RUNNING,
+    ServerArrived: migration.POST_MIGRATING,
+    ServerLiveMigrated: migration.COMPLETED,
 }
 """What each event makes of it."""
 CUT_OFF = (ServerActionFailed, ServerElsewhereCleared)

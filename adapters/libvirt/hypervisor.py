@@ -12,7 +12,7 @@ from adapters.libvirt.console import read_console
 from adapters.libvirt.disks import disk_size, ensure_disk
 from adapters.libvirt.guests import Domain, list_guests
 from adapters.libvirt.handiwork import GONE
-from adapters.libvirt.moving import Moving
+from adapters.libvirt.live_moving import LiveMoving
 from adapters.libvirt.screens import graphics_address
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
@@ -22,7 +22,7 @@ from handlers.ports import GuestEvent
 _log = logging.getLogger(__name__)
 
 
-class LibvirtHypervisor(Moving):
+class LibvirtHypervisor(LiveMoving):
     """One host's guests. Uses one event loop; nothing here blocks it.
 
     Its memory is libvirt and the state directory: a new object on the same settings goes on where another

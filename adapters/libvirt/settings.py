@@ -38,6 +38,8 @@ class LibvirtSettings:
     host_ip: str = "127.0.0.1"
     migration_ip: str | None = None
     """At which other hosts reach this one, if not at ``host_ip``."""
+    migration_uri: str = "qemu+tcp://{host}/system"
+    """Of this host's libvirtd, as those of other hosts reach it; ``{host}`` is its name."""
     tunnel_device: str | None = None
     """The interface on the network between hosts; without it guests' networks end at this host."""
     metadata: MetadataUpstream | None = None

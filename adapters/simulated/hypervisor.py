@@ -7,6 +7,7 @@ way leaves what a killed agent would leave.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from random import Random
 from typing import Literal, get_args
 
@@ -15,7 +16,7 @@ import msgspec
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
-from handlers.messages import ConsoleAddress, DiskOffer, Peer
+from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer
 from handlers.ports import Clock, GuestEvent
 
 Operation = Literal[
@@ -27,6 +28,8 @@ Operation = Literal[
     "inject_nmi",
     "reboot",
     "give",
+    "prepare",
+    "leave",
     "receive",
     "adopt",
     "discard",
@@ -108,6 +111,8 @@ class SimulatedHypervisor:
         self._clock = clock
         self._random = random
         self._guests: dict[str, Guest] = {}
+        self._left: dict[str, int] = {}
+        """Those that went to another host while they ran, with their epoch here."""
         self._turns = Turns()
         self._available = True
 
@@ -222,6 +227,55 @@ class SimulatedHypervisor:
         if not self._disk(server_id).given:
             raise HostFailed("The server has not left this host.")
         return None
+
+    async def prepare(self, spec: GuestSpec) -> GuestState:
+        async with self._turns.turn(spec.server_id):
+            self._check_available()
+            await self._work("prepare")
+            here = self._guests.get(spec.server_id)
+            if here is None or here.spec.epoch < spec.epoch:
+                self._guests[spec.server_id] = Guest(spec)
+            return GuestState(server_id=spec.server_id, epoch=spec.epoch, power_state=PowerState.NOSTATE)
+
+    async def arrival(self, server_id: str) -> Arrival | None:
+        self._check_available()
+        if server_id not in self._guests:
+            raise HostFailed("Nothing is ready for the server here.")
+        return None
+
+    async def leave(self, server_id: str, target: Peer, deadline: datetime | None) -> GuestState:
+        async with self._turns.turn(server_id):
+            self._check_available()
+            other = self._others.get(target.host)
+            if server_id not in self._guests and other and other.has_come(server_id):
+                return GuestState(server_id=server_id, epoch=self._left[server_id], power_state=PowerState.RUNNING)
+            guest = self._find(server_id)
+            await self._work("leave")
+            if other is None or not other.take_in(server_id, guest):
+                raise HostFailed("The other host cannot be reached.")
+            self._left[server_id] = guest.spec.epoch
+            del self._guests[server_id]
+            return GuestState(server_id=server_id, epoch=guest.spec.epoch, power_state=guest.power_state)
+
+    def take_in(self, server_id: str, guest: Guest) -> bool:
+        """Have a guest come from another host, if this one is ready for it."""
+        here = self._guests.get(server_id)
+        if not self._available or here is None or here.power_state is not PowerState.NOSTATE:
+            return False
+        here.power_state, here.boots, here.disk = (
+            guest.power_state,
+            guest.boots,
+            (*guest.disk, self._description.name),
+        )
+        here.become(msgspec.structs.replace(here.spec, generation=guest.spec.generation))
+        here.spec = msgspec.structs.replace(here.spec, generation=guest.spec.generation)
+        self._turns.tell(_state(here))
+        return True
+
+    def has_come(self, server_id: str) -> bool:
+        """Whether a guest runs here."""
+        here = self._guests.get(server_id)
+        return here is not None and _is_guest(here)
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
         """Take over a disk; its guest must be off where it is."""

@@ -29,7 +29,7 @@ from domain.server.details import (
     ServerUnlocked,
 )
 from domain.server.erasure import ErasureDecided
-from domain.server.moves import cold, course
+from domain.server.moves import cold, course, live
 from domain.server.moves.cold import (
     ServerMigrateRequested,
     ServerMoved,
@@ -46,6 +46,12 @@ from domain.server.moves.course import (
     ServerTargetChosen,
     ServerTargetCleared,
     ServerTargetFailed,
+)
+from domain.server.moves.live import (
+    ServerArrived,
+    ServerLiveMigrated,
+    ServerLiveMigrateRequested,
+    ServerTargetReady,
 )
 from domain.server.observation import ServerPowerChanged
 from domain.server.parts import Fault
@@ -157,6 +163,12 @@ RULES: dict[type[Event], Rule] = {
     ServerMigrateRequested: lambda server, event, _: cold.migrate(
         _here(server), event.deadline, event.move.requested_host, event.move.confirm_after
     ),
+    ServerLiveMigrateRequested: lambda server, event, _: live.migrate(
+        _here(server), event.deadline, event.move.requested_host
+    ),
+    ServerTargetReady: _done,
+    ServerArrived: _done,
+    ServerLiveMigrated: lambda server, event, _: live.migrated(server, without_host=event.without_host),
     ServerTargetChosen: lambda server, event, _: course.chosen(server, event),
     ServerSourceReady: _done,
     ServerMoved: _done,

@@ -27,6 +27,10 @@ TASKS: dict[str, Task] = {
 it."""
 
 
+NEVER_GIVEN_UP = (RESIZE_CONFIRMING, *course.ONE_WAY)
+"""Legs of a move that end otherwise, however long they take."""
+
+
 def task_of(server: Server) -> Task | None:
     """What a host is told now."""
     leg = server.move.leg if server.move else None
@@ -87,7 +91,8 @@ def expired(
     action = server.action if server else None
     if server is None or action is None or action.request_id != request_id:
         return None
-    if action.name == deletion.NAME or server.task_state == RESIZE_CONFIRMING or now < action.deadline:
+    leg = server.move.leg if server.move else None
+    if action.name == deletion.NAME or leg in NEVER_GIVEN_UP or now < action.deadline:
         return None
     fault = Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
     if server.is_creating:

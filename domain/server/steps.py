@@ -121,8 +121,10 @@ def _move_on(server: Server, *, late: bool) -> Step | None:
         return ChooseTarget(demand_of_move(server))
     if move.leg == course.RETURNING and not move.touched:
         return FinishReturn()
-    if late:
-        return FinishConfirm() if move.leg == cold.RESIZE_CONFIRMING else Expire()
+    if late and move.leg in (cold.RESIZE_CONFIRMING, course.LIVE_CLEARING):
+        return FinishConfirm()
+    if late and move.leg != course.LIVE_LEAVING:
+        return Expire()
     task = task_of(server)
     assert task is not None
     host, epoch = told(server, task)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from domain.errors import HostFailed, Invalid, NoCapacity, Refused, Stale
 from domain.log.record import Event
 from domain.placement.scheduling import NO_VALID_HOST
-from domain.server.moves import cold, course
+from domain.server.moves import cold, course, live
 from domain.server.moves.course import ServerTargetChosen
 from domain.server.moves.move import RESIZE, SOURCE, TARGET
 from domain.server.parts import Fault
@@ -17,7 +17,7 @@ from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp
 from handlers.fleet.hosts import Hosts
 from handlers.fleet.views import HostViews
-from handlers.messages import DiskQuestion, Peer, encode, read_disk_offer
+from handlers.messages import ArrivalQuestion, DiskQuestion, Peer, encode, read_arrival, read_disk_offer
 from handlers.ports import CommandBus
 
 Decide = Callable[[Server | None], Event | None]
@@ -57,7 +57,11 @@ class Moving:
                 now = self._stamp.clock.now()
                 await self._states.execute(context, server.id, lambda state: cold.confirmed_by_time(state, now))
             case FinishConfirm():
-                await self._end(context, server, lambda state: cold.confirmed(state, without_host=True))
+                await self._end(
+                    context,
+                    server,
+                    lambda state: cold.confirmed(state, without_host=True) or live.migrated(state, without_host=True),
+                )
 
     async def _end(self, context: Context, server: Server, decide: Decide) -> None:
         await self.settle(context, server)
@@ -97,6 +101,9 @@ class Moving:
         host = self._hosts.by_id(place.host_id)
         if host.name == step.host:
             return Peer(host=host.name)
+        if task.at == SOURCE:
+            answer = await self._bus.ask(host.name, encode(ArrivalQuestion(server_id=server.id)))
+            return Peer(host=host.name, arrival=read_arrival(answer))
         described = host.description
         answer = await self._bus.ask(host.name, encode(DiskQuestion(server_id=server.id)))
         offer = read_disk_offer(answer, {described.migration_ip or described.host_ip})

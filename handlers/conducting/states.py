@@ -49,9 +49,7 @@ class ServerStates:
         state = self._after(state, tail, recorded)
         if state is None:
             self._known.forget(server_id)
-            self._newest[server_id] = recorded.version
-            if len(self._newest) > MAX_NEWEST:
-                self._newest.popitem(last=False)
+            self._note_newest(server_id, recorded.version)
             return None
         self._remember(server_id, (state, recorded.tail))
         return state
@@ -109,8 +107,16 @@ class ServerStates:
         return known[1] if known else GENESIS
 
     def forget(self, server_id: str) -> None:
-        """Load it from the log the next time."""
+        """Load it from the log the next time. How new it was stays known: an append whose answer is late must not
+        have an older state remembered in its place."""
+        if version := self._tail(server_id).version:
+            self._note_newest(server_id, version)
         self._known.forget(server_id)
+
+    def _note_newest(self, server_id: str, version: int) -> None:
+        self._newest[server_id] = max(version, self._newest.get(server_id, 0))
+        if len(self._newest) > MAX_NEWEST:
+            self._newest.popitem(last=False)
 
     def _remember(self, server_id: str, known: Known) -> None:
         self._known.put(server_id, known)

@@ -23,6 +23,7 @@ from handlers.messages import (
     MAX_GUESTS,
     MAX_MESSAGE,
     Answer,
+    ArrivalQuestion,
     ConsoleAddressQuestion,
     ConsoleLogQuestion,
     DiskQuestion,
@@ -338,6 +339,8 @@ class Agent:
                 return encode(await hypervisor.console(asked.server_id, asked.protocol))
             case DiskQuestion():
                 return encode(await hypervisor.offer(asked.server_id))
+            case ArrivalQuestion():
+                return encode(await hypervisor.arrival(asked.server_id))
             case ConsoleLogQuestion():
                 return (await hypervisor.console_log(asked.server_id, asked.lines)).encode()
 

@@ -46,6 +46,12 @@ def _receive(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
     return host.receive(_spec(command), command.peer)
 
 
+def _leave(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    if command.peer is None:
+        raise HostFailed("The host was not told where the server goes.", "leave without a peer")
+    return host.leave(command.server_id, command.peer, command.deadline)
+
+
 WITHOUT_SPEC = {task.command for action in ACTIONS for task in action.tasks if not task.with_spec}
 
 CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command in WITHOUT_SPEC} | {
@@ -63,6 +69,8 @@ CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command i
     "unrescue": _reboot_hard,
     "give": lambda host, command: host.give(command.server_id, command.timeout),
     "receive": _receive,
+    "prepare": lambda host, command: host.prepare(_spec(command)),
+    "leave": _leave,
     "adopt": lambda host, command: host.adopt(_spec(command)),
     "discard": lambda host, command: host.discard(command.server_id, command.epoch),
     "destroy": lambda host, command: host.destroy(command.server_id),

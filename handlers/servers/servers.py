@@ -11,7 +11,7 @@ from domain.server.action import Action
 from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.creation import ServerRequested
-from domain.server.moves import cold
+from domain.server.moves import cold, live
 from domain.server.state import Server, aggregate
 from domain.server.wish import wish_of
 from handlers.accepted import Accepted
@@ -154,6 +154,12 @@ class Servers:
         await self._reserve(context, server, flavor)
         # Should somebody have been quicker, or this process end here, the conductor sets it right.
         return await self.act(context, server_id, cold.RESIZE_ACTION, request)
+
+    async def live_migrate(self, context: Context, server_id: str, host: str | None) -> Accepted:
+        """Have the server on another host, running meanwhile. Raises Refused (400, 404, 409)."""
+        return await self.act(
+            context, server_id, live.LIVE_MIGRATE, lambda server, deadline: live.migrate(server, deadline, host)
+        )
 
     async def migrate(
         self, context: Context, server_id: str, host: str | None, confirm_after: float | None = None

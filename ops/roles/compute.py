@@ -56,6 +56,7 @@ async def run(settings: Settings, name: str) -> None:
             screens_by_tls=compute.screen_tls_dir is not None,
             console_namespace=compute.console_namespace,
             host_ip=compute.console_address,
+            migration_uri=compute.migration_uri,
             migration_ip=compute.migration_address or None,
             tunnel_device=compute.tunnel_device or None,
             spice=_spice(compute),

@@ -84,3 +84,11 @@ def await_end(viewer: Any) -> None:
     """Wait until the proxy closes the console."""
     while viewer.recv_data()[0] != websocket.ABNF.OPCODE_CLOSE:
         pass
+
+
+def say(viewer: object, command: str, awaited: str) -> None:
+    """Type a command at a guest's serial console, until it answers so."""
+    heard = b""
+    viewer.send_binary(f"{command}\n".encode())  # type: ignore[attr-defined]
+    while awaited.encode() not in heard:
+        heard += viewer.recv()  # type: ignore[attr-defined]

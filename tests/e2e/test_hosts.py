@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from tests.e2e.guests import await_console, remote_console, terminal
+from tests.e2e.guests import await_console, remote_console, say, terminal
 from tests.e2e.live_stack import LiveStack
 from tests.waiting import wait_until
 
@@ -30,14 +30,6 @@ def create_on(cloud: LiveStack, host: str) -> str:
 
 def inside(cloud: LiveStack, host: str, *words: str) -> str:
     return cloud.lightcurve("host", "exec", host, *words).stdout
-
-
-def say(viewer: object, command: str, awaited: str) -> None:
-    """Type a command at a guest's serial console, until it answers so."""
-    heard = b""
-    viewer.send_binary(f"{command}\n".encode())  # type: ignore[attr-defined]
-    while awaited.encode() not in heard:
-        heard += viewer.recv()  # type: ignore[attr-defined]
 
 
 def test_guests_of_two_hosts(cloud: LiveStack) -> None:

@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from tests.e2e.guests import await_console
+from tests.e2e.guests import await_console, remote_console, say, terminal
 from tests.e2e.live_stack import LiveStack
 
 HOST = "OS-EXT-SRV-ATTR:host"
@@ -82,6 +82,25 @@ def test_a_resize_by_the_unmodified_client(cloud: LiveStack) -> None:
     cloud.openstack("server", "resize", "confirm", server)
     cloud.await_status(server, "ACTIVE")
     assert len(disks(cloud, server)) == 1
+    cloud.openstack("server", "delete", "--wait", server)
+    assert disks(cloud, server) == {}
+    cloud.lightcurve("placement", "check")
+
+
+def test_a_live_migration(cloud: LiveStack) -> None:
+    server = cloud.create("alive", host="node1")
+    cloud.await_status(server, "ACTIVE")
+    await_console(cloud, server, "boots=1")
+    cloud.openstack("server", "migrate", "--live-migration", "--host", "node2", server)
+    cloud.await_status(server, "ACTIVE")
+    assert place(cloud, server) == "node2"
+    assert set(disks(cloud, server)) == {"node2"}
+    assert server not in cloud.lightcurve("host", "exec", "node1", "virsh", "list", "--all").stdout
+    # It was not booted again: it answers where it stood.
+    with terminal(remote_console(cloud, server, "serial")) as viewer:
+        say(viewer, "cat /boot/boots", "1")
+    rows = cloud.call("GET", f"/compute/v2.1/os-migrations?instance_uuid={server}").json()["migrations"]
+    assert [(row["status"], row["migration_type"]) for row in rows] == [("completed", "live-migration")]
     cloud.openstack("server", "delete", "--wait", server)
     assert disks(cloud, server) == {}
     cloud.lightcurve("placement", "check")

@@ -24,6 +24,9 @@ ARGUMENTS: dict[str, Ask] = {
     "resize": lambda servers, context, server_id, random: servers.resize(
         context, server_id, random.choice(FLAVORS), random.choice((None, 600.0))
     ),
+    "live-migration": lambda servers, context, server_id, random: servers.live_migrate(
+        context, server_id, random.choice((None, "host1", "host2", "host3"))
+    ),
     "migrate": lambda servers, context, server_id, random: servers.migrate(
         context, server_id, random.choice((None, "host1", "host2", "host3"))
     ),

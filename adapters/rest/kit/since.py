@@ -24,10 +24,14 @@ ACTIONS_OF_DELETED = 21
 """The actions of deleted servers are shown."""
 LIVE_MIGRATIONS = 23
 """Those under way are shown with their server, and others say of which type they are."""
+BLOCK_MIGRATION_AUTO = 25
+"""A live migration may leave it to the cloud whether disks are copied."""
 TAGS = 26
 """Servers have tags, and are found by them."""
 CPU_INFO_AS_OBJECT = 28
 """A hypervisor's ``cpu_info`` is an object, not a text."""
+FORCED_LIVE_MIGRATION = 30
+"""The host of a live migration may be forced."""
 CONSOLE_TOKENS_OF_ALL = 31
 """Tokens of all kinds of consoles are told of, not only RDP's."""
 HYPERVISOR_PAGES = 33
@@ -68,6 +72,8 @@ TRUSTED_CERTIFICATES = 63
 """Servers show their trusted image certificates."""
 CHANGES_BEFORE = 66
 """Lists take ``changes-before``."""
+NO_FORCED_LIVE_MIGRATION = 68
+"""And not any more."""
 ATTACHMENT_TAGS = 70
 """Attached interfaces and volumes show their tag."""
 SERVER_GROUPS = 71

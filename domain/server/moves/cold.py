@@ -10,6 +10,7 @@ from domain.guest import PowerState
 from domain.log.record import Event, Metadata
 from domain.server.action import Action, ActionDone, ActionDoneAs, ActionRequested, Change, Fields, Task
 from domain.server.moves.course import (
+    LIVE_CLEARING,
     RESIZE_MIGRATING,
     RETURNING,
     UNDOING,
@@ -159,7 +160,7 @@ def _home(server: Server) -> Fields:
     return on(server, move.at(SOURCE)) | {"flavor": move.flavor, "move": None}
 
 
-ENDING = (UNDOING, RETURNING, TAKING_BACK, RESIZE_CONFIRMING)
+ENDING = (UNDOING, RETURNING, TAKING_BACK, RESIZE_CONFIRMING, LIVE_CLEARING)
 """Legs at whose end, good or bad, the server is on one host again."""
 
 

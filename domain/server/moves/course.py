@@ -15,7 +15,7 @@ from domain.catalogue import flavor_specs
 from domain.catalogue.flavor import Flavor
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionDone, ActionDoneAs, ActionRequested, Change, Fields, Task
-from domain.server.moves.move import MIGRATION, RESIZE, SOURCE, TARGET, Kind, Move, Place
+from domain.server.moves.move import LIVE_MIGRATION, MIGRATION, RESIZE, SOURCE, TARGET, Kind, Move, Place
 from domain.server.parts import Fault
 from domain.server.state import VM_STATE_OF_POWER, Server, place_of
 
@@ -30,11 +30,19 @@ RESIZE_PREP, RESIZE_MIGRATING = "resize_prep", "resize_migrating"
 UNDOING, RETURNING = "undoing", "returning"
 """Legs of a move that is given up."""
 
-LOOKING = {RESIZE: RESIZE_PREP, MIGRATION: RESIZE_PREP}
+MIGRATING = "migrating"
+LIVE_PREPARING, LIVE_LEAVING, LIVE_CLEARING = "live_preparing", "live_leaving", "live_clearing"
+"""Legs of a live migration; its task_state is the same all the time."""
+
+LOOKING = {RESIZE: RESIZE_PREP, MIGRATION: RESIZE_PREP, LIVE_MIGRATION: MIGRATING}
 """The task_state while a target is looked for, by kind of move."""
-FIRST_LEG = {RESIZE: RESIZE_MIGRATING, MIGRATION: RESIZE_MIGRATING}
-"""What is done as soon as there is one: nothing yet at the target."""
-SHOWN: dict[str, str] = {}
+FIRST_LEG = {RESIZE: RESIZE_MIGRATING, MIGRATION: RESIZE_MIGRATING, LIVE_MIGRATION: LIVE_PREPARING}
+"""What is done as soon as there is one."""
+NOTHING_THERE = (None, RESIZE_MIGRATING)
+"""Legs on which nothing is at the target yet."""
+ONE_WAY = (LIVE_LEAVING, LIVE_CLEARING)
+"""Legs on which nobody but the source can say where the guest is: it is asked until it answers."""
+SHOWN = {LIVE_PREPARING: MIGRATING}
 """The task_state of a leg that has not the same name."""
 
 
@@ -229,7 +237,7 @@ def _abandoned(server: Server, event: ServerMoveAbandoned, meta: Metadata) -> Fi
     assert action
     # Where no target is recorded, one may have been claimed: its epoch is void.
     burnt = server.newest_epoch if move.target else server.newest_epoch + 1
-    told = move.target is not None and move.leg != FIRST_LEG[move.kind]
+    told = move.target is not None and move.leg not in NOTHING_THERE
     return {
         "move": replace(move, leg=UNDOING if told else RETURNING),
         "action": replace(action, deadline=event.deadline),

@@ -285,3 +285,69 @@ async def test_migrations_in_pages_and_their_fields(cloud: MakeWorld) -> None:
         assert (await amy.get(MIGRATIONS)).status == 403
         assert (await root.get(f"{SERVERS}/{ids[0]}/migrations")).body == {"migrations": []}
         assert (await root.get(f"{SERVERS}/{ids[0]}/migrations/{both[1]['id']}")).status == 404
+
+
+@asynchronous
+async def test_a_live_migration(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        amy, root = await world.client("amy"), await world.client("root")
+        server_id = await boot(world, amy)
+        source = (await shown(root, server_id))[HOST]
+        asked: dict[str, Any] = {"host": None, "block_migration": "auto"}
+        assert (await act(amy, server_id, **{"os-migrateLive": asked})).status == 403
+        assert (await act(root, server_id, **{"os-migrateLive": asked})).status == 202
+        assert (await shown(amy, server_id))["status"] == "MIGRATING"
+        await world.advance()
+        server = await shown(root, server_id)
+        assert (server["status"], server[HOST] != source) == ("ACTIVE", True)
+        assert claims(world) == {server[HOST]: 64}
+        (row,) = await migrations(world)
+        assert (row["status"], row["migration_type"], row["source_compute"]) == (
+            "completed",
+            "live-migration",
+            source,
+        )
+        message, told = await steps(root, server_id, "live-migration")
+        assert (message, told) == (None, [
+            "conductor_live_migrate_instance Success", "compute_pre_live_migration Success",
+            "compute_live_migration Success", "compute_post_live_migration_at_destination Success",
+        ])  # fmt: skip
+
+
+@asynchronous
+async def test_a_live_migration_that_fails_leaves_the_guest_where_it_runs(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        amy, root = await world.client("amy"), await world.client("root")
+        server_id = await boot(world, amy)
+        source = (await shown(root, server_id))[HOST]
+        world.hypervisors[source].behaviour["leave"].fail_next = 1
+        await act(root, server_id, **{"os-migrateLive": {"host": None, "block_migration": "auto"}})
+        await world.advance()
+        server = await shown(root, server_id)
+        assert (server["status"], server[HOST]) == ("ACTIVE", source)
+        assert claims(world) == {source: 64}
+        assert [row["status"] for row in await migrations(world)] == ["error"]
+        others = [hypervisor for name, hypervisor in world.hypervisors.items() if name != source]
+        assert [await other.guests() for other in others] == [[] for _ in others]
+
+
+@pytest.mark.parametrize(("version", "body", "status"), [
+    ("2.1", {"host": None, "block_migration": False, "disk_over_commit": False}, 202),
+    ("2.1", {"host": None, "block_migration": "auto", "disk_over_commit": False}, 400),
+    ("2.24", {"host": None, "block_migration": True}, 400),
+    ("2.25", {"host": None, "block_migration": "auto"}, 202),
+    ("2.25", {"host": None, "block_migration": "auto", "force": True}, 400),
+    ("2.30", {"host": None, "block_migration": "auto", "force": False}, 202),
+    ("2.68", {"host": None, "block_migration": "auto", "force": False}, 400),
+    ("2.100", {"host": "nowhere", "block_migration": "auto"}, 400),
+    ("2.100", {"host": None, "block_migration": "perhaps"}, 400),
+    ("2.100", {"block_migration": "auto"}, 400),
+])  # fmt: skip
+@asynchronous
+async def test_what_a_live_migration_may_say(
+    cloud: MakeWorld, version: str, body: dict[str, Any], status: int
+) -> None:
+    async with cloud() as world:
+        amy, root = await world.client("amy"), await world.client("root", version)
+        server_id = await boot(world, amy)
+        assert (await act(root, server_id, **{"os-migrateLive": body})).status == status

@@ -4,7 +4,7 @@ from adapters.rest.kit.words import words
 from domain.server.actions.reboot import REBOOTING, REBOOTING_HARD
 from domain.server.actions.rebuild import REBUILDING
 from domain.server.moves.cold import RESIZE_FINISH, RESIZE_REVERTING
-from domain.server.moves.course import RESIZE_MIGRATING, RESIZE_PREP
+from domain.server.moves.course import MIGRATING, RESIZE_MIGRATING, RESIZE_PREP
 from domain.server.state import (
     ACTIVE,
     BUILDING,
@@ -25,6 +25,7 @@ STATUSES: dict[str, dict[str | None, str]] = {
         RESIZE_PREP: "RESIZE",
         RESIZE_MIGRATING: "RESIZE",
         RESIZE_FINISH: "RESIZE",
+        MIGRATING: "MIGRATING",
         REBOOTING: "REBOOT",
         REBOOTING_HARD: "HARD_REBOOT",
         REBUILDING: "REBUILD",
@@ -45,7 +46,7 @@ STATUSES: dict[str, dict[str | None, str]] = {
 }
 """By vm_state, then by task_state; None is any other task."""
 
-NEVER_HERE = words("MIGRATING PASSWORD SHELVED SHELVED_OFFLOADED SOFT_DELETED")
+NEVER_HERE = words("PASSWORD SHELVED SHELVED_OFFLOADED SOFT_DELETED")
 """Nova's other statuses: what has them cannot be made here, so a listing by them finds nothing."""
 
 WITH_FAULT = ("ERROR", "DELETED")
