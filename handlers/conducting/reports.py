@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from domain.errors import Invalid, Refused, Unavailable
 from domain.guest import GuestState, PowerState
 from domain.log.record import Event, Recorded
@@ -173,12 +175,14 @@ class Reports:
         return await self._states.get(server_id)
 
     def _unwanted(self, server: Server | None, host: str, guest: GuestState) -> tuple[GuestState, ...]:
-        """The guest, if the log says that it must not be there. An unknown one is left alone."""
+        """The guest, if the log says that it must not be there; of a deleted server all that it was, in whatever
+        assignment, the newest first. An unknown one is left alone."""
         if server is None:
             self._refusals.count(host, f"it has guest {guest.server_id}, of which the log knows nothing")
             return ()
         if server.vm_state == DELETED:
-            return (guest,)
+            others = (msgspec.structs.replace(guest, epoch=epoch) for epoch in range(server.newest_epoch, 0, -1))
+            return guest, *(other for other in others if other.epoch != guest.epoch)
         known = guest.epoch <= server.newest_epoch
         return (guest,) if known and not _belongs(server, host, guest.epoch) else ()
 

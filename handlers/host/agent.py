@@ -306,7 +306,8 @@ class Agent:
         for guest in guests:
             log.warning("removing guest %s: the log says that it must not be on %s", guest.server_id, host)
             try:
-                await self._hypervisors[host].destroy(guest.server_id)
+                # Of that assignment only: the server may be here in another one, or its disk may.
+                await self._hypervisors[host].discard(guest.server_id, guest.epoch)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
                 _tell("guest %s is not removed: %s", guest.server_id, error)
 

@@ -147,8 +147,9 @@ def _revert_begun(server: Server, _event: ServerResizeRevertRequested, _meta: Me
 
 
 def _cleared(server: Server, _event: ServerTargetCleared, _meta: Metadata) -> Fields:
+    # The target has no place in the move any more: a command for it that comes late must not be wanted.
     move = moving(server)
-    return {"move": replace(move, leg=RETURNING if move.leg == UNDOING else TAKING_BACK)}
+    return {"move": replace(move, target=None, leg=RETURNING if move.leg == UNDOING else TAKING_BACK)}
 
 
 def _reverted(server: Server, event: ServerResizeReverted, _meta: Metadata) -> Fields:

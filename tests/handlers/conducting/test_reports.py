@@ -1,10 +1,12 @@
 """What hosts are told about the guests that they report."""
 
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
@@ -19,8 +21,9 @@ from handlers.conducting.reports import Reports
 from handlers.conducting.states import ServerStates
 from handlers.context import Stamp
 from handlers.fleet.refusals import Refusals
-from handlers.messages import Answer, Observation, answer_decoder, encode
+from handlers.messages import Answer, Observation, Report, StillWanted, answer_decoder, encode
 from tests.aio import asynchronous
+from tests.domain.server.moves.servers import CLEARED, MOVING, RESIZE
 from tests.domain.server.servers import BUILT, DELETE, PLACED, REQUESTED, SERVER_ID, STOP, STOPPED
 
 ALIVE: tuple[Event, ...] = (REQUESTED, PLACED, BUILT)
@@ -41,15 +44,41 @@ GUEST = GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
 )
 @asynchronous
 async def test_guests_that_must_not_be_there(history: tuple[Event, ...], host: str, *, removed: bool) -> None:
+    answer = await answered(history, host, Observation(request_id=f"req-{uuid4()}", guests=(GUEST,)))
+    assert answer.remove == ((GUEST,) if removed else ())
+
+
+async def answered(history: Sequence[Event], host: str, report: Report) -> Answer:
+    """What is answered to a report on the server of that history."""
     stamp = Stamp(SystemClock(), SystemIds())
     store = MemoryEventStore(Broker(SystemClock()), "cell1", EventMapper(EVENTS))
     tail = GENESIS
     for event in history:
         tail = (await store.append(aggregate(SERVER_ID), event, stamp(stamp.own_context()), tail)).tail
     reports = Reports(ServerStates(store, stamp), Mock(), Mock(), Mock(), Refusals(), SystemClock())
-    observation = Observation(request_id=f"req-{uuid4()}", guests=(GUEST,))
-    answer: Answer = answer_decoder.decode(await reports.handle(host, encode(observation)))
-    assert answer.remove == ((GUEST,) if removed else ())
+    answer: Answer = answer_decoder.decode(await reports.handle(host, encode(report)))
+    return answer
+
+
+@asynchronous
+async def test_of_a_deleted_server_nothing_stays_of_any_assignment() -> None:
+    """A move within its host may have left its former disk, of which nobody would ever see a guest."""
+    history = (*MOVING["resized"], DELETE, ServerDeleted(without_host=True))
+    guest = replace(GUEST, epoch=2)
+    answer = await answered(history, "node2", Observation(request_id=f"req-{uuid4()}", guests=(guest,)))
+    assert answer.remove == (guest, replace(guest, epoch=1))
+
+
+@pytest.mark.parametrize(("state", "wanted"), [("receiving", True), ("undone", False), ("undoing", True)])
+@asynchronous
+async def test_what_a_target_was_told_is_not_wanted_once_nothing_is_left_there(state: str, *, wanted: bool) -> None:
+    """It may have lain in its queue while the target could not be reached; the source goes on with the server."""
+    histories = MOVING | {"undone": [*MOVING["undoing"], CLEARED]}
+    version = MOVING["receiving"].index(RESIZE) + 1
+    report = StillWanted(request_id=f"req-{uuid4()}", server_id=SERVER_ID, epoch=2, version=version)
+    answer = await answered(histories[state], "node2", report)
+    assert answer.wanted is wanted
+    assert [guest.epoch for guest in answer.remove] == ([] if wanted else [2])
 
 
 class Counted(MemoryEventStore):

@@ -95,6 +95,19 @@ async def test_whether_a_command_is_asked_about_first(given: HostCommand, carrie
 
 
 @asynchronous
+async def test_what_is_removed_is_that_assignment_only() -> None:
+    """A command from before the server came back to this host: it is in another assignment now."""
+    cell = Cell()
+    now_here = replace(SPEC, epoch=3)
+    await cell.hypervisor.build(now_here)
+    for epoch, left in ((2, [3]), (3, [])):
+        cell.reports.clear()
+        cell.remove = (GuestState(server_id=SPEC.server_id, epoch=epoch, power_state=PowerState.NOSTATE),)
+        assert not await cell.carried_out(command("start", epoch=epoch, repeated=True))
+        assert [guest.epoch for guest in await cell.hypervisor.guests()] == left
+
+
+@asynchronous
 async def test_a_command_that_does_not_say_what_the_guest_shall_be_fails() -> None:
     cell = Cell()
     await cell.hypervisor.build(SPEC)
@@ -157,14 +170,14 @@ async def test_a_sick_host_goes_on_with_what_it_can(monkeypatch: pytest.MonkeyPa
         yield
 
     broken("guests")
-    broken("destroy")
+    broken("discard")
     monkeypatch.setattr(cell.hypervisor, "watch", watch)
     cell.remove = (GuestState(server_id=SPEC.server_id, epoch=1, power_state=PowerState.RUNNING),)
     await cell.bus.send(HOST, "1", b'{"kind": 7}')
     await cell.bus.send(HOST, "2", encode(command("reboot_hard")))
     async with asyncio.TaskGroup() as group:
         work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
-        await until(lambda: asked == {"guests", "watch", "destroy"})
+        await until(lambda: asked == {"guests", "watch", "discard"})
         await until(lambda: any(isinstance(report, Outcome) for report in cell.reports))
         assert not any(task.done() for task in work)
         for task in work:
