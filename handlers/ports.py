@@ -303,7 +303,8 @@ class Hypervisor(Protocol):
         ...
 
     async def discard(self, server_id: str, epoch: int) -> None:
-        """Remove what is here of one assignment; harmless if nothing is. What is of another one stays."""
+        """Remove what is here of one assignment; harmless if nothing is. What is of another one stays; what a move
+        within this host had set aside for it is again what it was."""
         ...
 
     async def destroy(self, server_id: str) -> None:

@@ -20,6 +20,8 @@ GIVEN = "given"
 """There is a file of this name where only the disk counts."""
 ASIDE = "before"
 """What the guest was before it was moved within this host."""
+FORGOTTEN = "forgotten"
+"""What was set aside and is not wanted any more: it has a name of its own, so that half of it is never put back."""
 RESCUE_CONFIG_DRIVE = "config-drive.rescue.img"
 
 
@@ -108,26 +110,42 @@ class Instances:
             make_directory(directory / ASIDE, PASSAGE)
             self._move(directory, directory / ASIDE)
 
+    def keeps_aside(self, server_id: str) -> bool:
+        """Whether anything is set aside of the guest, or a part of it: an interruption may have left that."""
+        return (self.directory(server_id) / ASIDE).is_dir()
+
     def put_back(self, server_id: str) -> None:
-        """Have what was set aside in the place of what there is; harmless if nothing was."""
+        """Have what was set aside in the place of what there is; harmless if nothing was.
+
+        What is told of a guest goes last from either place. So where that is missing here, all else is gone already,
+        and what is here has come back; where it is missing aside, not all had left.
+        """
         directory = self.directory(server_id)
         with file_failures("The host could not take back the server's disk."):
-            if self.aside(server_id) is None:
+            if not self.keeps_aside(server_id):
                 return
-            for path in directory.iterdir():
-                if path.is_file() and path != self.console_log(server_id):
+            if (directory / ASIDE / GUEST_FILE).exists() and (directory / GUEST_FILE).exists():
+                for path in _with_its_guest_file_last(directory):
                     path.unlink()
             self._move(directory / ASIDE, directory)
-            (directory / ASIDE).rmdir()
+            shutil.rmtree(directory / ASIDE)
 
     def discard_aside(self, server_id: str) -> None:
-        """Forget what was set aside; harmless if nothing was."""
+        """Forget what was set aside."""
+        self.forget(server_id)
         with file_failures("The host could not remove the server's former disk."):
-            shutil.rmtree(self.directory(server_id) / ASIDE, ignore_errors=True)
+            (self.directory(server_id) / ASIDE).replace(self.directory(server_id) / FORGOTTEN)
+        self.forget(server_id)
+
+    def forget(self, server_id: str) -> None:
+        """Remove what is not wanted any more, where that was interrupted; harmless if nothing is left of it."""
+        forgotten = self.directory(server_id) / FORGOTTEN
+        with file_failures("The host could not remove the server's former disk."):
+            if forgotten.exists():
+                shutil.rmtree(forgotten)
 
     def _move(self, source: Path, target: Path) -> None:
-        files = [path for path in source.iterdir() if path.is_file() and path.name != CONSOLE_LOG]
-        for path in sorted(files, key=lambda path: path.name == GUEST_FILE):
+        for path in _with_its_guest_file_last(source):
             path.replace(target / path.name)
 
     def discard_disks(self, server_id: str) -> None:
@@ -156,6 +174,12 @@ class Instances:
                 elif path.name != GUEST_FILE:
                     path.unlink()
             shutil.rmtree(directory)
+
+
+def _with_its_guest_file_last(directory: Path) -> list[Path]:
+    """The files of a guest's directory, without its console's."""
+    files = [path for path in directory.iterdir() if path.is_file() and path.name != CONSOLE_LOG]
+    return sorted(files, key=lambda path: path.name == GUEST_FILE)
 
 
 def _read(path: Path) -> GuestSpec | None:

@@ -105,11 +105,10 @@ class Moving(Handiwork):
             raise HostFailed("A server without an image cannot be moved.")
         server_id = spec.server_id
         within = source.host == self._settings.host_name
-        if known and known.epoch < spec.epoch:
-            if within:
-                await asyncio.to_thread(self._instances.set_aside, server_id)
-            else:
-                await self._remove(server_id)
+        if within and (known is None or known.epoch < spec.epoch):
+            await self._set_aside(server_id, known)
+        elif known and known.epoch < spec.epoch:
+            await self._remove(server_id)
         base = await self._images.ensure(spec.image)
         size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
         await asyncio.to_thread(self._instances.save, spec)
@@ -125,6 +124,15 @@ class Moving(Handiwork):
             await grow(disk, size)
         return await self._start(spec, power=spec.powered_on)
 
+    async def _set_aside(self, server_id: str, known: GuestSpec | None) -> None:
+        """Set aside what the guest was before: always the disk that was given. What an earlier attempt has left, of a
+        guest or of files on their way, is undone first."""
+        if known and await asyncio.to_thread(self._instances.aside, server_id):
+            await self._undefine(known)
+        await asyncio.to_thread(self._instances.put_back, server_id)
+        await self._known(server_id)
+        await asyncio.to_thread(self._instances.set_aside, server_id)
+
     async def adopt(self, spec: GuestSpec) -> GuestState:
         async with self._turns.turn(spec.server_id):
             known = await self._known(spec.server_id)
@@ -136,14 +144,27 @@ class Moving(Handiwork):
             await asyncio.to_thread(self._instances.take_back, spec.server_id)
             return self._turns.tell(await self._start(spec, power=spec.powered_on))
 
+    async def _on_its_disk(self, spec: GuestSpec) -> GuestSpec:
+        # Who offers a disk has it open: QEMU would not start on it.
+        await self._disk_offers.end(spec.server_id)
+        return await super()._on_its_disk(spec)
+
     async def discard(self, server_id: str, epoch: int) -> None:
         async with self._turns.turn(server_id):
+            domain = await self._find(server_id)
+            if domain is not None and domain.epoch == epoch:
+                await self._connection.call(lambda _: domain.remove())
             known = await asyncio.to_thread(self._instances.load, server_id)
             aside = await asyncio.to_thread(self._instances.aside, server_id)
             if known and known.epoch == epoch:
                 await self._discard(known, aside)
             elif aside and aside.epoch == epoch:
                 await asyncio.to_thread(self._instances.discard_aside, server_id)
+            elif known is None or known.epoch < epoch:
+                # That assignment was on its way in here, or out again, when something was interrupted.
+                await asyncio.to_thread(self._instances.put_back, server_id)
+            else:
+                await asyncio.to_thread(self._instances.forget, server_id)
 
     async def _discard(self, known: GuestSpec, aside: GuestSpec | None) -> None:
         await self._disk_offers.end(known.server_id)

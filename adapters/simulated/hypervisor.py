@@ -292,6 +292,9 @@ class SimulatedHypervisor:
     def _taken_over(self, spec: GuestSpec, source: Peer) -> Guest:
         host = self if source.host == self._description.name else self._others.get(source.host)
         found = host.given(spec.server_id) if host else None
+        if host is self and (here := self._guests.get(spec.server_id)):
+            # What an earlier attempt has left here is no disk to go on from.
+            found = here.aside or found
         if found is None:
             raise HostFailed("The disk of the server cannot be reached where it is.")
         disk = (*found.disk, self._description.name)

@@ -301,6 +301,25 @@ async def test_what_was_given_in_vain_starts_in_whatever_epoch_it_is_now(host: H
 
 
 @asynchronous
+async def test_a_second_attempt_within_a_host_starts_from_what_was_given(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        second, third, back = (msgspec.structs.replace(spec, epoch=epoch) for epoch in (2, 3, 4))
+        here = Peer(host=(await agent.describe()).name)
+        await agent.build(spec)
+        await agent.give(spec.server_id, 0)
+        for attempt in (second, third):
+            assert await agent.receive(attempt, here) == state(attempt, PowerState.RUNNING)
+        assert await agent.guests() == [state(third, PowerState.RUNNING)]
+        # It was undone, or is not wanted since.
+        await agent.discard(spec.server_id, 2)
+        assert await agent.guests() == [state(third, PowerState.RUNNING)]
+        await agent.discard(spec.server_id, 3)
+        assert await agent.guests() == []
+        assert await agent.adopt(back) == state(back, PowerState.RUNNING)
+
+
+@asynchronous
 async def test_what_is_adopted_may_stay_off(host: Host) -> None:
     async with cleared(host) as agent:
         spec = host.spec()
