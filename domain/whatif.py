@@ -2,6 +2,8 @@
 
 The events of a cell are gone through once more. What was decided about servers is decided anew, on a ledger of its
 own; everything else is as it was recorded. Which hosts were alive is in no log, so all are taken to have been.
+
+A server that moves does so from where it would have been, and ends there or at its other target, as was recorded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,12 +17,16 @@ from domain.fleet.host import Host
 from domain.log.kind import advance
 from domain.log.record import Recorded
 from domain.placement.ledger import Claimed, Ledger, LedgerChange, LedgerChanged, Released, release
+from domain.placement.moving import claim_target, settle
 from domain.placement.scheduling import NO_VALID_HOST, HostView, Multipliers, place
 from domain.server.creation import ServerFailed
 from domain.server.deletion import ServerDeleted
 from domain.server.fold import KIND as SERVER
+from domain.server.moves import course
+from domain.server.moves.course import ServerMoveAbandoned
+from domain.server.moves.move import SOURCE, Move
 from domain.server.state import Server
-from domain.server.steps import demand
+from domain.server.steps import demand, demand_of_move
 
 
 class Changed(NamedTuple):
@@ -60,6 +66,10 @@ class WhatIf:
         self._without = frozenset(without)
         self._views = {host.id: self._view(host) for host in self._hosts.values()} | dict(more or {})
         self._servers: dict[str, Server | None] = {}
+        self._moves: set[str] = set()
+        """The ids of moves: what was claimed in their names is decided anew with the servers' claims."""
+        self._gone: set[str] = set()
+        """Those of them that have found a target in this course of things."""
 
     def unknown(self, recorded: Recorded) -> list[str]:
         """The servers of which an event speaks that began before: they have to be told by ``know``."""
@@ -72,7 +82,9 @@ class WhatIf:
 
     def know(self, server_id: str, server: Server | None) -> None:
         """A server as it was before the first event."""
-        self._servers[server_id] = server
+        self._note(server_id, server)
+        if server and server.move and server.move.target:
+            self._gone.add(server.move.id)
 
     def take(self, recorded: Recorded) -> None:
         """Go through one event."""
@@ -95,29 +107,71 @@ class WhatIf:
         if found_no_host and before and before.host is None:
             self.placed += 1
             self._decide(before, before.epoch, None)
+        went_nowhere = isinstance(event, ServerMoveAbandoned) and NO_VALID_HOST in event.fault.message
+        if went_nowhere and before and course.is_choosing(before):
+            self.placed += 1
+            self._decide(before, before.newest_epoch, None)
+        after = advance(SERVER, before, recorded)
+        if before and before.move and not (after and after.move):
+            self._end_move(before, before.move)
         if isinstance(event, ServerDeleted):
             self._apply(*release(self.ledger, server_id, None))
-        self._servers[server_id] = advance(SERVER, before, recorded)
+        self._note(server_id, after)
+
+    def _note(self, server_id: str, server: Server | None) -> None:
+        self._servers[server_id] = server
+        if server and server.move:
+            self._moves.add(server.move.id)
 
     def _take_change(self, change: LedgerChange) -> None:
-        if isinstance(change, Claimed) and change.epoch and (server := self._servers.get(change.consumer_id)):
-            self.placed += 1
-            self._decide(server, change.epoch - 1, self._name(change))
+        server = self._servers.get(change.consumer_id) if isinstance(change, Claimed) and change.epoch else None
+        if isinstance(change, Claimed) and server:
+            # What is claimed when a move ends is no choice: the server's own event brings it about here.
+            if server.move is None or course.is_choosing(server):
+                self.placed += 1
+                self._decide(server, change.epoch - 1, self._name(change))
+        elif isinstance(change, Claimed | Released) and change.consumer_id in self._moves:
+            return
         elif not isinstance(change, Released) or change.consumer_id in self.ledger.claims:
             self._apply(change)
 
     def _decide(self, server: Server, epoch: int, recorded: str | None) -> None:
-        asked = replace(demand(server), epoch=epoch + 1)
         try:
-            claim = place(self.ledger, self._views, asked, self._multipliers)
+            claims = self._chosen(server, epoch + 1)
         except NoCapacity as error:
             if recorded is not None:
                 self.changed.append(Changed(server.id, server.name, recorded, None, error.message))
             return
-        self._apply(claim)
-        instead = self._name(claim)
+        self._apply(*claims)
+        instead = self._name(claims[-1])
         if instead != recorded:
             self.changed.append(Changed(server.id, server.name, recorded, instead))
+
+    def _chosen(self, server: Server, epoch: int) -> tuple[Claimed, ...]:
+        """What is claimed for it in that epoch. Raises NoCapacity."""
+        move, standing = server.move, self.ledger.claims.get(server.id)
+        if move is None or standing is None:
+            return (place(self.ledger, self._views, replace(demand(server), epoch=epoch), self._multipliers),)
+        source = self.ledger.claims.get(move.id, standing)
+        asked = replace(demand_of_move(server), epoch=epoch, source=self._name(source))
+        claims = claim_target(
+            self.ledger, self._views, asked, move.id, may_stay=move.may_stay, multipliers=self._multipliers
+        )
+        self._gone.add(move.id)
+        return claims
+
+    def _end_move(self, server: Server, move: Move) -> None:
+        """Its server is on one host again: on that of the two in this course which was recorded."""
+        standing, kept = self.ledger.claims.get(server.id), self.ledger.claims.get(move.id)
+        there = kept if kept and course.ends_at(server) == SOURCE else standing
+        if there is None:
+            # It was deleted meanwhile, and its own claim is released already.
+            self._apply(*release(self.ledger, move.id, None))
+            return
+        rest, host_id = course.at_rest(server), next(iter(there.allocations))
+        # Who would have found no target has stayed what it was.
+        amounts = rest.amounts if kept or move.id in self._gone else there.allocations[host_id]
+        self._apply(*settle(self.ledger, server.id, move.id, host_id, amounts, rest.epoch, None))
 
     def _apply(self, *changes: LedgerChange) -> None:
         for change in changes:

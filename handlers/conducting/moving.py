@@ -7,7 +7,7 @@ from domain.log.record import Event
 from domain.placement.scheduling import NO_VALID_HOST
 from domain.server.moves import cold, course, live
 from domain.server.moves.course import ServerTargetChosen
-from domain.server.moves.move import RESIZE, SOURCE, TARGET
+from domain.server.moves.move import SOURCE, TARGET
 from domain.server.parts import Fault
 from domain.server.reported import task_of
 from domain.server.state import Server
@@ -121,7 +121,7 @@ class Moving:
                 HostViews(self._hosts, self._host_up),
                 step.demand,
                 move.id,
-                may_stay=move.kind == RESIZE and move.requested_host is None,
+                may_stay=move.may_stay,
             )
         except NoCapacity as error:
             fault = Fault(code=500, message=NO_VALID_HOST, details=error.message)

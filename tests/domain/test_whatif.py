@@ -1,6 +1,7 @@
 """Recorded requests for hosts, gone through once more."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -8,18 +9,36 @@ from msgspec.structs import replace
 from domain.errors import NoCapacity
 from domain.fleet.host import Host, HostDisabled, HostEnrolled
 from domain.fleet.host import aggregate as host_aggregate
-from domain.guest import HostDescription
-from domain.log.record import AggregateId
-from domain.placement.ledger import Claimed, Ledger, LedgerChanged, Released, offer
+from domain.guest import HostDescription, PowerState
+from domain.log.record import AggregateId, Event
+from domain.placement.ledger import Claimed, Ledger, LedgerChange, LedgerChanged, Released, offer
+from domain.placement.moving import claim_target, settle
 from domain.placement.scheduling import NO_VALID_HOST, HostView, Multipliers, place
 from domain.server.creation import ServerFailed, ServerPlaced, ServerRequested
-from domain.server.deletion import ServerDeleted
+from domain.server.deletion import ServerDeleted, ServerElsewhereCleared
+from domain.server.moves import cold
+from domain.server.moves.cold import (
+    ServerMoved,
+    ServerResizeConfirmed,
+    ServerResizeConfirmRequested,
+    ServerResizeReverted,
+    ServerResizeRevertRequested,
+    ServerSourceReady,
+)
+from domain.server.moves.course import (
+    ServerMoveAbandoned,
+    ServerMoveReturned,
+    ServerTargetChosen,
+    ServerTargetCleared,
+    at_rest,
+)
 from domain.server.parts import Fault
-from domain.server.state import aggregate
-from domain.server.steps import demand
+from domain.server.state import Server, aggregate
+from domain.server.steps import demand, demand_of_move
 from domain.whatif import WhatIf
 from handlers.fleet.inventories import inventories
-from tests.domain.server.servers import FLAVOR, LATER, NOW
+from tests.domain.server.moves.servers import LARGER
+from tests.domain.server.servers import BUILT, DELETE, FLAVOR, LATER, NOW
 from tests.projections.histories import CELL, Log, server_id, servers_of
 
 SIZES = {"a": (8, 8192), "b": (8, 8192), "c": (16, 4096)}
@@ -184,3 +203,139 @@ def test_a_fault_of_ours_is_not_taken_for_that(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(replay.ledger, "apply", broken)
     with pytest.raises(ZeroDivisionError):
         gone_through(recorded(0), replay)
+
+
+class Course:
+    """What a conductor records of servers that come, move, and stay, return or end."""
+
+    def __init__(self) -> None:
+        self.log, self.ledger = Log(), with_hosts(*SIZES)
+        self.views = {f"id-{name}": view(name) for name in SIZES}
+
+    def server(self, server: str) -> Server:
+        return next(one for one in servers_of(self.log.recorded) if one.id == server)
+
+    def happen(self, server: str, event: Event) -> None:
+        self.log.add(aggregate(server), event, "req")
+
+    def change(self, changes: tuple[LedgerChange, ...]) -> None:
+        for change in changes:
+            self.ledger.apply(change)
+        if changes:
+            self.log.add(AggregateId("ledger", CELL), LedgerChanged(changes=changes), "req")
+
+    def create(self, number: int) -> str:
+        me = server_id(number)
+        self.happen(me, ServerRequested(
+            server_id=me, name=f"s{number}", project_id="p", user_id="u", flavor=FLAVOR, deadline=LATER
+        ))  # fmt: skip
+        claim = place(self.ledger, self.views, demand(self.server(me)))
+        self.change((claim,))
+        name = self.views[next(iter(claim.allocations))].name
+        self.happen(me, ServerPlaced(host=name, host_id=f"id-{name}", epoch=1, availability_zone="nova"))
+        self.happen(me, BUILT)
+        return me
+
+    def choose(self, me: str, *, may_stay: bool = False) -> ServerTargetChosen:
+        server = self.server(me)
+        assert server.move
+        claims = claim_target(self.ledger, self.views, demand_of_move(server), server.move.id, may_stay=may_stay)
+        self.change(claims)
+        name = self.views[next(iter(claims[-1].allocations))].name
+        chosen = ServerTargetChosen(host=name, host_id=f"id-{name}", epoch=claims[-1].epoch, availability_zone="nova")
+        self.happen(me, chosen)
+        return chosen
+
+    def arrive(self, me: str, chosen: ServerTargetChosen) -> None:
+        self.happen(me, ServerSourceReady(epoch=self.server(me).epoch))
+        self.happen(me, ServerMoved(epoch=chosen.epoch, power_state=PowerState.RUNNING))
+
+    def end(self, me: str, event: Event) -> None:
+        rest, move = at_rest(self.server(me)), self.server(me).move
+        assert move
+        self.change(settle(self.ledger, me, move.id, rest.host_id, rest.amounts, rest.epoch, "req"))
+        self.happen(me, event)
+
+    def confirm(self, me: str) -> None:
+        self.happen(me, ServerResizeConfirmRequested(deadline=LATER))
+        self.end(me, ServerResizeConfirmed(epoch=1))
+
+    def revert(self, me: str, target: int) -> None:
+        self.happen(me, ServerResizeRevertRequested(deadline=LATER))
+        self.happen(me, ServerTargetCleared(epoch=target))
+        self.end(me, ServerResizeReverted(epoch=target + 1, power_state=PowerState.RUNNING))
+
+
+def moves() -> Course:
+    """One is migrated and confirmed, one resized and reverted, two deleted meanwhile, one found no target."""
+    course = Course()
+    first, second, third, fourth, fifth = (course.create(number) for number in range(5))
+    course.happen(first, cold.migrate(course.server(first), LATER, None, None))
+    course.arrive(first, course.choose(first))
+    course.confirm(first)
+    course.happen(second, cold.resize(course.server(second), LATER, LARGER, None))
+    chosen = course.choose(second, may_stay=True)
+    course.arrive(second, chosen)
+    course.revert(second, chosen.epoch)
+    course.happen(third, cold.migrate(course.server(third), LATER, None, None))
+    course.choose(third)
+    course.happen(third, DELETE)
+    course.end(third, ServerElsewhereCleared())
+    course.change((Released(consumer_id=third),))
+    course.happen(third, ServerDeleted())
+    course.happen(fifth, cold.migrate(course.server(fifth), LATER, None, None))
+    course.arrive(fifth, course.choose(fifth))
+    course.happen(fifth, DELETE)
+    course.change((Released(consumer_id=fifth),))
+    course.end(fifth, ServerElsewhereCleared())
+    course.happen(fifth, ServerDeleted())
+    course.happen(fourth, cold.migrate(course.server(fourth), LATER, "gone", None))
+    nowhere = Fault(code=500, message=NO_VALID_HOST)
+    course.happen(fourth, ServerMoveAbandoned(fault=nowhere, deadline=LATER))
+    course.end(fourth, ServerMoveReturned(epoch=1, power_state=PowerState.RUNNING))
+    return course
+
+
+def held(ledger: Ledger) -> dict[str, tuple[int, Any]]:
+    return {name: (claim.epoch, claim.allocations) for name, claim in ledger.claims.items()}
+
+
+def test_servers_that_moved_come_where_they_came() -> None:
+    course = moves()
+    replay = gone_through(course.log, WhatIf(with_hosts(*SIZES), hosts(), SPREAD))
+    assert (replay.changed, replay.left_out, replay.placed) == ([], 0, 10)
+    assert held(replay.ledger) == held(course.ledger)
+
+
+@pytest.mark.parametrize("without", SIZES)
+def test_without_a_host_they_move_between_the_others_and_hold_one_claim_each(without: str) -> None:
+    course = moves()
+    replay = gone_through(course.log, WhatIf(with_hosts(*SIZES), hosts(), SPREAD, without=(without,)))
+    assert not replay.ledger.providers[f"id-{without}"].consumers
+    assert held(replay.ledger).keys() == held(course.ledger).keys()
+    amounts = {me: list(allocations.values()) for me, (_, allocations) in held(replay.ledger).items()}
+    assert amounts == {me: list(allocations.values()) for me, (_, allocations) in held(course.ledger).items()}
+
+
+def test_who_had_no_other_host_stays_what_it_was() -> None:
+    course = moves()
+    replay = gone_through(course.log, WhatIf(with_hosts(*SIZES), hosts(), SPREAD, without=("a", "b")))
+    assert replay.ledger.providers["id-c"].consumers.keys() == held(course.ledger).keys()
+    assert [change.instead for change in replay.changed if change.name == "s0"][-1] is None
+
+
+@pytest.mark.parametrize("known", range(40))
+def test_a_move_that_began_before_ends_as_it_was_recorded(known: int) -> None:
+    log = moves().log
+    ledger = with_hosts(*SIZES)
+    before, rest = log.recorded[:known], log.recorded[known:]
+    for event in before:
+        for change in event.event.changes if isinstance(event.event, LedgerChanged) else ():
+            ledger.apply(change)
+    replay = WhatIf(ledger, hosts(), SPREAD)
+    for event in rest:
+        for unknown in replay.unknown(event):
+            replay.know(unknown, next((one for one in servers_of(before) if one.id == unknown), None))
+        replay.take(event)
+    assert replay.changed == []
+    assert held(replay.ledger) == held(moves().ledger)

@@ -168,11 +168,17 @@ def returned(server: Server | None) -> ServerMoveReturned | None:
     return ServerMoveReturned(epoch=server.epoch, power_state=server.power_state)
 
 
-def at_rest(server: Server) -> Rest:
-    """What the server holds when the action on its move that is under way has ended: at its target if it was
-    confirmed, else at its source."""
+def ends_at(server: Server) -> str:
+    """Where the server is when the action on its move that is under way has ended: at its target if it was confirmed,
+    else at its source."""
     move = moving(server)
-    if server.epoch == move.source.epoch or move.way_back is not None:
+    return SOURCE if server.epoch == move.source.epoch or move.way_back is not None else TARGET
+
+
+def at_rest(server: Server) -> Rest:
+    """What the server holds then."""
+    move = moving(server)
+    if ends_at(server) == SOURCE:
         return Rest(move.flavor, move.source.host_id, server.newest_epoch)
     return Rest(move.new_flavor, server.host_id or "", server.newest_epoch)
 

@@ -57,6 +57,11 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confirm_at: datetime | None = None
     """When that is, once it has arrived."""
 
+    @property
+    def may_stay(self) -> bool:
+        """Whether it may end on the host where it began: only the size has to be another."""
+        return self.kind == RESIZE and self.requested_host is None
+
     def at(self, side: str) -> Place:
         """The assignment that a task at ``side`` is about."""
         if side == TARGET:
