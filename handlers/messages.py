@@ -171,6 +171,9 @@ class DiskQuestion(Question, tag="disk", frozen=True, kw_only=True):
     """Where the disk of a server that was given can be fetched. The answer is a DiskOffer, or null where the hosts
     have no disks."""
 
+    epoch: int = 0
+    """Of the assignment for which it is fetched: to ask again for the same one disturbs nobody who is fetching it."""
+
 
 class ArrivalQuestion(Question, tag="arrival", frozen=True, kw_only=True):
     """How the guest comes to this host, which is ready for it. The answer is an Arrival, or null where nothing of it

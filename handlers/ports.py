@@ -272,8 +272,9 @@ class Hypervisor(Protocol):
         this host is told to adopt, start or reboot it."""
         ...
 
-    async def offer(self, server_id: str) -> DiskOffer | None:
-        """Where another host can fetch the disk that was given; None where that is nowhere to be fetched from."""
+    async def offer(self, server_id: str, epoch: int) -> DiskOffer | None:
+        """Where another host can fetch the disk that was given, for the assignment of that epoch; None where that is
+        nowhere to be fetched from. Asked again for the same one, it is the same place; for another, nowhere else."""
         ...
 
     async def prepare(self, spec: GuestSpec) -> GuestState:

@@ -29,6 +29,8 @@ FETCH = "The server's disk could not be copied to the other host."
 RESIZE = "The server's disk could not be resized."
 NOT_SMALLER = "A disk cannot be made smaller."
 PSK_USER = "lightcurve"
+CALLERS = 8
+"""At the same time."""
 _PERCENT = re.compile(rb"\((\d+)\.\d+/100%\)")
 
 # The socket comes as a service manager's does, sd_listen_fds(3), so that the kernel chooses a free port. In bash:
@@ -69,7 +71,7 @@ def remove_mark(directory: Path, name: str) -> None:
 
 @asynccontextmanager
 async def offered(disk: Path, address: str) -> AsyncIterator[DiskOffer]:
-    """Offer the file for as long as the block lasts, at a port of ``address``, to read, to one caller at a time.
+    """Offer the file for as long as the block lasts, at a port of ``address``, to read.
 
     No QEMU may have it open. Raises HostFailed.
     """
@@ -84,7 +86,9 @@ async def offered(disk: Path, address: str) -> AsyncIterator[DiskOffer]:
         words = (
             # It ends with us, however we end.
             *("setpriv", "--pdeathsig", "KILL", "bash", "-c", WITH_SOCKET, "bash", str(listener.fileno())),
-            *("qemu-nbd", "--read-only", "--persistent", "--format", "raw", "--export-name", "disk"),
+            # A caller that died without a word keeps its place: the next one must find another.
+            *("qemu-nbd", "--read-only", "--persistent", "--shared", str(CALLERS)),
+            *("--format", "raw", "--export-name", "disk"),
             *("--object", f"tls-creds-psk,id=tls,endpoint=server,dir={secret}", "--tls-creds", "tls", str(disk)),
         )
         process = await _start(OFFER, *words, pass_fds=(listener.fileno(),))

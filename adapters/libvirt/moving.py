@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.libvirt.commands import file_failures, run
 from adapters.libvirt.disk_copy import DiskOffer, fetch, grow, offered, virtual_size
-from adapters.libvirt.disks import disk_size
+from adapters.libvirt.disks import BaseImage, disk_size
 from adapters.libvirt.handiwork import GONE, Handiwork
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed, Unavailable
@@ -24,6 +24,8 @@ VOID = "The server was assigned to this host anew; the older assignment is void.
 NOT_OFFERED = "The other host does not offer the server's disk."
 NOT_GIVEN = "The server has not left this host."
 COPY = "The server's disk could not be copied."
+COPY_SECONDS = 1800.0
+"""As long as a move may take. A host that loses its power says no farewell: who fetches would wait for ever."""
 
 
 class DiskOffers:
@@ -31,21 +33,25 @@ class DiskOffers:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._open: dict[str, tuple[DiskOffer, AsyncExitStack]] = {}
+        self._open: dict[str, tuple[int, DiskOffer, AsyncExitStack]] = {}
 
-    async def of(self, server_id: str, disk: Path) -> DiskOffer:
-        """A new offer of a server's disk, in place of the one before. Raises HostFailed."""
+    async def of(self, server_id: str, epoch: int, disk: Path) -> DiskOffer:
+        """The offer of a server's disk for that assignment: the one that is open, for somebody may be fetching it;
+        else a new one, in place of that for another assignment. Raises HostFailed."""
+        before, offer, _ = self._open.get(server_id, (None, None, None))
+        if offer and before == epoch and await _answers(offer):
+            return offer
         await self.end(server_id)
         stack = AsyncExitStack()
         offer = await stack.enter_async_context(offered(disk, self._address))
-        self._open[server_id] = offer, stack
+        self._open[server_id] = epoch, offer, stack
         return offer
 
     async def end(self, server_id: str) -> None:
         """Offer it no longer; harmless if it is not."""
         if found := self._open.pop(server_id, None):
             try:
-                await found[1].aclose()
+                await found[2].aclose()
             except HostFailed as error:
                 log.info("the offer of the disk of server %s had ended: %s", server_id, error)
 
@@ -77,12 +83,12 @@ class Moving(Handiwork):
             await self._undefine(known)
             return GuestState(server_id=server_id, epoch=known.epoch, power_state=PowerState.SHUTDOWN)
 
-    async def offer(self, server_id: str) -> messages.DiskOffer:
+    async def offer(self, server_id: str, epoch: int) -> messages.DiskOffer:
         async with self._turns.turn(server_id):
             await self._known(server_id)
             if not await asyncio.to_thread(self._instances.is_given, server_id):
                 raise HostFailed(NOT_GIVEN)
-            host, port, key = await self._disk_offers.of(server_id, self._instances.disk(server_id))
+            host, port, key = await self._disk_offers.of(server_id, epoch, self._instances.disk(server_id))
             return messages.DiskOffer(host=host, port=port, key=key)
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
@@ -118,11 +124,17 @@ class Moving(Handiwork):
         elif source.offer is None:
             raise HostFailed(NOT_OFFERED)
         else:
-            offer = DiskOffer(source.offer.host, source.offer.port, source.offer.key)
-            await fetch(offer, disk, base, lambda _: None)
+            await self._fetch(DiskOffer(source.offer.host, source.offer.port, source.offer.key), disk, base)
         if await virtual_size(disk) < size:
             await grow(disk, size)
         return await self._start(spec, power=spec.powered_on)
+
+    async def _fetch(self, offer: DiskOffer, disk: Path, base: BaseImage) -> None:
+        try:
+            async with asyncio.timeout(COPY_SECONDS):
+                await fetch(offer, disk, base, lambda _: None)
+        except TimeoutError:
+            raise HostFailed(COPY, "it took too long") from None
 
     async def _set_aside(self, server_id: str, known: GuestSpec | None) -> None:
         """Set aside what the guest was before: always the disk that was given. What an earlier attempt has left, of a
@@ -167,13 +179,16 @@ class Moving(Handiwork):
                 await asyncio.to_thread(self._instances.forget, server_id)
 
     async def _discard(self, known: GuestSpec, aside: GuestSpec | None) -> None:
-        await self._disk_offers.end(known.server_id)
         if aside is None:
             await self._remove(known.server_id)
             self._turns.forget(known.server_id)
             return
         await self._undefine(known)
         await asyncio.to_thread(self._instances.put_back, known.server_id)
+
+    async def _remove(self, server_id: str) -> None:
+        await self._disk_offers.end(server_id)
+        await super()._remove(server_id)
 
     async def _undo(self, spec: GuestSpec) -> None:
         """Remove what a failed move made; that this fails, too, must not hide why the move did."""
@@ -198,6 +213,15 @@ class Moving(Handiwork):
         if known is None or not self._instances.disk(server_id).exists():
             raise HostFailed(GONE)
         return known
+
+
+async def _answers(offer: DiskOffer) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(offer.host, offer.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def copy(source: Path, disk: Path) -> None:

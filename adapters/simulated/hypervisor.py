@@ -222,7 +222,7 @@ class SimulatedHypervisor:
             guest.given = True
             return _state(guest)
 
-    async def offer(self, server_id: str) -> DiskOffer | None:
+    async def offer(self, server_id: str, epoch: int) -> DiskOffer | None:
         """It is taken over as it is."""
         if not self._disk(server_id).given:
             raise HostFailed("The server has not left this host.")

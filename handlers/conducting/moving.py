@@ -105,7 +105,7 @@ class Moving:
             answer = await self._bus.ask(host.name, encode(ArrivalQuestion(server_id=server.id)))
             return Peer(host=host.name, arrival=read_arrival(answer))
         described = host.description
-        answer = await self._bus.ask(host.name, encode(DiskQuestion(server_id=server.id)))
+        answer = await self._bus.ask(host.name, encode(DiskQuestion(server_id=server.id, epoch=step.epoch or 0)))
         offer = read_disk_offer(answer, {described.migration_ip or described.host_ip})
         return Peer(host=host.name, offer=offer)
 

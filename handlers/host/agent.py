@@ -339,7 +339,7 @@ class Agent:
             case ConsoleAddressQuestion():
                 return encode(await hypervisor.console(asked.server_id, asked.protocol))
             case DiskQuestion():
-                return encode(await hypervisor.offer(asked.server_id))
+                return encode(await hypervisor.offer(asked.server_id, asked.epoch))
             case ArrivalQuestion():
                 return encode(await hypervisor.arrival(asked.server_id))
             case ConsoleLogQuestion():

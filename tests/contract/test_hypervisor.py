@@ -362,7 +362,7 @@ async def test_nothing_is_taken_that_was_not_given(host: Host) -> None:
         spec = host.spec()
         await agent.build(spec)
         with pytest.raises(HostFailed):
-            await agent.offer(spec.server_id)
+            await agent.offer(spec.server_id, 2)
         with pytest.raises(HostFailed):
             await agent.receive(host.spec(), Peer(host="nowhere"))
         with pytest.raises(HostFailed):

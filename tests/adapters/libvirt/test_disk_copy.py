@@ -6,9 +6,12 @@ import secrets
 import struct
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
+import psutil
 import pytest
 
+from adapters.libvirt import moving
 from adapters.libvirt.disk_copy import (
     NOT_SMALLER,
     DiskOffer,
@@ -21,8 +24,11 @@ from adapters.libvirt.disk_copy import (
     virtual_size,
 )
 from adapters.libvirt.disks import BaseImage
+from adapters.libvirt.moving import DiskOffers
 from domain.errors import HostFailed
+from handlers import messages
 from tests.aio import asynchronous
+from tests.real_libvirt import LocalImages, blank_disk, guest_spec, hypervisor, nic
 
 pytestmark = pytest.mark.libvirt
 MIB = 1024**2
@@ -183,3 +189,58 @@ def test_whether_two_hosts_have_one_directory(tmp_path: Path) -> None:
     assert not sees_mark(tmp_path / "seen", mark)
     with pytest.raises(HostFailed):
         leave_mark(tmp_path / "nowhere")
+
+
+@asynchronous
+async def test_to_ask_again_for_the_same_assignment_disturbs_nobody(sites: Sites) -> None:
+    """A command without outcome is sent again after a minute, and a large disk takes longer."""
+    offers = DiskOffers("127.0.0.1")
+    try:
+        first = await offers.of("server", 2, sites.disk)
+        assert await offers.of("server", 2, sites.disk) == first
+        # Who fetched it may have lost its power, and has said no farewell.
+        _, silent = await asyncio.open_connection(first.host, first.port)
+        assert await sites.copied(first)
+        silent.close()
+        other = await offers.of("server", 3, sites.disk)
+        assert other.key != first.key
+        with pytest.raises(OSError, match="Connect call failed"):
+            await asyncio.open_connection(first.host, first.port)
+        (serving,) = (one for one in psutil.Process().children(recursive=True) if one.name() == "qemu-nbd")
+        serving.kill()
+        psutil.wait_procs([serving])
+        assert await offers.of("server", 3, sites.disk) != other
+    finally:
+        await offers.close()
+
+
+@pytest.mark.usefixtures("libvirtd")
+@asynchronous
+async def test_what_is_removed_is_offered_no_longer(tmp_path: Path) -> None:
+    images = LocalImages()
+    spec = guest_spec(images.add(blank_disk(tmp_path)), nic(str(uuid4())))
+    host = hypervisor(tmp_path / "state", images)
+    await host.build(spec)
+    await host.give(spec.server_id, 0)
+    offer = await host.offer(spec.server_id, 2)
+    await host.destroy(spec.server_id)
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection(offer.host, offer.port)
+
+
+@pytest.mark.usefixtures("libvirtd")
+@asynchronous
+async def test_a_source_that_falls_silent_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "COPY_SECONDS", 0.0)
+    images = LocalImages()
+    spec = guest_spec(images.add(blank_disk(tmp_path)), nic(str(uuid4())))
+    host = hypervisor(tmp_path / "state", images)
+    silent = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    async with silent:
+        offer = messages.DiskOffer(host="127.0.0.1", port=silent.sockets[0].getsockname()[1], key="00" * 32)
+        with pytest.raises(HostFailed) as failure:
+            await host.receive(spec, messages.Peer(host="other", offer=offer))
+    assert failure.value.details == "it took too long"
+    assert not (tmp_path / "state" / "instances" / spec.server_id).exists()
