@@ -73,6 +73,9 @@ class Confirm(msgspec.Struct, frozen=True):
 class FinishConfirm(msgspec.Struct, frozen=True):
     """Settle the claims of a confirmed move, and record it, though its source does not answer."""
 
+    discard: Command
+    """That finds in its queue what it has to remove, when it comes back."""
+
 
 Step = (
     Place | GiveUp | Command | Expire | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm | FinishConfirm
@@ -121,15 +124,16 @@ def _move_on(server: Server, *, late: bool) -> Step | None:
         return ChooseTarget(demand_of_move(server))
     if move.leg == course.RETURNING and not move.touched:
         return FinishReturn()
-    if late and move.leg in (cold.RESIZE_CONFIRMING, course.LIVE_CLEARING):
-        return FinishConfirm()
-    if late and move.leg != course.LIVE_LEAVING:
-        return Expire()
     task = task_of(server)
     assert task is not None
     host, epoch = told(server, task)
     assert host is not None
-    return Command(host, task.command, task.with_spec, epoch, task.by_peer)
+    command = Command(host, task.command, task.with_spec, epoch, task.by_peer)
+    if late and move.leg in (cold.RESIZE_CONFIRMING, course.LIVE_CLEARING):
+        return FinishConfirm(command)
+    if late and move.leg != course.LIVE_LEAVING:
+        return Expire()
+    return command
 
 
 def destroy(host: str, epoch: int | None = None) -> Command:

@@ -193,7 +193,10 @@ class Conductor:
                     await self._expire(context, server)
                 case FinishDelete():
                     await self.finish_delete(context, server, without_host=step.without_host)
-                case ChooseTarget() | Abandon() | FinishReturn() | Confirm() | FinishConfirm():
+                case FinishConfirm():
+                    await self._command(server, step.discard)
+                    await self.moving.take(context, server, step)
+                case ChooseTarget() | Abandon() | FinishReturn() | Confirm():
                     await self.moving.take(context, server, step)
 
     async def _place(self, context: Context, server: Server, step: Place) -> None:

@@ -1,6 +1,6 @@
 """What a server holds beside its own events: claim, addresses, quota, key. Taking them and giving them back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from domain.catalogue import quota
 from domain.catalogue.flavor import Flavor
@@ -67,16 +67,16 @@ class Holdings:
                     state, server.id, move.id, rest.host_id, rest.amounts, rest.epoch, context.request_id
                 ),
             ),
-            self.settle_quota(context, server, rest.flavor),
+            self.settle_quota(context, server, (rest.flavor,)),
         )
 
-    async def settle_quota(self, context: Context, server: Server, flavor: Flavor) -> None:
-        """Have a server count for what that flavor is."""
+    async def settle_quota(self, context: Context, server: Server, flavors: Collection[Flavor]) -> None:
+        """Have a server count for what those flavors are: of each resource the most."""
+        cores = max(flavor.vcpus for flavor in flavors)
+        ram_mb = max(flavor.ram_mb for flavor in flavors)
         await self.registry.writer(quota.aggregate(server.project_id)).submit(
             context,
-            lambda state: quota.settle(
-                state, server.id, cores=flavor.vcpus, ram_mb=flavor.ram_mb, request_id=context.request_id
-            ),
+            lambda state: quota.settle(state, server.id, cores=cores, ram_mb=ram_mb, request_id=context.request_id),
         )
 
     async def allocate_addresses(self, context: Context, server: Server) -> tuple[Nic, ...]:

@@ -20,6 +20,7 @@ from domain.placement.ledger import Claimed, LedgerChanged
 from domain.server import creation
 from domain.server.creation import ServerFailed
 from domain.server.deletion import ServerDeleted
+from domain.server.moves import course
 from domain.server.reset import ServerStateReset
 from domain.server.state import DELETED, Server
 from handlers.conducting.holdings import Holdings
@@ -236,8 +237,7 @@ class Leftovers:
             else:
                 await self._holdings.release_all(context, server)
             return
-        if server.move is None:
-            await self._holdings.settle_quota(context, server, server.flavor)
+        await self._holdings.settle_quota(context, server, course.flavors(server))
         if server.never_came:
             await self._holdings.release_claim(context, server_id)
             await self._holdings.release_addresses(context, server)

@@ -168,6 +168,11 @@ def returned(server: Server | None) -> ServerMoveReturned | None:
     return ServerMoveReturned(epoch=server.epoch, power_state=server.power_state)
 
 
+def flavors(server: Server) -> tuple[Flavor, ...]:
+    """What the server is, and what it may be when its move has ended."""
+    return (server.move.flavor, server.move.new_flavor) if server.move else (server.flavor,)
+
+
 def ends_at(server: Server) -> str:
     """Where the server is when the action on its move that is under way has ended: at its target if it was confirmed,
     else at its source."""

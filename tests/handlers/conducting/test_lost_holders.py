@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from domain.catalogue import quota
 from domain.catalogue.quota import Reserved
@@ -26,7 +27,8 @@ from handlers.log.registry import Registry
 from handlers.neighbours.networks import EmbeddedNetworks
 from tests.aio import asynchronous
 from tests.cell import Cell
-from tests.domain.server.servers import BUILT
+from tests.domain.server.moves.servers import LARGER, MOVING
+from tests.domain.server.servers import BUILT, REQUESTED
 
 CONTEXT = Context(request_id="req-1")
 PROJECT, SERVER = "p", "5a3c1f7e-8a31-4b5e-9f0e-2f1f5f2a7c99"
@@ -117,3 +119,23 @@ async def test_a_server_whose_history_is_out_of_order_keeps_what_it_holds(monkey
             await held.leftovers.sweep()
         assert held.holds() == (True, True, True)
         assert len(await held.cell.store.load(aggregate(SERVER))) == 1
+
+
+@asynchronous
+async def test_a_server_that_moves_counts_for_what_it_is_and_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resize that was refused since the server was being migrated, or that nobody lived to request."""
+    monkeypatch.setattr(leftovers, "GRACE_SECONDS", 0.0)
+    async with _held() as held:
+        requested = replace(REQUESTED, server_id=SERVER, project_id=PROJECT)
+        tail = GENESIS
+        for event in (requested, *MOVING["resized"][1:]):
+            recorded = await held.cell.store.append(aggregate(SERVER), event, held.cell.stamp(CONTEXT), tail)
+            tail = recorded.tail
+        project = quota.aggregate(PROJECT)
+        for cores in (8, 1):
+            changed = quota.ReservationChanged(server_id=SERVER, cores=cores, ram_mb=1)
+            await held.holdings.registry.writer(project).submit(CONTEXT, lambda _, changed=changed: (changed,))
+            await held.leftovers._note_all()
+            await held.leftovers.sweep()
+            reservation = held.holdings.registry.get(project).reservations[SERVER]
+            assert (reservation.cores, reservation.ram_mb) == (LARGER.vcpus, LARGER.ram_mb)
