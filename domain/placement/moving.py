@@ -12,7 +12,7 @@ import msgspec
 from domain.errors import NoCapacity, Refused
 from domain.placement.ledger import Claimed, Ledger, LedgerChange, Released
 from domain.placement.ledger.allocations import NewAllocations, decide
-from domain.placement.scheduling import SPREAD, Demand, HostView, Multipliers, place
+from domain.placement.scheduling import SPREAD, Demand, HostView, Multipliers, place, suits
 
 MIGRATION = "MIGRATION"
 """The type of consumer, by Placement's convention."""
@@ -57,7 +57,7 @@ def claim_target(
 def _larger(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand, standing: Claimed) -> Claimed | None:
     """The server's claim, large enough for what it is and what it shall be: never are both on."""
     host = next((host for host in hosts.values() if host.name == demand.source), None)
-    if host is None or not host.enabled or not host.up or list(standing.allocations) != [host.id]:
+    if host is None or not suits(ledger, host, demand) or list(standing.allocations) != [host.id]:
         return None
     held = standing.allocations[host.id]
     amounts = {name: max(held.get(name, 0), demand.resources.get(name, 0)) for name in {**held, **demand.resources}}

@@ -155,6 +155,12 @@ def _has_traits(ledger: Ledger, host: HostView, demand: Demand) -> bool:
     return demand.required.issubset(traits) and demand.forbidden.isdisjoint(traits)
 
 
+def suits(ledger: Ledger, host: HostView, demand: Demand) -> bool:
+    """Whether the host is what the demand asks for, but for its room, and but for being another one."""
+    elsewhere = msgspec.structs.replace(demand, source=None)
+    return _passes(host, elsewhere) and _has_traits(ledger, host, demand)
+
+
 def _passes(host: HostView, demand: Demand) -> bool:
     return all(passes(host, demand) for passes in FILTERS.values())
 
