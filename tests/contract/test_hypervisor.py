@@ -291,6 +291,7 @@ async def test_what_was_given_in_vain_starts_in_whatever_epoch_it_is_now(host: H
             spec = host.spec()
             await agent.build(spec)
             await agent.give(spec.server_id, 0)
+            await agent.offer(spec.server_id, 2)
             now = msgspec.structs.replace(spec, epoch=3)
             running = state(now, PowerState.RUNNING)
             if hand == "start":

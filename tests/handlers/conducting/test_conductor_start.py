@@ -4,14 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
+from msgspec.structs import replace
 
 from domain.log.record import Recorded
+from domain.server.state import ACTIVE
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.states import ServerStates
+from handlers.messages import command_decoder
 from tests.aio import asynchronous
 from tests.cell import Cell
+from tests.domain.server.moves.servers import ARRIVED, CONFIRM, RESIZE
 from tests.domain.server.servers import STOP
 from tests.waiting import until
 
@@ -78,3 +83,20 @@ async def test_what_is_over_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> Non
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
+
+
+@asynchronous
+async def test_a_source_that_was_never_told_of_the_confirmation_is_told_at_its_end() -> None:
+    """Whoever should have told it was down until the time was over: nobody would ever see the disk that it keeps."""
+    cell, bus, holdings = Cell(), AsyncMock(), AsyncMock()
+    confirming = await cell.server()
+    await cell.tell(confirming, RESIZE, *ARRIVED, replace(CONFIRM, deadline=cell.stamp.clock.now()))
+    states = ServerStates(cell.store, cell.stamp)
+    conductor = Conductor(cell.store, states, holdings, Mock(), Mock(), bus, cell.stamp, Behind(), Mock())
+    assert await conductor._advance(confirming) is None
+    host, _, command = bus.send.await_args.args
+    told = command_decoder.decode(command)
+    assert (host, told.kind, told.epoch) == ("node1", "discard", 1)
+    server = await states.get(confirming)
+    assert server
+    assert (server.vm_state, server.move) == (ACTIVE, None)
