@@ -14,7 +14,7 @@ from domain.log.record import GENESIS, Tail
 from domain.placement import ledger
 from domain.placement.ledger import Claimed, Ledger, imbalances
 from domain.server import fold as server_fold
-from domain.server.state import DELETED, Server, aggregate
+from domain.server.state import DELETED, RESIZED, Server, aggregate
 from handlers.ports import EventStore
 from handlers.together import together
 from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
@@ -103,8 +103,12 @@ def _misclaimed(claim: Claimed, server: Server | None) -> Iterator[str]:
         yield f"consumer {claim.consumer_id} has a claim, but its server is gone"
         return
     hosts = ", ".join(claim.allocations)
-    target = server.move.target if server.move else None
-    host_id = target.host_id if target else server.host_id
+    host_id = server.host_id
+    if server.move and (server.action or server.vm_state != RESIZED):
+        # Between two hosts: what it claims is the last target's that was tried, until it is settled.
+        if claim.epoch > server.newest_epoch + 1:
+            yield f"server {claim.consumer_id} claims {hosts} for assignment {claim.epoch}, which was never tried"
+        return
     if host_id is not None and (host_id not in claim.allocations or server.newest_epoch != claim.epoch):
         yield (
             f"server {claim.consumer_id} is on {host_id} in its assignment {server.newest_epoch}, "
