@@ -70,6 +70,8 @@ class Task(NamedTuple):
     """Which host of a move is told; None is where the server is."""
     by_peer: bool = False
     """Whether the host has to know the other one of the move."""
+    can_fail: bool = True
+    """Whether a host may say that it failed. What it may only be late with ends by itself."""
 
 
 def nothing(_server: Server, _event: Any, _meta: Metadata) -> Fields:

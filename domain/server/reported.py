@@ -70,11 +70,14 @@ Failed = ServerBuildFailed | ServerActionFailed | ServerTargetFailed | ServerMov
 def failed(
     server: Server | None, command: str, epoch: int, version: int, fault: Fault, now: datetime
 ) -> Failed | None:
-    """The host could not carry out ``command``, for the request accepted at ``version``. Deletion cannot fail."""
+    """The host could not carry out ``command``, for the request accepted at ``version``. Deletion cannot fail, nor
+    can what a move has to remove."""
     acting = _acting(server, epoch, version)
     if acting is None or acting[1].command != command:
         return None
     server, task = acting
+    if not task.can_fail:
+        return None
     if server.is_creating:
         return ServerBuildFailed(epoch=epoch, fault=fault)
     if course.started_at(server) and not course.is_going_back(server):

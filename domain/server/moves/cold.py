@@ -203,7 +203,7 @@ CONFIRM = Action(
     done=ServerResizeConfirmed,
     allowed=(RESIZED,),
     time=timedelta(minutes=2),
-    tasks=(Task(RESIZE_CONFIRMING, "discard", ServerResizeConfirmed.of, with_spec=False, at=SOURCE),),
+    tasks=(Task(RESIZE_CONFIRMING, "discard", ServerResizeConfirmed.of, with_spec=False, at=SOURCE, can_fail=False),),
     begin=_confirm_begun,
     end=_confirmed,
     ends_move=True,
@@ -216,7 +216,7 @@ REVERT = Action(
     allowed=(RESIZED, ERROR),
     time=timedelta(minutes=10),
     tasks=(
-        Task(RESIZE_REVERTING, "discard", ServerTargetCleared.of, with_spec=False, at=TARGET),
+        Task(RESIZE_REVERTING, "discard", ServerTargetCleared.of, with_spec=False, at=TARGET, can_fail=False),
         Task(TAKING_BACK, "adopt", ServerResizeReverted.of, in_doubt=True, at=SOURCE),
     ),
     begin=_revert_begun,

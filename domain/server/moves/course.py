@@ -262,7 +262,7 @@ def _returned(server: Server, event: ServerMoveReturned, _meta: Metadata) -> Fie
     return IDLE | powered(server, event) | {"move": None}
 
 
-UNDO = Task(UNDOING, "discard", ServerTargetCleared.of, with_spec=False, at=TARGET)
+UNDO = Task(UNDOING, "discard", ServerTargetCleared.of, with_spec=False, at=TARGET, can_fail=False)
 RETURN = Task(RETURNING, "adopt", ServerMoveReturned.of, in_doubt=True, at=SOURCE)
 TASKS = (UNDO, RETURN)
 

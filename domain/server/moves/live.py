@@ -84,7 +84,7 @@ LIVE_MIGRATE = Action(
     tasks=(
         Task(LIVE_PREPARING, "prepare", ServerTargetReady.of, at=TARGET),
         Task(LIVE_LEAVING, "leave", ServerArrived.of, with_spec=False, at=SOURCE, by_peer=True),
-        Task(LIVE_CLEARING, "discard", ServerLiveMigrated.of, with_spec=False, at=SOURCE),
+        Task(LIVE_CLEARING, "discard", ServerLiveMigrated.of, with_spec=False, at=SOURCE, can_fail=False),
     ),
     begin=begun,
     end=lambda _server, _event, _meta: {"move": None},

@@ -1,6 +1,7 @@
 """Resize and cold migration, from the request to the user's word on it."""
 
 from datetime import timedelta
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -149,9 +150,10 @@ def test_the_time_to_confirm_passes_once_it_has_arrived() -> None:
 @pytest.mark.parametrize(("state", "command", "epoch", "kind"), [
     ("giving", "give", 1, ServerMoveAbandoned), ("receiving", "receive", 2, ServerTargetFailed),
     ("returning", "adopt", 1, ServerActionFailed), ("taking back", "adopt", 3, ServerActionFailed),
-    ("confirming", "discard", 1, ServerActionFailed),
+    ("confirming", "discard", 1, NoneType), ("undoing", "discard", 2, NoneType),
+    ("reverting", "discard", 2, NoneType),
 ])  # fmt: skip
-def test_what_a_failure_is_recorded_as(state: str, command: str, epoch: int, kind: type[Event]) -> None:
+def test_what_a_failure_is_recorded_as(state: str, command: str, epoch: int, kind: type[Event] | type[None]) -> None:
     assert type(failed(there(state), command, epoch)) is kind
 
 
