@@ -132,7 +132,11 @@ def _moved(server: Server, event: ServerMoved, meta: Metadata) -> Fields:
 
 
 def _confirm_begun(server: Server, _event: ServerResizeConfirmRequested, _meta: Metadata) -> Fields:
-    return {"move": replace(moving(server), leg=RESIZE_CONFIRMING, confirm_at=None)}
+    # The server's own host is told nothing of it: what that has seen since the action before still counts.
+    return {
+        "move": replace(moving(server), leg=RESIZE_CONFIRMING, confirm_at=None),
+        "last_action": server.last_action,
+    }
 
 
 def _confirmed(server: Server, _event: ServerResizeConfirmed, _meta: Metadata) -> Fields:

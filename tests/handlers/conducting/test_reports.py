@@ -16,14 +16,17 @@ from domain.guest import GuestState, PowerState
 from domain.kinds import EVENTS
 from domain.log.record import GENESIS, Event, Recorded
 from domain.server.deletion import ServerDeleted
+from domain.server.moves.cold import ServerResizeConfirmed
 from domain.server.state import ACTIVE, aggregate
+from domain.server.state import STOPPED as STOPPED_STATE
 from handlers.conducting.reports import Reports
 from handlers.conducting.states import ServerStates
 from handlers.context import Stamp
 from handlers.fleet.refusals import Refusals
 from handlers.messages import Answer, Observation, Report, StillWanted, answer_decoder, encode
 from tests.aio import asynchronous
-from tests.domain.server.moves.servers import CLEARED, MOVING, RESIZE
+from tests.cell import Cell
+from tests.domain.server.moves.servers import ARRIVED, CLEARED, CONFIRM, MOVING, RESIZE
 from tests.domain.server.servers import BUILT, DELETE, PLACED, REQUESTED, SERVER_ID, STOP, STOPPED
 
 ALIVE: tuple[Event, ...] = (REQUESTED, PLACED, BUILT)
@@ -125,3 +128,22 @@ async def test_a_guest_that_is_as_it_was_costs_nothing_though_its_server_is_not_
     assert await observe("node1", GUEST, **old)
     assert await observe("node1", GUEST)
     assert (await states.get(SERVER_ID)).vm_state == ACTIVE  # type: ignore[union-attr]
+
+
+@asynchronous
+async def test_what_a_confirmed_servers_host_sees_counts_though_it_was_told_of_no_confirmation() -> None:
+    cell = Cell()
+    server_id = await cell.server()
+    states = ServerStates(cell.store, cell.stamp)
+    reports = Reports(states, Mock(), Mock(), Mock(), Refusals(), SystemClock())
+    await cell.tell(server_id, RESIZE, *ARRIVED)
+    resized = await states.get(server_id)
+    assert resized
+    await cell.tell(server_id, CONFIRM, ServerResizeConfirmed(epoch=1))
+    states.forget(server_id)
+    off = GuestState(server_id=server_id, epoch=2, power_state=PowerState.SHUTDOWN)
+    seen = Observation(request_id=f"req-{uuid4()}", guests=(off,), versions={server_id: resized.last_action})
+    await reports.handle("node2", encode(seen))
+    confirmed = await states.get(server_id)
+    assert confirmed
+    assert confirmed.vm_state == STOPPED_STATE
