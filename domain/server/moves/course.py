@@ -259,7 +259,9 @@ def _abandoned(server: Server, event: ServerMoveAbandoned, meta: Metadata) -> Fi
 
 
 def _returned(server: Server, event: ServerMoveReturned, _meta: Metadata) -> Fields:
-    return IDLE | powered(server, event) | {"move": None}
+    fields: Fields = IDLE | powered(server, event) | {"move": None}
+    # A host that was told nothing of it does not know the action: whatever it reports counts all the same.
+    return fields if moving(server).touched else fields | {"last_action": 0}
 
 
 UNDO = Task(UNDOING, "discard", ServerTargetCleared.of, with_spec=False, at=TARGET, can_fail=False)

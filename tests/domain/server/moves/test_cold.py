@@ -194,6 +194,7 @@ def test_without_a_target_nothing_is_told_to_anybody() -> None:
     back = after(server, course.returned(server))
     assert (back.vm_state, back.host, back.epoch, back.move) == ("active", "node1", 1, None)
     assert back.newest_epoch == 2, "a claim that was taken for it meanwhile is void"
+    assert back.last_action == 0, "its host, which heard of nothing, is believed"
 
 
 def test_who_chooses_too_late_is_not_heard() -> None:
