@@ -85,7 +85,7 @@ async def _evict_images(hypervisor: "LibvirtHypervisor") -> None:
 async def run_simulated(settings: Settings, name: str) -> None:
     """Serve simulated hosts until cancelled. They forget their guests with this process, as a host loses its
     running guests with its power."""
-    from adapters.simulated.hypervisor import Behaviour, SimulatedHypervisor
+    from adapters.simulated import Behaviour, SimulatedHypervisor
 
     simulated = settings.simulated
     clock, random = SystemClock(), Random()  # noqa: S311 - chance, not secrecy

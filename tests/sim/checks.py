@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from adapters.simulated.hypervisor import Guest
+from adapters.simulated.guest import Guest
 from domain.catalogue import quota
 from domain.console import ConsoleClosed, ConsoleOpened
 from domain.guest import PowerState

@@ -13,7 +13,8 @@ from adapters.memory.queries import MemoryReadServers
 from adapters.memory.signs import MemoryLiveness
 from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
-from adapters.simulated.hypervisor import OPERATIONS, Behaviour, SimulatedHypervisor
+from adapters.simulated.guest import OPERATIONS, Behaviour
+from adapters.simulated.hypervisor import SimulatedHypervisor
 from domain.catalogue import quota
 from domain.catalogue.flavor import Flavor
 from domain.catalogue.quota import Limits

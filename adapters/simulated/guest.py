@@ -1,0 +1,65 @@
+"""What a simulated host has of a server, and how its operations behave."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import msgspec
+
+from domain.guest import GuestSpec, PowerState
+
+Operation = Literal[
+    "build",
+    "start",
+    "stop",
+    "pause",
+    "suspend",
+    "inject_nmi",
+    "reboot",
+    "give",
+    "prepare",
+    "leave",
+    "receive",
+    "adopt",
+    "discard",
+    "destroy",
+]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+
+
+@dataclass
+class Behaviour:
+    """How one operation behaves; may be changed at any time."""
+
+    delay: tuple[float, float] = (0.0, 0.0)
+    """Seconds that it takes: evenly distributed between the two."""
+    failure: float = 0.0
+    """The probability that it fails."""
+    fail_next: int = 0
+    """So many times it fails for certain, from now on."""
+    message: str = "The simulated host failed."
+
+
+@dataclass
+class Guest:
+    """What the host has of a server."""
+
+    spec: GuestSpec
+    power_state: PowerState = PowerState.NOSTATE
+    """NOSTATE until its build has come to its end."""
+    boots: int = 0
+    memory_kept: bool = False
+    """It was suspended: its next start is no boot."""
+    disk: tuple[str, ...] = ()
+    """What has been done to it: which host made it, and which took it over."""
+    given: bool = False
+    """Only its disk is left."""
+    aside: "Guest | None" = None
+    """What it was before it was moved within its host."""
+
+    def power_off(self) -> None:
+        """Pull the plug; memory that was kept is forgotten."""
+        self.power_state, self.memory_kept = PowerState.SHUTDOWN, False
+
+    def become(self, spec: GuestSpec) -> None:
+        """What is now told of the guest; its disk stays of the generation that it is."""
+        self.spec = msgspec.structs.replace(spec, generation=self.spec.generation, image=self.spec.image)
