@@ -214,6 +214,9 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
             assert before
             if "power_state" in CHANGES[type(recorded.event)](before, recorded.event, recorded.meta):
                 intended[server_id] = states[server_id].power_state
+            if states[server_id].power_state is PowerState.NOSTATE:
+                # Unknown since a reset; a move that came to nothing leaves it so, until its host tells.
+                intended.pop(server_id, None)
         elif isinstance(recorded.event, ServerActionFailed | ServerStateReset):
             # It may have been done all the same: nobody can say.
             intended.pop(server_id, None)
