@@ -45,6 +45,10 @@ current_owner: contextvars.ContextVar[str] = contextvars.ContextVar("current_own
 """For whom the task at work works: who shares what there is with others has their part, and no more."""
 
 
+sees_all: contextvars.ContextVar[bool] = contextvars.ContextVar("sees_all", default=False)
+"""Whether the task at work is shown what others have, too."""
+
+
 class Stamp:
     """Makes the metadata of events: new id, present time, the context's origin."""
 

@@ -1,5 +1,6 @@
 """The cloud as it was at any moment, for the command line."""
 
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ AT_ONCE = 64
 """Events that are asked for at a time."""
 READ_SECONDS = 10.0
 """How long the read database may take to get as far as the moment."""
+CATCH_UP_SECONDS = 2.0
+"""The same where what is there is shown all the same."""
 SEARCH_SECONDS = 600.0
 """A look through a long past may take its time."""
 
@@ -139,8 +142,14 @@ class Past:
         found = await self.plane.store.load(erasure.aggregate(server_id))
         return found[-1].meta.time if found else None
 
-    async def _projected(self, cell: str, position: int) -> bool:
-        return await self.plane.positions.reached(projector.NAME, cell, position, READ_SECONDS)
+    async def catch_up(self) -> None:
+        """Let the read database get as far as the log is now; if it does not, say that the end is missing."""
+        for store in self.plane.stores:
+            if (end := await store.last_position()) and not await self._projected(store.cell, end, CATCH_UP_SECONDS):
+                print(f"The newest events of {store.cell} cannot be shown yet.", file=sys.stderr)
+
+    async def _projected(self, cell: str, position: int, seconds: float = READ_SECONDS) -> bool:
+        return await self.plane.positions.reached(projector.NAME, cell, position, seconds)
 
 
 @asynccontextmanager

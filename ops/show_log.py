@@ -16,6 +16,7 @@ async def show(
 ) -> None:
     """Print the events, oldest first."""
     async with open_past(settings) as past:
+        await past.catch_up()
         server_id = await _server_id(past, server) if server else None
         rows = await past.queries.log(server_id=server_id, request_id=request_id, kind=kind, limit=limit)
         await _print(past, rows, bodies=bodies)

@@ -16,6 +16,7 @@ MOST_EVENTS = 10_000
 async def show(past: Past, identity: str, *, as_json: bool) -> None:
     """Print the tree of each request that is meant by the id of a request, a global request, an event or a server, or
     by the name of a server. Raises Invalid if there is none."""
+    await past.catch_up()
     named = await past.queries.servers_named(identity)
     requests = await past.queries.requests(named[0].id if named else identity)
     if not requests:

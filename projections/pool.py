@@ -1,7 +1,7 @@
 """Connections to one read database, on which a question is answered in time or not at all."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -37,6 +37,14 @@ def nobody() -> str:
     return ""
 
 
+Unread = Callable[[], Awaitable[None] | None]
+"""Tells what the task at work has to wait for before it asks; None for nothing."""
+
+
+def nothing() -> None:
+    """Ask at once, whatever is not there yet."""
+
+
 class TookTooLong(Unavailable):
     """The database gave a question up."""
 
@@ -59,10 +67,11 @@ class Pool:
     be sent, one to be answered.
     """
 
-    def __init__(self, url: str, statement_seconds: float, owner: Owner) -> None:
+    def __init__(self, url: str, statement_seconds: float, owner: Owner, unread: Unread) -> None:
         self._url = url
         self._options = f"-c timezone=UTC -c statement_timeout={statement_seconds * 1000:.0f}"
         self._owner = owner
+        self._unread = unread
         self._shares = Shares(OF_ONE_OWNER, BESIDE_OTHERS)
         self._patience = statement_seconds + GRACE_SECONDS
         self._room = asyncio.Semaphore(MAX_CONNECTIONS)
@@ -80,6 +89,8 @@ class Pool:
 
     async def rows(self, query: sql.SQL, values: Any) -> list[Any]:
         """The rows of a query. Raises TookTooLong, Unavailable, and psycopg's errors for the query's own faults."""
+        if (unread := self._unread()) is not None:
+            await unread
         try:
             async with asyncio.timeout(self._patience), self._shares.one(self._owner()), self._room:
                 return await self._ask(query, values)

@@ -15,7 +15,7 @@ from domain.server.moves.migration import Migration, MigrationFilter
 from domain.server.state import ERROR, Server
 from projections import migration_pages
 from projections.hosts import HostRow
-from projections.pool import STATEMENT_SECONDS, Owner, Pool, nobody
+from projections.pool import STATEMENT_SECONDS, Owner, Pool, Unread, nobody, nothing
 from projections.server_pages import PRESENT, Source, page, server_decoder
 
 action_decoder = msgspec.json.Decoder(InstanceAction)
@@ -37,9 +37,15 @@ class ParkedRow(NamedTuple):
 class PostgresQueries:
     """Questions to one read database."""
 
-    def __init__(self, url: str, statement_seconds: float = STATEMENT_SECONDS, owner: Owner = nobody) -> None:
+    def __init__(
+        self,
+        url: str,
+        statement_seconds: float = STATEMENT_SECONDS,
+        owner: Owner = nobody,
+        unread: Unread = nothing,
+    ) -> None:
         """See Pool."""
-        self._pool = Pool(url, statement_seconds, owner)
+        self._pool = Pool(url, statement_seconds, owner, unread)
 
     async def open(self) -> None:
         """Begin to connect; a database that is not there yet is waited for by each question."""

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from adapters.rest.app import create_app
@@ -23,13 +24,14 @@ from domain.neighbours import image, network
 from domain.server.fold import KIND as SERVER
 from handlers.accepted import Accepted
 from handlers.consoles.logs import ConsoleLogs
-from handlers.context import current_owner
+from handlers.context import current_owner, sees_all
 from handlers.fleet.fleet import Fleet
 from handlers.fleet.hosts import Hosts
 from handlers.fleet.liveness import LifeSigns, keep_beating
 from handlers.host.image_tickets import ImageTickets
 from handlers.log.disorder import Disorder
 from handlers.log.ledger_feed import LedgerFeed
+from handlers.log.own_writes import OwnWrites
 from handlers.log.registry import Registry
 from handlers.metadata import Passwords
 from handlers.neighbours import Neighbours
@@ -62,16 +64,18 @@ PROJECTED = (SERVER.name, host.KIND.name)
 
 async def run(settings: Settings, name: str) -> None:
     """Serve until cancelled."""
-    queries = LogQueries(settings.database.url, owner=current_owner.get)
-    await queries.open()
-    try:
-        async with open_plane(settings, name) as plane:
-            await _serve(plane, queries, name)
-    finally:
-        await queries.close()
+    async with open_plane(settings, name) as plane:
+        own_writes = OwnWrites(partial(projected, plane), current_owner.get, sees_all.get)
+        async with LogQueries(settings.database.url, owner=current_owner.get, unread=own_writes.unread) as queries:
+            await _serve(plane, queries, own_writes, name)
 
 
-async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
+async def projected(plane: Plane, cell: str, position: int) -> bool:
+    """Wait until the read database has a position, but no longer than SETTLE_SECONDS; whether it has."""
+    return await plane.positions.reached(projector.NAME, cell, position, SETTLE_SECONDS)
+
+
+async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name: str) -> None:
     settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
     disorder = Disorder()
     kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
@@ -80,7 +84,7 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
     feed = LedgerFeed(plane.store, stamp, disorder)
     life = LifeSigns(plane.liveness, clock)
     limits = Limits(instances=settings.quota.instances, cores=settings.quota.cores, ram_mb=settings.quota.ram_mb)
-    workers = Workers(plane, registry, host_registry, name)
+    workers = Workers(plane, registry, host_registry, own_writes, name)
     identity = LiveIdentity(settings)
     revocations = Revocations(plane.api_store, stamp, disorder)
     services = Services(
@@ -110,7 +114,7 @@ async def _serve(plane: Plane, queries: LogQueries, name: str) -> None:
     )
     past = PastServices(
         services,
-        Moments(plane.stores, clock, workers.projected),
+        Moments(plane.stores, clock, partial(projected, plane)),
         plane.store,
         plane.api_store,
         lambda moment, stores: PastQueries(queries, moment, stores),
@@ -148,12 +152,16 @@ def _stock_limits(quota: QuotaSettings) -> StockLimits:
 
 
 class Workers:
-    """Read-your-writes over all API processes: whichever takes the next request must know of this one's write."""
+    """Read-your-writes over all API processes: whichever takes the next request must know of this one's write. Where
+    there is no other, it is enough to wait for the read database before it is asked."""
 
-    def __init__(self, plane: Plane, registry: Registry, host_registry: Registry, name: str) -> None:
+    def __init__(
+        self, plane: Plane, registry: Registry, host_registry: Registry, own_writes: OwnWrites, name: str
+    ) -> None:
         self._plane = plane
         self._held = {plane.settings.api_cell: registry, plane.settings.cell: host_registry}
         """What each process holds in memory, by cell."""
+        self._own_writes = own_writes
         self._name = name
         self._others = [worker for worker in names(plane.settings) if worker != name]
         self._news = asyncio.Event()
@@ -176,7 +184,7 @@ class Workers:
             await self._news.wait()
 
     async def settle(self, accepted: Iterable[Accepted]) -> None:
-        """Wait until every reader has passed what was written, but no longer than SETTLE_SECONDS."""
+        """Wait until whoever reads knows of what was written, but no longer than SETTLE_SECONDS."""
         newest: dict[tuple[str, str], int] = {}
         for cell, aggregate, position in accepted:
             newest[cell, aggregate.kind] = max(position, newest.get((cell, aggregate.kind), 0))
@@ -189,17 +197,15 @@ class Workers:
             )
         )
 
-    async def projected(self, cell: str, position: int) -> bool:
-        """Wait until the read database has a position, but no longer than SETTLE_SECONDS; whether it has."""
-        return await self._plane.positions.reached(projector.NAME, cell, position, SETTLE_SECONDS)
-
     def _readers(self, kind: str) -> list[str]:
         """Who answers questions about aggregates of a kind."""
         held = any(kind in registry.kinds for registry in self._held.values())
         return (self._others if held else []) + ([projector.NAME] if kind in PROJECTED else [])
 
     async def _until_read(self, reader: str, cell: str, position: int) -> None:
-        if not await self._plane.positions.reached(reader, cell, position, SETTLE_SECONDS):
+        if reader == projector.NAME and not self._others:
+            await self._own_writes.wrote(cell, position)
+        elif not await self._plane.positions.reached(reader, cell, position, SETTLE_SECONDS):
             log.warning("%s has not read position %d of %s in time", reader, position, cell)
 
 

@@ -1,5 +1,6 @@
 """Whom the API waits for before it answers."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +14,9 @@ from domain.kinds import EVENTS
 from domain.log.record import AggregateId
 from domain.server.state import aggregate
 from handlers.accepted import Accepted
+from handlers.log.own_writes import AHEAD, OwnWrites
 from handlers.log.registry import Registry
-from ops.roles.api import Workers
+from ops.roles.api import Workers, projected
 from tests.aio import asynchronous
 from tests.cell import Cell
 
@@ -30,13 +32,14 @@ class Asked:
         return True
 
 
-def workers(asked: Asked) -> Workers:
+def workers(asked: Asked, count: int = 2) -> Workers:
     cell = Cell()
     api_store = MemoryEventStore(cell.broker, "api", EventMapper(EVENTS))
-    settings = SimpleNamespace(api_cell="api", cell="cell1", api=SimpleNamespace(workers=2))
+    settings = SimpleNamespace(api_cell="api", cell="cell1", api=SimpleNamespace(workers=count))
     plane: Any = SimpleNamespace(settings=settings, positions=asked)
     registry = Registry(api_store, cell.stamp, [flavor.KIND, quota.KIND])
-    return Workers(plane, registry, Registry(cell.store, cell.stamp, [host.KIND]), "api-1")
+    own_writes = OwnWrites(partial(projected, plane), lambda: "blue", lambda: False)
+    return Workers(plane, registry, Registry(cell.store, cell.stamp, [host.KIND]), own_writes, "api-1")
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,12 @@ async def test_an_answer_waits_for_the_readers_of_what_was_written(accepted: Any
     asked = Asked()
     await workers(asked).settle(accepted)
     assert asked.questions == waited_for
+
+
+@asynchronous
+async def test_of_a_lone_process_the_next_question_waits_instead() -> None:
+    asked = Asked()
+    await workers(asked, 1).settle(
+        [Accepted("cell1", aggregate("s"), AHEAD + 7), Accepted("cell1", aggregate("t"), 3)]
+    )
+    assert asked.questions == [("projector", "cell1", 7)]

@@ -321,3 +321,18 @@ async def _answers(queries: PostgresQueries) -> bool:
         return await queries._rows("SELECT 1") == [(1,)]
     except Unavailable:
         return False
+
+
+@asynchronous
+async def test_a_question_waits_for_what_its_asker_has_written(database: str) -> None:
+    waited: list[str] = []
+
+    async def projected() -> None:
+        await asyncio.sleep(0)
+        waited.append("written")
+
+    queries = PostgresQueries(database, unread=projected)
+    async with queries:
+        with suppress(psycopg.errors.UndefinedTable):
+            await queries.server("nobody")
+    assert waited == ["written"]

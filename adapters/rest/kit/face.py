@@ -29,11 +29,13 @@ from adapters.rest.kit.turns import Turns
 from adapters.rest.kit.validation import MALFORMED, UNREADABLE
 from domain.errors import Invalid, LightcurveError, Refused
 from domain.log.moment import Moment
-from handlers.context import Context, current_owner
+from handlers.context import Context, current_owner, sees_all
 
 log = logging.getLogger(__name__)
 
 NO_QUERY = QueryParams()
+SEE_ALL = {"admin", "auditor"}
+"""Roles to which no policy need show others' things, and any may."""
 MOMENT = "lightcurve.moment"
 """Key in the scope: the moment as of which it is asked."""
 _PROJECT = re.compile(r"/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=/|$)")
@@ -88,6 +90,7 @@ class Face:
             request = self._identify(scope, receive, path, minor)
             owner = _owner(request)
             current_owner.set(owner)
+            sees_all.set(request.caller is not None and not SEE_ALL.isdisjoint(request.caller.roles))
             response = await self._turns.run(owner, self._answer(request))
         except LightcurveError as error:
             if error.status >= 500 and error.status != 501:
