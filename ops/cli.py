@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     hosts.add_argument("--simulated-hosts", type=simulated_hosts, metavar="N", help=simulated)
     real = "run with N real hosts (node1, node2, ...), each with a libvirt of its own in namespaces of this machine"
     hosts.add_argument("--hosts", type=int, metavar="N", help=real)
+    shared = "with --hosts: new disks lie in a directory that all of these hosts have in common"
+    up.add_argument("--shared-instances", action="store_true", help=shared)
     first = "of the first start; then see the configuration"
     up.add_argument("--nats-port", type=int, default=14222, help=first)
     up.add_argument("--api-port", type=int, default=8774, help=f"the others are the next free ones above; {first}")
@@ -240,6 +242,7 @@ def _up(arguments: argparse.Namespace) -> None:
         api_port=arguments.api_port,
         simulated_hosts=arguments.simulated_hosts,
         hosts=arguments.hosts,
+        shared=arguments.shared_instances,
     )
 
 

@@ -122,6 +122,9 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     host: str = ""
     """Empty: this machine's name."""
+    shared_dir: Path | None = None
+    """A directory that other hosts reach at the same path: guests' root disks and cached images are kept there. So a
+    server moves without its disk being sent, and outlives its host. None: this host's own ``state_dir``."""
     uri: str = "qemu:///system"
     virt_type: str = "auto"
     """``kvm``, ``qemu``, or ``auto``: KVM if a guest truly runs under it."""

@@ -133,11 +133,12 @@ class Stack:
         if self.embedded_hosts.names:
             self.embedded_hosts.ensure()
 
-    def set_hosts(self, count: int) -> None:
-        """Have so many hosts of its own on this machine. Raises Invalid, Refused."""
+    def set_hosts(self, count: int, *, shared: bool = False) -> None:
+        """Have so many hosts of its own on this machine, with or without a directory in common for what is made from
+        now on. Raises Invalid, Refused."""
         if (self.directory / "compute").exists():
             raise Refused("hosts.taken", "This stack has its guests on this machine's libvirt: erase it first.")
-        self.embedded_hosts.add(count)
+        self.embedded_hosts.add(count, shared=shared)
 
     def _real_hosts(self, settings: Settings) -> list[str]:
         if settings.simulated.hosts:

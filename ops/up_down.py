@@ -27,12 +27,24 @@ DAMAGE_SECONDS = 5.0
 _POLL = 0.1
 
 
-def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | None, hosts: int | None) -> None:
+def up(
+    stack: Stack,
+    *,
+    nats_port: int,
+    api_port: int,
+    simulated_hosts: int | None,
+    hosts: int | None,
+    shared: bool = False,
+) -> None:
     """Start the stack in the background and wait until it is up; harmless if it is. Raises Unavailable, Invalid."""
+    if shared and hosts is None:
+        raise Invalid("--shared-instances takes --hosts N: it is about several hosts.")
     _await_end(stack)
     if running(stack):
         if hosts not in (None, len(stack.embedded_hosts.names)):
             raise Invalid("The stack is up already; it can have more hosts after: lightcurve down")
+        if shared and not stack.embedded_hosts.shared.exists():
+            raise Invalid("The stack is up already; its hosts can have a directory in common after: lightcurve down")
         print("The stack is up already.")
         if _await_up(stack):
             _seed(stack, stack.settings())
@@ -41,7 +53,7 @@ def up(stack: Stack, *, nats_port: int, api_port: int, simulated_hosts: int | No
     if simulated_hosts is None:
         _stay_simulated(stack, stack.settings(), hosts)
     if hosts is not None:
-        stack.set_hosts(hosts)
+        stack.set_hosts(hosts, shared=shared)
     if simulated_hosts is not None:
         if stack.embedded_hosts.names:
             raise Invalid("This stack has real hosts of its own: erase it first.")

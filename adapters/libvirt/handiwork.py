@@ -18,6 +18,7 @@ from adapters.libvirt.metadata_proxy import MetadataProxies
 from adapters.libvirt.network import Networks
 from adapters.libvirt.screens import Offers
 from adapters.libvirt.settings import LibvirtSettings
+from adapters.libvirt.shared_disks import SharedDisks
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState
@@ -40,9 +41,16 @@ class Handiwork:
     def __init__(self, settings: LibvirtSettings, files: ImageFiles) -> None:
         self._settings = settings
         self._connection = Connection(settings.uri)
-        self._instances = Instances(settings.instances_dir)
+        shared = settings.shared_disks_dir
+        self._instances = Instances(
+            settings.instances_dir, SharedDisks(shared, settings.host_name) if shared else None
+        )
         self._images = ImageCache(
-            settings.images_dir, files, used=self._used_images, max_bytes=settings.image_cache_gb * GIB
+            settings.images_dir,
+            files,
+            used=self._instances.images,
+            max_bytes=settings.image_cache_gb * GIB,
+            host=settings.host_name if shared else "",
         )
         self._images.sweep()
         self._metadata = MetadataProxies(settings.metadata) if settings.metadata else None
@@ -57,11 +65,6 @@ class Handiwork:
         if self._metadata:
             await self._metadata.close()
         await self._connection.close()
-
-    def _used_images(self) -> set[str]:
-        """What guests here are made of. Blocks."""
-        guests = self._instances.everything()
-        return {image.id for spec in guests for image in (spec.image, spec.rescue_image) if image}
 
     async def _on_its_disk(self, spec: GuestSpec) -> GuestSpec:
         """What is now told of a guest that must be here, with what its disk is: that only a build changes."""

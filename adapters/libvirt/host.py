@@ -32,7 +32,7 @@ def describe(conn: Any, settings: LibvirtSettings) -> HostDescription:
         hypervisor_version=conn.getVersion(),
         vcpus=len(os.sched_getaffinity(0)),
         memory_mb=_memory_mb(),
-        disk_gb=shutil.disk_usage(settings.instances_dir).total // GIB,
+        disk_gb=shutil.disk_usage(settings.shared_disks_dir or settings.instances_dir).total // GIB,
         cpu_info=_cpu_info(capabilities),
         host_ip=settings.host_ip,
         migration_ip=settings.migration_ip,
@@ -44,7 +44,7 @@ def _lay_out(settings: LibvirtSettings, group: int | None) -> None:
     """The directories of guests and images, for QEMU's group to pass through and nobody else of this machine."""
     with file_failures("The host could not make the directories of its guests."):
         make_directory(settings.state_dir, PASSAGE)
-        for directory in (settings.instances_dir, settings.images_dir):
+        for directory in filter(None, (settings.instances_dir, settings.images_dir, settings.shared_disks_dir)):
             if group is None:
                 make_directory(directory, PASSAGE)
             else:

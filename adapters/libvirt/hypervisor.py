@@ -131,6 +131,7 @@ class LibvirtHypervisor(LiveMoving):
 
     async def destroy(self, server_id: str) -> None:
         async with self._turns.turn(server_id):
+            await asyncio.to_thread(self._instances.end, server_id)
             await self._remove(server_id)
             self._turns.forget(server_id)
 
@@ -173,7 +174,7 @@ class LibvirtHypervisor(LiveMoving):
 
     async def evict_images(self, unused_for: float = 86400.0) -> list[str]:
         """Remove cached images that no guest here has used for so many seconds; returns their ids."""
-        used = await asyncio.to_thread(self._used_images)
+        used = await asyncio.to_thread(self._instances.images)
         return await asyncio.to_thread(self._images.evict, used, unused_for)
 
     async def _make(self, spec: GuestSpec) -> GuestState:
@@ -187,6 +188,7 @@ class LibvirtHypervisor(LiveMoving):
         size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
         await self._discard_older(spec)
         await asyncio.to_thread(self._instances.save, spec)
+        await asyncio.to_thread(self._instances.place, spec)
         await ensure_disk(self._instances.disk(spec.server_id), base, size)
         return await self._start(spec, power=spec.powered_on)
 

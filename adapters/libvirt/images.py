@@ -57,12 +57,14 @@ class ImageCache:
         *,
         used: Callable[[], set[str]] = set,
         max_bytes: int = MAX_BYTES,
+        host: str = "",
     ) -> None:
         """``used`` tells the images that guests are made of; it may block. All together take ``max_bytes`` at most,
-        and never what is kept free of the disk."""
+        and never what is kept free of the disk. Where several hosts have one directory, ``host`` tells them apart."""
         self._dir = directory
         self._files = files
         self._used = used
+        self._part = f"{PART_PREFIX}{host}-" if host else PART_PREFIX
         self._max_bytes = max_bytes
         self._coming: dict[Path, int] = {}
         """Bytes of the images that are being downloaded."""
@@ -85,7 +87,7 @@ class ImageCache:
         async with lock:
             with file_failures("The host could not store the image."):
                 path = self._dir / image.id
-                seal = await asyncio.to_thread(_check_seal, path, image) or await self._fetch(path, image)
+                seal = await asyncio.to_thread(_check_seal, path, image, self._part) or await self._fetch(path, image)
                 await asyncio.to_thread(os.utime, _seal_of(path))
         return BaseImage(path, seal.disk_format, seal.virtual_size)
 
@@ -104,7 +106,7 @@ class ImageCache:
 
     def sweep(self) -> None:
         """Remove what interrupted downloads left. Only right while none is under way."""
-        for path in self._dir.glob(f"{PART_PREFIX}*"):
+        for path in self._dir.glob(f"{self._part}*"):
             path.unlink(missing_ok=True)
 
     async def _fetch(self, path: Path, image: ImageSource) -> Seal:
@@ -114,7 +116,7 @@ class ImageCache:
             await self._files.download(image.id, part)
             await asyncio.to_thread(_check_bytes, part, image)
             virtual_size = await _inspect(part, image)
-            return await asyncio.to_thread(_install, part, path, image, virtual_size)
+            return await asyncio.to_thread(_install, part, path, image, virtual_size, self._part)
         finally:
             self._coming.pop(part, None)
             _forget(part)
@@ -145,7 +147,7 @@ class ImageCache:
 
     def _new_part(self) -> Path:
         self._dir.mkdir(parents=True, exist_ok=True)
-        handle, name = mkstemp(dir=self._dir, prefix=PART_PREFIX)
+        handle, name = mkstemp(dir=self._dir, prefix=self._part)
         os.close(handle)
         return Path(name)
 
@@ -154,8 +156,9 @@ def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
 
 
-def _check_seal(path: Path, image: ImageSource) -> Seal | None:
-    """The seal of a file that is as it was when verified; one that seems changed is verified again."""
+def _check_seal(path: Path, image: ImageSource, part: str) -> Seal | None:
+    """The seal of a file that is as it was when verified; one that seems changed is verified again. ``part`` is
+    what the names of unfinished files begin with."""
     try:
         seal = msgspec.json.decode(_seal_of(path).read_bytes(), type=Seal)
         found = path.stat()
@@ -167,7 +170,7 @@ def _check_seal(path: Path, image: ImageSource) -> Seal | None:
         return seal
     if _digest(path, image.checksum_algorithm) != image.checksum:
         return None
-    return _put_seal(path, image, seal.virtual_size)
+    return _put_seal(path, image, seal.virtual_size, part)
 
 
 def _check_bytes(part: Path, image: ImageSource) -> None:
@@ -178,23 +181,23 @@ def _check_bytes(part: Path, image: ImageSource) -> None:
         raise HostFailed(f"Image {image.id} is damaged: its checksum is not the recorded one.")
 
 
-def _install(part: Path, path: Path, image: ImageSource, virtual_size: int) -> Seal:
+def _install(part: Path, path: Path, image: ImageSource, virtual_size: int, prefix: str) -> Seal:
     # Root ignores the mode, but it stops everybody else, and says what is meant.
     part.chmod(0o444)
     _seal_of(path).unlink(missing_ok=True)
     part.replace(path)
-    return _put_seal(path, image, virtual_size)
+    return _put_seal(path, image, virtual_size, prefix)
 
 
 def _seal_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.seal")
 
 
-def _put_seal(path: Path, image: ImageSource, virtual_size: int) -> Seal:
+def _put_seal(path: Path, image: ImageSource, virtual_size: int, prefix: str) -> Seal:
     found = path.stat()
     facts = (found.st_size, found.st_ino, found.st_mtime_ns)
     seal = Seal(image.checksum, image.disk_format, virtual_size, *facts)
-    fresh = path.with_name(f"{PART_PREFIX}{path.name}.seal")
+    fresh = path.with_name(f"{prefix}{path.name}.seal")
     fresh.write_bytes(msgspec.json.encode(seal))
     fresh.replace(_seal_of(path))
     return seal

@@ -4,6 +4,7 @@ What we were told is written before anything else is made and removed after ever
 that whatever interrupts us, the next attempt knows what there may be.
 """
 
+import os
 import shutil
 from pathlib import Path
 from uuid import UUID
@@ -11,10 +12,13 @@ from uuid import UUID
 import msgspec
 
 from adapters.libvirt.commands import PASSAGE, file_failures, make_directory
+from adapters.libvirt.shared_disks import SharedDisks
 from domain.errors import HostFailed
 from domain.guest import GuestSpec
 
 GUEST_FILE = "guest.json"
+DISK = "disk.qcow2"
+"""The root disk, or a link to it where it is in a directory that hosts have in common."""
 CONSOLE_LOG = "console.log"
 GIVEN = "given"
 """There is a file of this name where only the disk counts."""
@@ -28,8 +32,9 @@ RESCUE_CONFIG_DRIVE = "config-drive.rescue.img"
 class Instances:
     """The guests' directories of one host. All methods are quick and block."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, shared: SharedDisks | None = None) -> None:
         self._dir = directory
+        self._shared = shared
 
     def directory(self, server_id: str) -> Path:
         """Where the guest's files are. Raises HostFailed if ``server_id`` is no UUID: it becomes a path."""
@@ -40,7 +45,24 @@ class Instances:
 
     def disk(self, server_id: str) -> Path:
         """The guest's root disk."""
-        return self.directory(server_id) / "disk.qcow2"
+        return _target(self.directory(server_id) / DISK)
+
+    def place(self, spec: GuestSpec, *, found: bool = False) -> None:
+        """Settle where the guest's disk shall be made, unless it is; with ``found`` it is the one that the server had
+        on another host, if that can be seen from here."""
+        link = self.directory(spec.server_id) / DISK
+        if self._shared is None:
+            return
+        with file_failures("The host could not find a place for the guest's disk."):
+            if not os.path.lexists(link):
+                disk = (self._shared.newest(spec) if found else None) or self._shared.fresh(spec)
+                self._shared.hold(disk, spec)
+                link.symlink_to(disk)
+
+    def has_found(self, spec: GuestSpec) -> bool:
+        """Whether the guest's disk is the one that the server had on another host."""
+        link = self.directory(spec.server_id) / DISK
+        return self._shared is not None and link.is_symlink() and link.readlink() != self._shared.fresh(spec)
 
     def rescue_disk(self, server_id: str) -> Path:
         """What it starts from while it is being rescued."""
@@ -61,6 +83,8 @@ class Instances:
             directory = self.directory(spec.server_id)
             # QEMU's user has to pass through; nobody else gets through the directory above.
             make_directory(directory, PASSAGE)
+            if self._shared and (directory / DISK).is_symlink():
+                self._shared.hold(self.disk(spec.server_id), spec)
             fresh = directory / f"{GUEST_FILE}.new"
             fresh.write_bytes(msgspec.json.encode(spec))
             fresh.replace(directory / GUEST_FILE)
@@ -100,7 +124,7 @@ class Instances:
 
     def aside_disk(self, server_id: str) -> Path:
         """The disk of that."""
-        return self.directory(server_id) / ASIDE / self.disk(server_id).name
+        return _target(self.directory(server_id) / ASIDE / DISK)
 
     def set_aside(self, server_id: str) -> None:
         """Keep all that there is of the guest as what it was, but for its console; what is told of it goes last, so
@@ -125,6 +149,7 @@ class Instances:
             if not self.keeps_aside(server_id):
                 return
             if (directory / ASIDE / GUEST_FILE).exists() and (directory / GUEST_FILE).exists():
+                self._let_go(server_id, but=self.aside_disk(server_id))
                 for path in _with_its_guest_file_last(directory):
                     path.unlink()
             self._move(directory / ASIDE, directory)
@@ -142,7 +167,23 @@ class Instances:
         forgotten = self.directory(server_id) / FORGOTTEN
         with file_failures("The host could not remove the server's former disk."):
             if forgotten.exists():
+                self._let_go(server_id, but=self.disk(server_id))
                 shutil.rmtree(forgotten)
+
+    def end(self, server_id: str) -> None:
+        """The server is no more: nobody needs what hosts have of it in common."""
+        if self._shared:
+            with file_failures("The host could not remove the server's disks."):
+                self._shared.end(str(UUID(server_id)))
+
+    def images(self) -> set[str]:
+        """What the guests here, and all disks that hosts have in common, are made of."""
+        here = {image.id for spec in self.everything() for image in (spec.image, spec.rescue_image) if image}
+        return here | self._shared.images() if self._shared else here
+
+    def _let_go(self, server_id: str, *, but: Path | None = None) -> None:
+        if self._shared:
+            self._shared.let_go(server_id, [but] if but else [])
 
     def _move(self, source: Path, target: Path) -> None:
         for path in _with_its_guest_file_last(source):
@@ -152,7 +193,8 @@ class Instances:
         """Remove the guest's disks and all that was made of its metadata; what we were told stays."""
         directory = self.directory(server_id)
         with file_failures("The host could not remove the guest's disk."):
-            for path in (self.disk(server_id), *directory.glob("config-drive*.img")):
+            self._let_go(server_id, but=self.aside_disk(server_id))
+            for path in (directory / DISK, *directory.glob("config-drive*.img")):
                 path.unlink(missing_ok=True)
         self.discard_rescue(server_id)
 
@@ -168,6 +210,7 @@ class Instances:
         with file_failures("The host could not remove the guest's files."):
             if not directory.exists():
                 return
+            self._let_go(server_id)
             for path in directory.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -180,6 +223,10 @@ def _with_its_guest_file_last(directory: Path) -> list[Path]:
     """The files of a guest's directory, without its console's."""
     files = [path for path in directory.iterdir() if path.is_file() and path.name != CONSOLE_LOG]
     return sorted(files, key=lambda path: path.name == GUEST_FILE)
+
+
+def _target(path: Path) -> Path:
+    return path.readlink() if path.is_symlink() else path
 
 
 def _read(path: Path) -> GuestSpec | None:

@@ -58,6 +58,7 @@ class LiveMoving(Moving):
             raise HostFailed("A server without an image cannot be moved.")
         base = await self._images.ensure(spec.image)
         await asyncio.to_thread(self._instances.save, spec)
+        await asyncio.to_thread(self._instances.place, spec, found=True)
         size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
         await ensure_disk(self._instances.disk(spec.server_id), base, size)
         for network_id in dict.fromkeys(nic.network_id for nic in spec.nics):
@@ -65,14 +66,16 @@ class LiveMoving(Moving):
         await self._ensure_config_drive(spec)
 
     async def arrival(self, server_id: str) -> Arrival:
-        """As in the port. The disk is this host's own: what lies over the image comes with the guest."""
+        """As in the port. What lies over the image comes with the guest, but where the disk was found to be common to
+        both hosts."""
         async with self._turns.turn(server_id):
             known = await asyncio.to_thread(self._instances.load, server_id)
             if known is None or not self._instances.disk(server_id).exists():
                 raise HostFailed(NOT_READY)
             definition = domain_xml(known, self._facts(known))
             uri = self._settings.migration_uri.format(host=self._settings.host_name)
-            return Arrival(uri=uri, definition=definition, copied=(_root_disk(definition),))
+            found = await asyncio.to_thread(self._instances.has_found, known)
+            return Arrival(uri=uri, definition=definition, copied=() if found else (_root_disk(definition),))
 
     async def leave(self, server_id: str, target: Peer, deadline: datetime | None) -> GuestState:
         """As in the port. A migration that is under way is joined."""

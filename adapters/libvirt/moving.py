@@ -118,6 +118,7 @@ class Moving(Handiwork):
         base = await self._images.ensure(spec.image)
         size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
         await asyncio.to_thread(self._instances.save, spec)
+        await asyncio.to_thread(self._instances.place, spec)
         disk = self._instances.disk(server_id)
         if within:
             await copy(self._instances.aside_disk(server_id), disk)

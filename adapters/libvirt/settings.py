@@ -24,6 +24,8 @@ class LibvirtSettings:
     host_name: str
     state_dir: Path
     """Guests' disks and console logs, and the cached images."""
+    shared_dir: Path | None = None
+    """A directory that other hosts reach at the same path: root disks and cached images are there instead."""
     uri: str = "qemu:///system"
     virt_type: Literal["kvm", "qemu"] = "qemu"
     cpu_model: str | None = None
@@ -53,6 +55,8 @@ class LibvirtSettings:
     def __post_init__(self) -> None:
         if not self.state_dir.is_absolute() or "," in str(self.state_dir):
             raise Invalid(f"state_dir {str(self.state_dir)!r} must be an absolute path without commas")
+        if self.shared_dir and (not self.shared_dir.is_absolute() or "," in str(self.shared_dir)):
+            raise Invalid(f"shared_dir {str(self.shared_dir)!r} must be an absolute path without commas")
         if self.virt_type not in DEFAULT_CPU:
             raise Invalid(f"virt_type {self.virt_type!r} must be kvm or qemu")
         if self.cpu_model is not None and not re.fullmatch(r"[A-Za-z0-9_.-]+", self.cpu_model):
@@ -76,7 +80,12 @@ class LibvirtSettings:
     @property
     def images_dir(self) -> Path:
         """The cached images."""
-        return self.state_dir / "images"
+        return (self.shared_dir or self.state_dir) / "images"
+
+    @property
+    def shared_disks_dir(self) -> Path | None:
+        """Root disks that hosts have in common, a directory a server; None if they have none."""
+        return self.shared_dir / "disks" if self.shared_dir else None
 
     @property
     def run_dir(self) -> Path:

@@ -20,7 +20,7 @@ from ops.keeper import Program
 
 MOST = 200
 SHARED = "shared"
-"""The directory that stands for storage which all hosts reach at the same path."""
+"""The directory that stands for storage which all hosts reach at the same path, where they shall have any."""
 
 
 class EmbeddedHosts:
@@ -48,8 +48,9 @@ class EmbeddedHosts:
         number = int(name.removeprefix("node"))
         return EmbeddedHost(name, self.directory / name, self._handles, fabric.leg(number))
 
-    def add(self, count: int) -> None:
-        """Have ``count`` hosts. Raises Invalid if there are more: what is on them would be lost."""
+    def add(self, count: int, *, shared: bool = False) -> None:
+        """Have ``count`` hosts, and with ``shared`` one directory for the disks of all. Raises Invalid if there are
+        more: what is on them would be lost."""
         if not 1 <= count <= MOST:
             raise Invalid(f"--hosts takes a number from 1 to {MOST}.")
         there = len(self.names)
@@ -57,6 +58,8 @@ class EmbeddedHosts:
             raise Invalid(f"There are {there} hosts already; none is taken away but by `lightcurve down --erase`.")
         for number in range(1, count + 1):
             (self.directory / f"node{number}").mkdir(parents=True, exist_ok=True)
+        if shared:
+            self.shared.mkdir(exist_ok=True)
 
     def problems(self) -> list[str]:
         """What keeps them from running, each with its cure."""
@@ -71,8 +74,8 @@ class EmbeddedHosts:
         between = Fabric(self._handles)
         between.ensure()
         self.directory.chmod(0o711)
-        self.shared.mkdir(exist_ok=True)
-        self.shared.chmod(0o711)
+        if self.shared.exists():
+            self.shared.chmod(0o711)
         hosts = list(self)
         for host in hosts:
             host.ensure()
@@ -103,6 +106,8 @@ class EmbeddedHosts:
             "COMPUTE_TUNNEL_DEVICE": host.leg.device,
             "COMPUTE_MIGRATION_ADDRESS": str(host.leg.address),
         }
+        if self.shared.exists():
+            of_host["COMPUTE_SHARED_DIR"] = str(self.shared)
         environment = environment | {f"LIGHTCURVE_{key}": value for key, value in of_host.items()}
         notices = host.directory / "notices"
         argv = host.enter(*words)

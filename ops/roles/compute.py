@@ -46,6 +46,7 @@ async def run(settings: Settings, name: str) -> None:
         LibvirtSettings(
             host_name=host,
             state_dir=state_dir,
+            shared_dir=compute.shared_dir,
             uri=compute.uri,
             virt_type=await _virt_type(compute.virt_type, settings.cache),
             cpu_model=compute.cpu_model or None,

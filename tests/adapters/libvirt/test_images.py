@@ -281,3 +281,11 @@ async def test_what_is_kept_free_of_the_disk_stays_free(shelf: Shelf, monkeypatc
     assert shelf.files() == set()
     monkeypatch.setattr("adapters.libvirt.images.spare", lambda _: 1000)
     await shelf.cache.ensure(image)
+
+
+def test_who_shares_a_directory_leaves_the_downloads_of_others(shelf: Shelf) -> None:
+    shelf.dir.mkdir(exist_ok=True)
+    for name in (".part-node1-a", ".part-node2-a"):
+        (shelf.dir / name).touch()
+    ImageCache(shelf.dir, shelf.images, host="node2").sweep()
+    assert shelf.files() == {".part-node1-a"}

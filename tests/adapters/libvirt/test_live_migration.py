@@ -48,6 +48,8 @@ def guest(both: list[OwnHost]) -> Iterator[Traveller]:
 
 @pytest.fixture
 def sharing(hosts: OwnHosts, both: list[OwnHost]) -> Iterator[Traveller]:
+    hosts.embedded.shared.mkdir(exist_ok=True)
+    hosts.embedded.shared.chmod(0o711)
     traveller = Traveller(both, hosts.embedded.shared)
     traveller.await_boot()
     yield traveller
