@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from domain.errors import Invalid, Unavailable
 from ops import damage, logs
@@ -59,9 +60,7 @@ def up(
             raise Invalid("This stack has real hosts of its own: erase it first.")
         os.environ["LIGHTCURVE_SIMULATED_HOSTS"] = str(simulated_hosts)
     settings = stack.settings()
-    problems = _problems(stack, settings)
-    if problems:
-        raise Unavailable("it cannot start:\n  " + "\n  ".join(problems))
+    _check_machine(stack, settings)
     stack.log_dir.mkdir(exist_ok=True)
     stack.state_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ops.cli", "--state-dir", str(stack.directory), "supervise"]
@@ -71,6 +70,16 @@ def up(
         )
     if _await_up(stack, process):
         _seed(stack, settings)
+
+
+def _check_machine(stack: Stack, settings: Settings) -> None:
+    """Raise Unavailable for what keeps the stack from starting."""
+    problems = _problems(stack, settings)
+    if problems:
+        raise Unavailable("it cannot start:\n  " + "\n  ".join(problems))
+    if stack.embedded_hosts.names:
+        # Hosts boot a kernel to know how guests run, and these ones reach nothing to fetch one from.
+        _guest_image(settings)
 
 
 def _stay_simulated(stack: Stack, settings: Settings, hosts: int | None) -> None:
@@ -213,10 +222,16 @@ def _serves(settings: Settings, programs: dict[str, dict[str, object]]) -> bool:
     return all(programs.get(name, {}).get("state") == "ready" for name in faces)
 
 
+def _guest_image(settings: Settings) -> Path:
+    from ops.guest_image.build import build_tiny
+
+    print("  the guest image is built, if it is not there yet", flush=True)
+    return build_tiny(settings.cache / "guest-image")
+
+
 def _seed(stack: Stack, settings: Settings) -> None:
     """A new cloud starts with flavors, a network and an image."""
     from ops import seed
-    from ops.guest_image.build import build_tiny
     from ops.identity import project_id
 
     asyncio.run(seed.seed(settings, project_id("admin")))
@@ -226,6 +241,5 @@ def _seed(stack: Stack, settings: Settings) -> None:
         image.parent.mkdir(parents=True, exist_ok=True)
         image.write_bytes(b"nothing")
     else:
-        print("  the guest image is built, if it is not there yet", flush=True)
-        image, disk_format = build_tiny(settings.cache / "guest-image"), "qcow2"
+        image, disk_format = _guest_image(settings), "qcow2"
     seed.upload_image(settings.api.public_url, stack.password("admin"), image, disk_format)

@@ -78,7 +78,7 @@ class SharedDisks:
 
     def images(self) -> set[str]:
         """What all disks here are made of."""
-        return {image for path in self._dir.iterdir() for held in self._of(path.name) for image in held.hold.images}
+        return {image for path in self._dir.glob("*") for held in self._of(path.name) for image in held.hold.images}
 
     def _sweep(self, server_id: str) -> None:
         """Remove what nobody needs."""

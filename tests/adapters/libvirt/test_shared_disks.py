@@ -15,7 +15,7 @@ ME = SPEC.server_id
 
 
 class Site:
-    """Two hosts with a directory in common."""
+    """Two hosts that shall have a directory in common."""
 
     def __init__(self, root: Path) -> None:
         self.shared = root / "shared"
@@ -106,6 +106,10 @@ def test_a_rebuild_makes_a_fresh_disk(site: Site) -> None:
 
 def test_images_in_common_are_used_by_the_guests_of_all(site: Site) -> None:
     assert site.two.images() == {"one"}
+
+
+def test_where_nobody_has_had_a_disk_yet(tmp_path: Path) -> None:
+    assert Site(tmp_path).one.images() == set()
 
 
 def test_a_disk_from_before_there_was_a_shared_directory_stays_where_it_is(tmp_path: Path) -> None:
