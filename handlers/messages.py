@@ -144,8 +144,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """For StillWanted: whether to carry it out."""
     remove: tuple[GuestState, ...] = ()
     """Guests that must not be on this host any more (deleted, or assigned to another since)."""
+    give: tuple[GuestState, ...] = ()
+    """Guests that must not run on this host now, while nobody knows yet whether their disks are wanted."""
     refused: str | None = None
     """Why the host may not take part."""
+    fenced: bool = False
+    """It was declared dead: nothing that it says counts, and it carries nothing out, until it is declared up. What it
+    must not have is told all the same."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, tag_field="question"):

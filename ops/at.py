@@ -7,6 +7,7 @@ from domain.placement.ledger import Ledger, Provider
 from domain.server.listing import ServerFilter
 from domain.server.state import Server
 from ops.past import Past, Then, written
+from ops.status import switched
 from ops.tables import table
 from ops.whereabouts import stays
 
@@ -80,7 +81,7 @@ async def host(past: Past, moment: str, name: str) -> None:
     provider = (await then.ledger()).providers.get(found.id)
     facts = {
         "id": found.id,
-        "status": "enabled" if found.enabled else f"disabled ({found.disabled_reason or 'no reason given'})",
+        "status": switched(found),
         "zone": found.availability_zone,
         "offers": f"{offered.vcpus} vcpus, {offered.memory_mb} MiB, {offered.disk_gb} GB",
         "claimed": _amounts(provider.used) if provider else "-",

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import Invalid, Unavailable, not_found
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from handlers.context import Context
+    from handlers.fleet.hosts import Hosts
     from ops.settings import Settings
     from ops.stack import Stack
 
@@ -139,7 +144,16 @@ def _remove(arguments: argparse.Namespace) -> None:
     stack.host_keys.remove(arguments.name)
     if not stack.nats(settings).reload():
         print("The stack's own NATS does not run; what it is told at its next start is without the host.")
+    try:
+        asyncio.run(_forget(settings, arguments.name))
+    except Unavailable as error:
+        print(f"What is held for guests that were made anew elsewhere stays held: {error.message}", file=sys.stderr)
     print(f"Host {arguments.name} can do nothing any more. Its servers stay where they are, in the log and on it.")
+
+
+async def _forget(settings: "Settings", name: str) -> None:
+    async with _hosts(settings, "host-remove") as (hosts, context):
+        await hosts.forget(context, name)
 
 
 def _exec(arguments: argparse.Namespace) -> None:
@@ -168,13 +182,19 @@ def _address(arguments: argparse.Namespace) -> None:
 
 
 async def _move(settings: "Settings", name: str, address: str) -> None:
-    from domain.fleet import host as hosts
+    async with _hosts(settings, "host-address") as (hosts, context):
+        await hosts.move(context, name, address)
+
+
+@asynccontextmanager
+async def _hosts(settings: "Settings", role: str) -> "AsyncIterator[tuple[Hosts, Context]]":
+    from domain.fleet import host
     from handlers.fleet.hosts import Hosts
     from handlers.log.disorder import Disorder
     from handlers.log.registry import Registry
     from ops.roles.plane import COMMAND_SECONDS, open_plane
 
-    async with open_plane(settings, "host-address", COMMAND_SECONDS) as plane:
-        registry = Registry(plane.store, plane.stamp, [hosts.KIND], Disorder())
+    async with open_plane(settings, role, COMMAND_SECONDS) as plane:
+        registry = Registry(plane.store, plane.stamp, [host.KIND], Disorder())
         await registry.read_once()
-        await Hosts(registry).move(plane.stamp.own_context(), name, address)
+        yield Hosts(registry), plane.stamp.own_context()

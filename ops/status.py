@@ -8,6 +8,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from domain.errors import LightcurveError, Unavailable
+from domain.fleet.host import Host
 from handlers.fleet.liveness import DOWN_AFTER
 from handlers.fleet.refusals import Known, refused_by_host
 from handlers.log.disorder import FACT
@@ -110,8 +111,8 @@ async def _hosts(beats: dict[str, Beat], queries: PostgresQueries) -> None:
             (
                 row.name,
                 row.cell,
-                "up" if seen is not None and seen < DOWN_AFTER else "down",
-                "enabled" if state.enabled else f"disabled ({state.disabled_reason or 'no reason given'})",
+                "up" if seen is not None and seen < DOWN_AFTER and not state.forced_down else "down",
+                switched(state),
                 ago(seen.total_seconds()) if seen else "never",
                 f"{state.description.vcpus} vcpus, {state.description.memory_mb} MiB, {state.description.disk_gb} GB",
                 state.description.hypervisor_type,
@@ -119,6 +120,12 @@ async def _hosts(beats: dict[str, Beat], queries: PostgresQueries) -> None:
             )
         )
     table(("HOST", "CELL", "STATE", "STATUS", "HEARD", "OFFERS", "TYPE", "REFUSED"), rows)
+
+
+def switched(host: Host) -> str:
+    """What operators have said of a host, in words."""
+    enabled = "enabled" if host.enabled else f"disabled ({host.disabled_reason or 'no reason given'})"
+    return f"{enabled}, forced down" if host.forced_down else enabled
 
 
 def refusals(beats: Iterable[Beat]) -> dict[str, Known]:

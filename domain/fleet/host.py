@@ -52,6 +52,18 @@ class HostEnabled(Event, tag="host.enabled", frozen=True, kw_only=True):
     """New servers may go there again."""
 
 
+class HostForcedDown(Event, tag="host.forced_down", frozen=True, kw_only=True):
+    """Somebody who knows says that the machine is dead: it is fenced, whatever it may say itself."""
+
+
+class HostLetUp(Event, tag="host.let_up", frozen=True, kw_only=True):
+    """The machine may take part again, if it lives."""
+
+
+class HostForgotten(Event, tag="host.forgotten", frozen=True, kw_only=True):
+    """The operator says that the machine will not come back as what it was."""
+
+
 class Host(msgspec.Struct, frozen=True, kw_only=True):
     """A host as the operator sees it."""
 
@@ -63,6 +75,10 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     enabled: bool = True
     disabled_reason: str | None = None
+    forced_down: bool = False
+    """It is fenced: nothing that it says counts, and it gets nothing to do."""
+    forgotten: bool = False
+    """It will not come back: what is held for what may have been left there is for nothing."""
 
 
 class _Bounded(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +136,7 @@ def enrol(host: Host | None, host_id: str, description: HostDescription) -> Host
     operator may give it. A loopback address is none. Raises Refused, Invalid.
     """
     check(description)
-    if host is None:
+    if host is None or (host.forgotten and host.id == host_id):
         return HostEnrolled(host_id=host_id, description=description)
     if host.id != host_id:
         raise Refused("host.name_taken", f"Host name {host.name} belongs to another machine ({host.id}).")
@@ -165,6 +181,25 @@ def enable(host: Host | None, name: str) -> HostEnabled | None:
     return None if host.enabled else HostEnabled()
 
 
+def force_down(host: Host | None, name: str) -> HostForcedDown | None:
+    """Fence a host that is dead; None if it is fenced."""
+    if host is None:
+        raise not_found("Host", name)
+    return None if host.forced_down else HostForcedDown()
+
+
+def let_up(host: Host | None, name: str) -> HostLetUp | None:
+    """Let a host take part again; None if it may."""
+    if host is None:
+        raise not_found("Host", name)
+    return HostLetUp() if host.forced_down else None
+
+
+def forget(host: Host | None) -> HostForgotten | None:
+    """Count on a host no more; None if nobody does, or it was never here."""
+    return HostForgotten() if host and not host.forgotten else None
+
+
 def evolve(state: Host | None, event: Event, meta: Metadata) -> Host:
     if isinstance(event, HostEnrolled):
         return Host(
@@ -184,7 +219,16 @@ def evolve(state: Host | None, event: Event, meta: Metadata) -> Host:
             return replace(state, enabled=False, disabled_reason=event.reason, updated_at=meta.time)
         case HostEnabled():
             return replace(state, enabled=True, disabled_reason=None, updated_at=meta.time)
+        case HostForcedDown():
+            return replace(state, forced_down=True, updated_at=meta.time)
+        case HostLetUp():
+            return replace(state, forced_down=False, updated_at=meta.time)
+        case HostForgotten():
+            return replace(state, forgotten=True, updated_at=meta.time)
     raise unfoldable(event)
 
 
-KIND = Kind("host", (HostEnrolled, HostDescribed, HostDisabled, HostEnabled), evolve)
+EVENTS = (
+    HostEnrolled, HostDescribed, HostDisabled, HostEnabled, HostForcedDown, HostLetUp, HostForgotten,
+)  # fmt: skip
+KIND = Kind("host", EVENTS, evolve)

@@ -17,7 +17,16 @@ from domain.catalogue.quota import (
     Reserved,
 )
 from domain.fleet import host
-from domain.fleet.host import Host, HostDescribed, HostDisabled, HostEnabled, HostEnrolled
+from domain.fleet.host import (
+    Host,
+    HostDescribed,
+    HostDisabled,
+    HostEnabled,
+    HostEnrolled,
+    HostForcedDown,
+    HostForgotten,
+    HostLetUp,
+)
 from domain.log.batch import Change
 from domain.log.checkpoint import CheckpointSigned
 from domain.log.record import Event, Metadata
@@ -79,6 +88,9 @@ RULES: dict[type[Event], Rule] = {
     HostDescribed: _described,
     HostDisabled: lambda known, event, _: host.disable(known, "", event.reason),
     HostEnabled: lambda known, _event, _: host.enable(known, ""),
+    HostForcedDown: lambda known, _event, _: host.force_down(known, ""),
+    HostLetUp: lambda known, _event, _: host.let_up(known, ""),
+    HostForgotten: lambda known, _event, _: host.forget(known),
     # What was seen and signed by the log's own keeper; the log itself is verified by it, not the other way round.
     CheckpointSigned: as_said,
     RecoveryDecided: as_said,

@@ -63,6 +63,8 @@ class Reports:
         try:
             report = read_report(body)
             current_request.set(report.request_id)
+            if self._hosts.fenced(host):
+                return encode(await self._fenced(host, report))
             return encode(await self._answer(host, report))
         except (Invalid, Refused) as error:
             self._refusals.count(host, error.message)
@@ -86,6 +88,14 @@ class Reports:
                 return await self._failure(host, report)
             case Observation():
                 return await self._observe(host, report)
+
+    async def _fenced(self, host: str, report: AnyReport) -> Answer:
+        """Nothing that it says counts. What must not run there it is told all the same."""
+        answer = Answer(wanted=False)
+        if isinstance(report, Observation):
+            judged = [await self._judge(host, guest) for guest in report.guests]
+            answer = Answer(wanted=False, remove=tuple(guest for remove in judged for guest in remove))
+        return msgspec.structs.replace(answer, fenced=True)
 
     async def _enrol(self, host: str, report: Enrolment) -> Answer:
         if report.description.name != host:
@@ -147,8 +157,7 @@ class Reports:
                 continue
             server = await self._states.get(guest.server_id)
             if not _belongs(server, host, guest.epoch):
-                if self._unwanted(server, host, guest):
-                    remove.extend(self._unwanted(await self._fresh(guest.server_id), host, guest))
+                remove.extend(await self._judge(host, guest))
                 continue
             decision = partial(_observed, guest, report.versions.get(guest.server_id))
             if decision(server) is None:
@@ -161,6 +170,12 @@ class Reports:
                 break
             await self._states.execute(Context(request_id=report.request_id), guest.server_id, decision)
         return Answer(remove=tuple(remove))
+
+    async def _judge(self, host: str, guest: GuestState) -> tuple[GuestState, ...]:
+        """What of a guest must not be there, as far as that is certain."""
+        if not self._unwanted(await self._states.get(guest.server_id), host, guest):
+            return ()
+        return self._unwanted(await self._fresh(guest.server_id), host, guest)
 
     async def _acting(self, report: Outcome | Failure) -> Server | None:
         """The server, in the action that is reported on if the log knows it so."""

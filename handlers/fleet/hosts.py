@@ -44,6 +44,18 @@ class Hosts:
         """Let no new server go there. Raises Refused (404)."""
         return await self._execute(context, name, lambda host: domain_host.disable(host, name, reason))
 
+    async def force_down(self, context: Context, name: str) -> Accepted:
+        """Fence a host that is dead. Raises Refused (404)."""
+        return await self._execute(context, name, lambda host: domain_host.force_down(host, name))
+
+    async def let_up(self, context: Context, name: str) -> Accepted:
+        """Let it take part again. Raises Refused (404)."""
+        return await self._execute(context, name, lambda host: domain_host.let_up(host, name))
+
+    async def forget(self, context: Context, name: str) -> Accepted:
+        """Count on it no more."""
+        return await self._execute(context, name, domain_host.forget)
+
     async def enrol(
         self, context: Context, writer: GroupWriter[Ledger], host_id: str, description: HostDescription
     ) -> None:
@@ -56,6 +68,15 @@ class Hosts:
 
     def ids(self) -> Iterable[str]:
         return [host.id for host in self._registry.all("host")]
+
+    def named(self, name: str) -> Host | None:
+        """The host of that name, if it is known here."""
+        return self._registry.of(domain_host.KIND, name)
+
+    def fenced(self, name: str) -> bool:
+        """Whether the host of that name was declared dead."""
+        host = self.named(name)
+        return host is not None and host.forced_down
 
     def get(self, host_id: str) -> Host | None:
         """The host of that id, if it is known here."""

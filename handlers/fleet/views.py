@@ -22,7 +22,7 @@ class HostViews(Mapping[str, HostView]):
             name=host.name,
             availability_zone=host.availability_zone,
             enabled=host.enabled,
-            up=self._is_up(host.name),
+            up=self._is_up(host.name) and not host.forced_down,
             architecture=host.description.architecture,
         )
 

@@ -18,6 +18,7 @@ from domain.guest import GuestState, PowerState
 from handlers.context import Stamp, current_request
 from handlers.fleet.liveness import keep_beating
 from handlers.host.carrying_out import execute
+from handlers.host.gate import FENCED_SECONDS, Gate, check
 from handlers.messages import (
     MAX_DETAILS,
     MAX_GUESTS,
@@ -96,6 +97,7 @@ class Agent:
         """One for each guest that has commands in hand."""
         self._in_hand: Counter[Guest] = Counter()
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._gates = {host: Gate() for host in hypervisors}
         self._enrolled = asyncio.Semaphore(0)
 
     async def run(self) -> None:
@@ -107,12 +109,17 @@ class Agent:
             await self._work(group)
 
     async def enrolled(self) -> None:
-        """Wait until every host takes part."""
+        """Wait until every host takes part, or knows that it is fenced."""
         for _ in self._hypervisors:
             await self._enrolled.acquire()
 
     async def _serve_host(self, host: str) -> None:
-        await self._enrol(host)
+        takes_part = await self._enrol(host)
+        # What must not be here ends before anything is taken, and before anybody counts on this host.
+        while not await self._observe_guests(host):
+            await self._stamp.clock.sleep(RETRY_SECONDS)
+        if takes_part:
+            self._gates[host].let_in()
         self._enrolled.release()
         facts: dict[str, object] = {"host_id": self._host_ids[host]}
         async with asyncio.TaskGroup() as group:
@@ -120,18 +127,25 @@ class Agent:
             group.create_task(self._watch(host))
             group.create_task(self._observe_all(host))
 
-    async def _enrol(self, host: str) -> None:
+    async def _enrol(self, host: str) -> bool:
+        """Whether it takes part: not while it is fenced. Raises LightcurveError if it may not."""
         description = await self._until_it_answers(self._hypervisors[host].describe)
         report = Enrolment(request_id=self._request_id(), host_id=self._host_ids[host], description=description)
         answer = await self._report(host, report)
         if answer.refused:
             raise LightcurveError(answer.refused)
+        return not answer.fenced
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
+        for gate in self._gates.values():
+            await gate.known.wait()
         async with aclosing(self._bus.receive(list(self._hypervisors))) as deliveries:  # type: ignore[type-var]
             async for delivery in deliveries:
                 command = await self._read(delivery)
                 if command is None:
+                    continue
+                if not self._gates[command.host].open:
+                    await _again(delivery, FENCED_SECONDS)
                     continue
                 await self._slots.acquire()
                 # The lock is taken in the order of arrival: commands of one server keep their order.
@@ -150,8 +164,7 @@ class Agent:
             log.warning("a command for %s is put off: that host is not here", command.host)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.error("a command is not understood: %s", error)
-        with suppress(Unavailable):
-            await delivery.retry(MAX_RETRY_SECONDS)
+        await _again(delivery, MAX_RETRY_SECONDS)
         return None
 
     async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
@@ -182,7 +195,9 @@ class Agent:
                 await delivery.retry(_pause(delivery.attempt))
 
     def _is_doubtful(self, command: HostCommand, *, again: bool) -> bool:
-        late = command.deadline is not None and self._stamp.clock.now() >= command.deadline
+        now = self._stamp.clock.now()
+        again = again or self._gates[command.host].silent(now)
+        late = command.deadline is not None and now >= command.deadline
         # What names one assignment only can do no harm to another.
         return command.kind not in ALWAYS_WANTED and (again or command.repeated or late or command.kind in ASK_FIRST)
 
@@ -205,7 +220,7 @@ class Agent:
             self._keep_tickets(command.image_tickets)
             report = await self._try(command)
             self._remember(guest, (which, report))
-        await self._remove(command.host, (await self._report(command.host, report)).remove)
+        await self._remove(command.host, check(await self._report(command.host, report)).remove)
 
     def _remember(self, guest: Guest, done: Done) -> None:
         self._done[guest] = done
@@ -221,7 +236,7 @@ class Agent:
             epoch=command.epoch,
             version=command.version,
         )
-        answer = await self._report(command.host, question)
+        answer = check(await self._report(command.host, question))
         await self._remove(command.host, answer.remove)
         return answer.wanted
 
@@ -275,19 +290,23 @@ class Agent:
             await self._observe_guests(host)
 
     async def _observe_all(self, host: str) -> None:
+        gate = self._gates[host]
         while True:
-            await self._observe_guests(host)
-            await self._stamp.clock.sleep(OBSERVE_SECONDS)
+            await self._stamp.clock.sleep(OBSERVE_SECONDS if gate.open else FENCED_SECONDS)
+            if await self._observe_guests(host) and not gate.open and await self._enrol(host):
+                gate.let_in()
 
-    async def _observe_guests(self, host: str) -> None:
+    async def _observe_guests(self, host: str) -> bool:
+        """Whether they could be looked at."""
         try:
             guests = await self._hypervisors[host].guests()
         except Exception as error:  # noqa: BLE001 - whatever it is, commands go on
             _tell("the guests of %s cannot be listed: %s", host, error)
-            return
-        idle = tuple(guest for guest in guests if (host, guest.server_id) not in self._locks)
+            return False
+        idle = self._idle(host, tuple(guests))
         for first in range(0, len(idle), MAX_GUESTS):
             await self._observe(host, idle[first : first + MAX_GUESTS])
+        return True
 
     async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
         versions = {
@@ -298,9 +317,16 @@ class Agent:
         report = Observation(request_id=self._request_id(), guests=guests, versions=versions)
         answer = await self._report(host, report)
         # A server that got a command meanwhile is left to that; the next observation comes soon.
-        await self._remove(
-            host, tuple(guest for guest in answer.remove if (host, guest.server_id) not in self._locks)
-        )
+        await self._remove(host, self._idle(host, answer.remove))
+        for guest in self._idle(host, answer.give):
+            log.warning("guest %s is powered off: it is being made anew on another host", guest.server_id)
+            try:
+                await self._hypervisors[host].give(guest.server_id, 0.0)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
+                _tell("guest %s is not powered off: %s", guest.server_id, error)
+
+    def _idle(self, host: str, guests: tuple[GuestState, ...]) -> tuple[GuestState, ...]:
+        return tuple(guest for guest in guests if (host, guest.server_id) not in self._locks)
 
     async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> None:
         for guest in guests:
@@ -319,6 +345,7 @@ class Agent:
             return await self._bus.report(host, body)
 
         answer = answer_decoder.decode(await self._until_it_answers(send))
+        self._gates[host].heard(answer, self._stamp.clock.now())
         if answer.refused:
             log.error("%s of host %s is refused: %s", type(report).__name__, host, answer.refused)
         return answer
@@ -352,6 +379,11 @@ class Agent:
 def _tell(words: str, what: str, error: Exception) -> None:
     """Log what went wrong; with a traceback, if it is nothing that we foresee."""
     log.warning(words, what, error, exc_info=None if isinstance(error, LightcurveError) else error)
+
+
+async def _again(delivery: Delivery, seconds: float) -> None:
+    with suppress(Unavailable):
+        await delivery.retry(seconds)
 
 
 def _pause(attempt: int) -> float:

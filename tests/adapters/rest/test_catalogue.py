@@ -4,6 +4,7 @@ import pytest
 
 from handlers.fleet.liveness import DOWN_AFTER
 from tests.adapters.rest.conftest import MakeWorld
+from tests.adapters.rest.test_servers import boot, shown
 from tests.adapters.rest.world import BLUE, GREEN, new_server, turns_until
 from tests.aio import asynchronous
 
@@ -184,6 +185,37 @@ async def test_services(cloud: MakeWorld):
         for body in ({}, {"disabled_reason": "x"}, {"status": "gone"}, {"status": "enabled", "disabled_reason": "x"}):
             assert (await root.put(at, body)).status == 400
         assert (await root.put(f"{V2}/os-services/1", {"status": "enabled"})).fault[2] == "Invalid uuid 1"
+
+
+@asynchronous
+async def test_a_host_is_forced_down(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        root = await world.client("root", "2.100")
+        (service,) = (await root.get(f"{V2}/os-services?binary=nova-compute&host=node1")).body["services"]
+        at = f"{V2}/os-services/{service['id']}"
+        assert (service["state"], service["forced_down"]) == ("up", False)
+        down = (await root.put(at, {"forced_down": True})).body["service"]
+        assert (down["state"], down["forced_down"], down["status"]) == ("down", True, "enabled")
+        hypervisors = (await root.get(f"{V2}/os-hypervisors")).body["hypervisors"]
+        assert {each["hypervisor_hostname"]: each["state"] for each in hypervisors} == {
+            "node1": "down",
+            "node2": "up",
+        }
+        # No server goes there.
+        amy = await world.client("amy")
+        server_id = await boot(world, amy)
+        host = (await shown(root, server_id))["OS-EXT-SRV-ATTR:host"]
+        assert host == "node2"
+        old, body = root.at("2.52"), {"host": "node1", "binary": "nova-compute"}
+        assert (await old.put(f"{V2}/os-services/force-down", body)).status == 400
+        answer = await old.put(f"{V2}/os-services/force-down", body | {"forced_down": False})
+        assert answer.body == {"service": body | {"forced_down": False}}
+        assert (await root.get(f"{V2}/os-services?host=node1")).body["services"][0]["forced_down"] is False
+        missing = await old.put(f"{V2}/os-services/force-down", body | {"host": "no", "forced_down": True})
+        assert missing.status == 404
+        assert (await root.at("2.10").put(f"{V2}/os-services/force-down", body)).status in (400, 404)
+        conductor = (await root.get(f"{V2}/os-services?binary=nova-conductor")).body["services"][0]
+        assert (await root.put(f"{V2}/os-services/{conductor['id']}", {"forced_down": True})).status == 400
 
 
 @asynchronous

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from domain.errors import Invalid, Refused
 from domain.fleet import host as hosts
-from domain.fleet.host import Host, HostDescribed, HostEnrolled
+from domain.fleet.host import Host, HostDescribed, HostEnrolled, HostForcedDown, HostForgotten, HostLetUp
 from domain.guest import HostDescription
+from domain.log.record import Metadata
 
 DESCRIPTION = HostDescription(
     name="node1",
@@ -21,6 +22,7 @@ DESCRIPTION = HostDescription(
     cpu_info={"arch": "x86_64", "vendor": None, "topology": {"cores": 2}, "features": ["sse"]},
 )
 AT = datetime(2030, 1, 1, tzinfo=UTC)
+META = Metadata(event_id="1", time=AT, request_id="req-1")
 
 
 def host(address: str = "127.0.0.1") -> Host:
@@ -66,6 +68,32 @@ def test_the_operator_says_where_a_host_has_moved() -> None:
         hosts.move(host(), "node1", "somewhere")
     with pytest.raises(Refused, match="could not be found"):
         hosts.move(None, "node9", "10.0.0.8")
+
+
+def test_a_host_is_fenced_until_it_is_let_up() -> None:
+    assert hosts.force_down(host(), "node1") == HostForcedDown()
+    fenced = hosts.evolve(host(), HostForcedDown(), META)
+    assert fenced.forced_down
+    assert hosts.force_down(fenced, "node1") is None
+    assert hosts.let_up(fenced, "node1") == HostLetUp()
+    assert not hosts.evolve(fenced, HostLetUp(), META).forced_down
+    assert hosts.let_up(host(), "node1") is None
+    for decide in (hosts.force_down, hosts.let_up):
+        with pytest.raises(Refused, match="could not be found"):
+            decide(None, "node9")
+
+
+def test_a_host_that_was_forgotten_enrols_as_a_new_one() -> None:
+    assert hosts.forget(None) is None
+    assert hosts.forget(host()) == HostForgotten()
+    forgotten = hosts.evolve(hosts.evolve(host(), HostForcedDown(), META), HostForgotten(), META)
+    assert hosts.forget(forgotten) is None
+    with pytest.raises(Refused, match="another machine"):
+        hosts.enrol(forgotten, "h2", DESCRIPTION)
+    enrolled = hosts.enrol(forgotten, "h1", DESCRIPTION)
+    assert isinstance(enrolled, HostEnrolled)
+    again = hosts.evolve(forgotten, enrolled, META)
+    assert (again.forgotten, again.forced_down) == (False, False)
 
 
 @pytest.mark.parametrize(

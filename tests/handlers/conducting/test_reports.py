@@ -51,16 +51,32 @@ async def test_guests_that_must_not_be_there(history: tuple[Event, ...], host: s
     assert answer.remove == ((GUEST,) if removed else ())
 
 
-async def answered(history: Sequence[Event], host: str, report: Report) -> Answer:
+def fenced_hosts(*fenced: str) -> Any:
+    """The hosts, of which these are fenced."""
+    return Mock(fenced=lambda host: host in fenced)
+
+
+async def answered(history: Sequence[Event], host: str, report: Report, fenced: str = "") -> Answer:
     """What is answered to a report on the server of that history."""
     stamp = Stamp(SystemClock(), SystemIds())
     store = MemoryEventStore(Broker(SystemClock()), "cell1", EventMapper(EVENTS))
     tail = GENESIS
     for event in history:
         tail = (await store.append(aggregate(SERVER_ID), event, stamp(stamp.own_context()), tail)).tail
-    reports = Reports(ServerStates(store, stamp), Mock(), Mock(), Mock(), Refusals(), SystemClock())
+    reports = Reports(ServerStates(store, stamp), Mock(), Mock(), fenced_hosts(fenced), Refusals(), SystemClock())
     answer: Answer = answer_decoder.decode(await reports.handle(host, encode(report)))
     return answer
+
+
+@asynchronous
+async def test_a_fenced_host_is_told_what_it_must_not_have_and_counts_for_nothing() -> None:
+    observation = Observation(request_id=f"req-{uuid4()}", guests=(replace(GUEST, power_state=PowerState.SHUTDOWN),))
+    for host, removed in (("node1", ()), ("node2", observation.guests)):
+        answer = await answered(ALIVE, host, observation, fenced=host)
+        assert (answer.fenced, answer.remove) == (True, removed)
+    question = StillWanted(request_id=f"req-{uuid4()}", server_id=SERVER_ID, epoch=1, version=4)
+    assert await answered((*ALIVE, STOP), "node1", question) == Answer()
+    assert await answered((*ALIVE, STOP), "node1", question, fenced="node1") == Answer(wanted=False, fenced=True)
 
 
 @asynchronous
@@ -99,7 +115,7 @@ async def test_a_guest_that_is_as_it_was_costs_nothing_though_its_server_is_not_
     stamp = Stamp(SystemClock(), SystemIds())
     store = Counted(Broker(SystemClock()), "cell1", EventMapper(EVENTS))
     states = ServerStates(store, stamp)
-    reports = Reports(states, Mock(), Mock(), Mock(), Refusals(), SystemClock())
+    reports = Reports(states, Mock(), Mock(), fenced_hosts(), Refusals(), SystemClock())
     tail = GENESIS
 
     async def happen(*events: Event) -> None:
@@ -135,7 +151,7 @@ async def test_what_a_confirmed_servers_host_sees_counts_though_it_was_told_of_n
     cell = Cell()
     server_id = await cell.server()
     states = ServerStates(cell.store, cell.stamp)
-    reports = Reports(states, Mock(), Mock(), Mock(), Refusals(), SystemClock())
+    reports = Reports(states, Mock(), Mock(), fenced_hosts(), Refusals(), SystemClock())
     await cell.tell(server_id, RESIZE, *ARRIVED)
     resized = await states.get(server_id)
     assert resized

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
 from uuid import uuid4
@@ -17,9 +18,20 @@ from adapters.system import SystemClock, SystemIds
 from domain.errors import HostFailed
 from domain.guest import GuestState, PowerState
 from handlers.context import Stamp
-from handlers.host import agent
+from handlers.host import agent, gate
 from handlers.host.agent import Agent
-from handlers.messages import Answer, AnyReport, Failure, HostCommand, Outcome, StillWanted, encode, read_report
+from handlers.messages import (
+    Answer,
+    AnyReport,
+    Enrolment,
+    Failure,
+    HostCommand,
+    Observation,
+    Outcome,
+    StillWanted,
+    encode,
+    read_report,
+)
 from tests.aio import asynchronous
 from tests.real_libvirt import guest_spec
 from tests.waiting import until
@@ -44,11 +56,25 @@ class Cell:
         self.reports: list[AnyReport] = []
         self.wanted = False
         self.remove: tuple[GuestState, ...] = ()
+        self.give: tuple[GuestState, ...] = ()
+        self.fenced = False
 
     async def answer(self, _host: str, body: bytes) -> bytes:
         report = read_report(body)
         self.reports.append(report)
-        return encode(Answer(wanted=self.wanted or not isinstance(report, StillWanted), remove=self.remove))
+        wanted = self.wanted or not isinstance(report, StillWanted)
+        return encode(Answer(wanted=wanted, remove=self.remove, give=self.give, fenced=self.fenced))
+
+    def reported(self, kind: type[AnyReport]) -> int:
+        return sum(isinstance(report, kind) for report in self.reports)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(self.agent.run()), group.create_task(self.bus.serve_reports(self.answer))]
+            yield
+            for task in work:
+                task.cancel()
 
     async def carried_out(self, command: HostCommand) -> bool:
         """Whether the command is carried out, and not asked about first."""
@@ -92,6 +118,77 @@ async def test_whether_a_command_is_asked_about_first(given: HostCommand, carrie
     assert await cell.carried_out(given) is carried_out
     assert (await cell.hypervisor.console_log(SPEC.server_id, None) != boots) is carried_out
     assert [guest.power_state for guest in await cell.hypervisor.guests()] == [PowerState.RUNNING]
+
+
+@asynchronous
+async def test_what_must_not_be_here_ends_before_a_command_is_taken() -> None:
+    """Its queue has filled while it was away."""
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    cell.remove = (GuestState(server_id=SPEC.server_id, epoch=1, power_state=PowerState.RUNNING),)
+    await cell.bus.send(HOST, "1", encode(command("reboot_hard")))
+    async with cell.working():
+        await until(lambda: cell.reported(Failure))
+    assert [type(report) for report in cell.reports] == [Enrolment, Observation, Failure]
+    assert await cell.hypervisor.guests() == []
+
+
+@asynchronous
+async def test_a_guest_that_is_made_anew_elsewhere_is_powered_off_and_keeps_its_disk() -> None:
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    cell.give = (GuestState(server_id=SPEC.server_id, epoch=1, power_state=PowerState.RUNNING),)
+    async with cell.working():
+        await cell.agent.enrolled()
+    assert await cell.hypervisor.guests() == []
+    assert cell.hypervisor.given(SPEC.server_id)
+
+
+@asynchronous
+async def test_a_fenced_host_carries_out_nothing_until_it_is_let_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "FENCED_SECONDS", 0.01)
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    other = str(uuid4())
+    await cell.hypervisor.build(replace(SPEC, server_id=other))
+    cell.fenced, cell.wanted = True, True
+    cell.remove = (GuestState(server_id=other, epoch=1, power_state=PowerState.RUNNING),)
+    await cell.bus.send(HOST, "1", encode(command("stop")))
+    async with cell.working():
+        await until(lambda: cell.reported(Enrolment) > 2)
+        # What must not be there ends all the same.
+        assert [guest.server_id for guest in await cell.hypervisor.guests()] == [SPEC.server_id]
+        assert not cell.reported(Outcome)
+        cell.fenced = False
+        await until(lambda: cell.reported(Outcome))
+    assert cell.reported(StillWanted)
+
+
+@asynchronous
+async def test_what_a_host_did_when_it_was_fenced_is_told_again_when_it_is_let_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for pause in ("FENCED_SECONDS", "OBSERVE_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(agent, pause, 0.01)
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    async with cell.working():
+        await cell.agent.enrolled()
+        cell.fenced = True
+        await cell.bus.send(HOST, "1", encode(command("reboot_hard")))
+        await until(lambda: cell.reported(Outcome) and cell.reported(Enrolment) > 1)
+        boots = await cell.hypervisor.console_log(SPEC.server_id, None)
+        cell.fenced = False
+        await until(lambda: cell.reported(Outcome) > 1)
+    assert await cell.hypervisor.console_log(SPEC.server_id, None) == boots
+
+
+@asynchronous
+async def test_who_was_not_answered_for_long_asks_before_he_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "SILENCE", timedelta(0))
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    assert not await cell.carried_out(command("reboot_hard"))
 
 
 @asynchronous
@@ -169,19 +266,39 @@ async def test_a_sick_host_goes_on_with_what_it_can(monkeypatch: pytest.MonkeyPa
         raise OSError(5, "Input/output error")
         yield
 
-    broken("guests")
     broken("discard")
     monkeypatch.setattr(cell.hypervisor, "watch", watch)
     cell.remove = (GuestState(server_id=SPEC.server_id, epoch=1, power_state=PowerState.RUNNING),)
     await cell.bus.send(HOST, "1", b'{"kind": 7}')
-    await cell.bus.send(HOST, "2", encode(command("reboot_hard")))
     async with asyncio.TaskGroup() as group:
         work = [group.create_task(cell.agent.run()), group.create_task(cell.bus.serve_reports(cell.answer))]
+        await cell.agent.enrolled()
+        broken("guests")
+        await cell.bus.send(HOST, "2", encode(command("reboot_hard")))
         await until(lambda: asked == {"guests", "watch", "discard"})
         await until(lambda: any(isinstance(report, Outcome) for report in cell.reports))
         assert not any(task.done() for task in work)
         for task in work:
             task.cancel()
+
+
+@asynchronous
+async def test_a_host_that_cannot_tell_what_it_has_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of it may have to end first."""
+    cell = Cell()
+    monkeypatch.setattr(agent, "RETRY_SECONDS", 0.001)
+    asked = 0
+
+    async def fail() -> None:
+        nonlocal asked
+        asked += 1
+        raise HostFailed("No answer.")
+
+    monkeypatch.setattr(cell.hypervisor, "guests", fail)
+    await cell.bus.send(HOST, "1", encode(command("build")))
+    async with cell.working():
+        await until(lambda: asked > 3)
+    assert [type(report) for report in cell.reports] == [Enrolment]
 
 
 def test_what_cannot_be_done_is_tried_less_and_less_often() -> None:

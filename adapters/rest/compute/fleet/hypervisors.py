@@ -152,7 +152,7 @@ async def _document(call: Call, host: Host, *, detailed: bool) -> dict[str, Any]
     document: dict[str, Any] = {
         "id": host.id if by_uuid else number,
         "hypervisor_hostname": host.name,
-        "state": call.services.liveness.host_state(host.name),
+        "state": "down" if host.forced_down else call.services.liveness.host_state(host.name),
         "status": "enabled" if host.enabled else "disabled",
     }
     if detailed:

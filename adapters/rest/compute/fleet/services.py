@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 from msgspec import UNSET, Meta, UnsetType
 
 from adapters.rest.kit import since
-from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.times import micros
 from adapters.rest.kit.validation import UUID, Body, Flag, Text255, Versions, boolean
@@ -38,6 +37,7 @@ class Service(NamedTuple):
     disabled_reason: str | None
     state: str
     last_seen: datetime | None
+    forced_down: bool = False
 
 
 def _of_host(call: Call, host: Host) -> Service:
@@ -49,8 +49,9 @@ def _of_host(call: Call, host: Host) -> Service:
         host.availability_zone,
         host.enabled,
         host.disabled_reason,
-        liveness.host_state(host.name),
+        "down" if host.forced_down else liveness.host_state(host.name),
         liveness.host_seen(host.name),
+        host.forced_down,
     )
 
 
@@ -109,7 +110,7 @@ def _document(call: Call, service: Service) -> dict[str, Any]:
         "updated_at": micros(service.last_seen),
         "disabled_reason": service.disabled_reason,
     }
-    return shown | ({"forced_down": False} if call.minor >= since.FORCED_DOWN else {})
+    return shown | ({"forced_down": service.forced_down} if call.minor >= since.FORCED_DOWN else {})
 
 
 @operations("GET", "/os-services", Access.ADMIN, f"{RULE}:list", query=frozenset(("host", "binary")))
@@ -140,14 +141,14 @@ async def update(call: Call) -> Any:
     service = _find(call, wanted)
     if service is None:
         raise Refused("service.not_found", f"Service {wanted} could not be found.", status=404)
-    if asked.forced_down is not UNSET and boolean("forced_down", asked.forced_down):
-        raise not_implemented("Forcing a service down")
     if asked.status is UNSET and asked.forced_down is UNSET:
         raise Invalid("No updates were requested. Fields 'status' or 'forced_down' should be specified.")
     if asked.disabled_reason is not UNSET and asked.status != "disabled":
         raise Invalid("Specifying 'disabled_reason' when status is not 'disabled' is invalid.")
     if asked.status is not UNSET:
         await _switch(call, service.binary, service.host, asked)
+    if asked.forced_down is not UNSET:
+        await _force(call, service.binary, service.host, down=boolean("forced_down", asked.forced_down))
     return {"service": _document(call, _find(call, wanted) or service)}
 
 
@@ -156,7 +157,7 @@ async def _update_by_name(call: Call, asked: UpdateBody) -> Any:
     if asked.host is UNSET or asked.binary is UNSET:
         raise Invalid(f"'{'host' if asked.host is UNSET else 'binary'}' is a required property")
     if change == "force-down" and call.minor >= since.FORCED_DOWN:
-        raise not_implemented("Forcing a service down")
+        return await _force_by_name(call, asked)
     if change not in ("enable", "disable", "disable-log-reason"):
         raise Refused("service.action", "Unknown action", status=404)
     if change == "disable-log-reason" and asked.disabled_reason is UNSET:
@@ -169,9 +170,28 @@ async def _update_by_name(call: Call, asked: UpdateBody) -> Any:
     return {"service": answer}
 
 
-async def _switch(call: Call, binary: str, host: str, asked: UpdateBody) -> None:
+async def _force_by_name(call: Call, asked: UpdateBody) -> Any:
+    if asked.forced_down is UNSET:
+        raise Invalid("Missing forced_down field")
+    down = boolean("forced_down", asked.forced_down)
+    await _force(call, str(asked.binary), str(asked.host), down=down)
+    return {"service": {"binary": asked.binary, "host": asked.host, "forced_down": down}}
+
+
+def _check_binary(binary: str) -> None:
     if binary != COMPUTE:
         raise Invalid(f"Updating a {binary} service is not supported. Only {COMPUTE} services can be updated.")
+
+
+async def _force(call: Call, binary: str, host: str, *, down: bool) -> None:
+    """Declare a host dead, or let it take part again."""
+    _check_binary(binary)
+    hosts = call.services.hosts
+    await call.settle(await (hosts.force_down if down else hosts.let_up)(call.context, host))
+
+
+async def _switch(call: Call, binary: str, host: str, asked: UpdateBody) -> None:
+    _check_binary(binary)
     hosts = call.services.hosts
     if asked.status == "enabled":
         accepted = await hosts.enable(call.context, host)

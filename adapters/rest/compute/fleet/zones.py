@@ -46,7 +46,7 @@ async def zones_in_detail(call: Call) -> Any:
 def _service(call: Call, host: Host) -> dict[str, Any]:
     liveness = call.services.liveness
     return {
-        "available": liveness.host_up(host.name),
+        "available": liveness.host_up(host.name) and not host.forced_down,
         "active": host.enabled,
         "updated_at": micros(liveness.host_seen(host.name)),
     }

@@ -176,6 +176,8 @@ def _fault(call: Call, server: Server) -> Document:
 def _host_status(call: Call, server: Server, host: Host | None) -> str:
     if not server.host:
         return ""
+    if host and host.forced_down:
+        return "DOWN"
     if host is None or not call.services.liveness.host_up(server.host):
         return "UNKNOWN"
     return "UP" if host.enabled else "MAINTENANCE"
