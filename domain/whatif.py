@@ -24,6 +24,7 @@ from domain.server.deletion import ServerDeleted
 from domain.server.fold import KIND as SERVER
 from domain.server.moves import course
 from domain.server.moves.course import ServerMoveAbandoned
+from domain.server.moves.evacuation import ServerEvacuated, ServerRemainsRemoved
 from domain.server.moves.move import SOURCE, Move
 from domain.server.state import Server
 from domain.server.steps import demand, demand_of_move
@@ -112,16 +113,22 @@ class WhatIf:
             self.placed += 1
             self._decide(before, before.newest_epoch, None)
         after = advance(SERVER, before, recorded)
-        if before and before.move and not (after and after.move):
+        if isinstance(event, ServerRemainsRemoved):
+            self._apply(*release(self.ledger, event.move_id, None))
+        elif before and before.move and not (after and after.move) and not isinstance(event, ServerEvacuated):
+            # Both claims of one that was evacuated stand.
             self._end_move(before, before.move)
         if isinstance(event, ServerDeleted):
-            self._apply(*release(self.ledger, server_id, None))
+            for held in (server_id, *(left.move_id for left in (before.remains if before else ()))):
+                self._apply(*release(self.ledger, held, None))
         self._note(server_id, after)
 
     def _note(self, server_id: str, server: Server | None) -> None:
         self._servers[server_id] = server
         if server and server.move:
             self._moves.add(server.move.id)
+        if server:
+            self._moves.update(left.move_id for left in server.remains)
 
     def _take_change(self, change: LedgerChange) -> None:
         server = self._servers.get(change.consumer_id) if isinstance(change, Claimed) and change.epoch else None

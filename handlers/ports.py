@@ -298,6 +298,13 @@ class Hypervisor(Protocol):
         fails leaves nothing of that epoch."""
         ...
 
+    async def recreate(self, spec: GuestSpec) -> GuestState:
+        """Make the guest of a server whose host is dead, and start it unless it shall be off: with the disk that it
+        had, if that can be had here, for hosts may have disks in common; else from its image. One of the same epoch
+        that is here already is completed, a leftover of an older one is replaced. What fails leaves nothing of that
+        epoch."""
+        ...
+
     async def adopt(self, spec: GuestSpec) -> GuestState:
         """Have the guest that is here, given or not, of that epoch or an older one, as ``spec`` says, and of its
         epoch: it runs, unless it shall be off."""

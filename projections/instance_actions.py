@@ -25,6 +25,7 @@ from domain.server.moves.course import (
     ServerTargetCleared,
     ServerTargetFailed,
 )
+from domain.server.moves.evacuation import EVACUATE
 from domain.server.moves.live import LIVE_MIGRATE, ServerArrived, ServerTargetReady
 from domain.server.state import CREATE
 from projections.table import Key, Rows, Table
@@ -63,8 +64,11 @@ NEXT_STEPS: dict[type, str] = {
     ServerTargetCleared: TAKE_BACK,
 }
 """What follows when a step has ended: with an error, if the event says why."""
-LIVE_STEPS = {LEAVE: "compute_pre_live_migration", RETURN: "compute_rollback_live_migration"}
-"""What other names these steps have where the guest runs meanwhile."""
+OTHER_STEPS: dict[str, dict[str, str]] = {
+    LIVE_MIGRATE.name: {LEAVE: "compute_pre_live_migration", RETURN: "compute_rollback_live_migration"},
+    EVACUATE.name: {LEAVE: "compute_rebuild_instance", CHOOSE: EVACUATE.step},
+}
+"""What other names these steps have where the guest runs meanwhile, or is made anew."""
 SUPERSEDED = "Superseded by a later action."
 
 TABLE = Table(
@@ -135,7 +139,7 @@ class InstanceActionsView:
                 fault = getattr(event, "fault", None)
                 told = (fault.message, fault.details) if fault else ()
                 action = _end_step(action, meta.time, "Error" if fault else "Success", *told)
-                step = LIVE_STEPS.get(step, step) if action.action == LIVE_MIGRATE.name else step
+                step = OTHER_STEPS.get(action.action, {}).get(step, step)
                 action = _next_step(action, step, meta.time)
             case ServerMoveReturned():
                 action = _end(action, meta.time, "Success", message="Error")

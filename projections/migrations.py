@@ -27,8 +27,10 @@ from domain.server.moves.course import (
     ServerTargetChosen,
     ServerTargetFailed,
 )
+from domain.server.moves.evacuation import ServerEvacuated, ServerRemainsRemoved
 from domain.server.moves.live import ServerArrived, ServerLiveMigrated, ServerTargetReady
 from domain.server.moves.migration import Migration
+from domain.server.moves.move import EVACUATION
 from projections.table import Key, Rows, Table
 
 COLUMNS = {
@@ -56,6 +58,9 @@ TABLE = Table(
 )
 LAST = Table(name="last_migrations", row=Migration, key=("server_id",), columns=COLUMNS)
 """Of each server."""
+EVACUATIONS = Table(name="evacuations", row=Migration, key=("uuid",), columns=COLUMNS)
+"""Those whose dead host has not yet removed what was left there. It may do so much later than the server's next
+migration."""
 
 STATUSES: dict[type[Event], str] = {
     ServerTargetChosen: migration.MIGRATING,
@@ -71,8 +76,14 @@ STATUSES: dict[type[Event], str] = {
     ServerTargetReady: migration.RUNNING,
     ServerArrived: migration.POST_MIGRATING,
     ServerLiveMigrated: migration.COMPLETED,
+    ServerEvacuated: migration.DONE,
 }
 """What each event makes of it."""
+EVACUATING: dict[type[Event], str] = {
+    ServerTargetChosen: migration.PRE_MIGRATING,
+    ServerTargetFailed: migration.ACCEPTED,
+}
+"""And what of an evacuation, where that is otherwise."""
 CUT_OFF = (ServerActionFailed, ServerElsewhereCleared)
 """Events that end it, if it is under way."""
 
@@ -81,31 +92,48 @@ class MigrationsView:
     """Follows the servers' events."""
 
     name = "migrations"
-    version = 1
+    version = 2
     folds = True
-    tables = (TABLE, LAST)
+    tables = (TABLE, LAST, EVACUATIONS)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:
         if recorded.aggregate.kind == "server" and isinstance(recorded.event, (*STATUSES, *CUT_OFF)):
             yield LAST, (recorded.aggregate.id,)
+        elif isinstance(recorded.event, ServerRemainsRemoved):
+            yield EVACUATIONS, (recorded.event.move_id,)
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
         event, meta = recorded.event, recorded.meta
         if recorded.aggregate.kind != "server":
             return
         row: Migration | None
+        if isinstance(event, ServerRemainsRemoved):
+            _complete(recorded, event, rows)
+            return
         if isinstance(event, MoveRequested):
             row = _begun(recorded, event)
         elif isinstance(event, (*STATUSES, *CUT_OFF)):
             row = rows.get(LAST, (recorded.aggregate.id,))
             if row is None or (isinstance(event, CUT_OFF) and row.status not in migration.UNDER_WAY):
                 return
-            status = STATUSES.get(type(event), migration.FAILED)
+            own = EVACUATING if row.migration_type == EVACUATION else {}
+            status = own.get(type(event)) or STATUSES.get(type(event), migration.FAILED)
             row = msgspec.structs.replace(row, status=status, updated_at=meta.time, target=_target(row, event))
         else:
             return
         rows.put(LAST, row)
         rows.put(TABLE, row)
+        if isinstance(event, ServerEvacuated):
+            rows.put(EVACUATIONS, row)
+
+
+def _complete(recorded: Recorded, event: ServerRemainsRemoved, rows: Rows) -> None:
+    """Its dead host is back, or forgotten."""
+    row: Migration | None = rows.get(EVACUATIONS, (event.move_id,))
+    if row:
+        ended = msgspec.structs.replace(row, status=migration.COMPLETED, updated_at=recorded.meta.time)
+        rows.put(TABLE, ended)
+        rows.put(EVACUATIONS, ended)
 
 
 def _target(row: Migration, event: Event) -> str | None:
@@ -126,7 +154,7 @@ def _begun(recorded: Recorded, event: MoveRequested) -> Migration:
         uuid=move.id,
         cell=recorded.cell,
         migration_type=move.kind,
-        status=migration.PRE_MIGRATING,
+        status=migration.ACCEPTED if move.kind == EVACUATION else migration.PRE_MIGRATING,
         source=move.source.host,
         target=None,
         old_flavor=move.flavor.id,

@@ -13,6 +13,7 @@ from adapters.libvirt.disks import disk_size, ensure_disk
 from adapters.libvirt.guests import Domain, list_guests
 from adapters.libvirt.handiwork import GONE
 from adapters.libvirt.live_moving import LiveMoving
+from adapters.libvirt.moving import VOID
 from adapters.libvirt.screens import graphics_address
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
@@ -63,10 +64,7 @@ class LibvirtHypervisor(LiveMoving):
             known = await asyncio.to_thread(self._instances.load, spec.server_id)
             newest = max(found.epoch if found else 0, known.epoch if known else 0)
             if newest > spec.epoch:
-                raise HostFailed(
-                    "The server was assigned to this host anew; the older assignment is void.",
-                    f"epoch {spec.epoch}, here is {newest}",
-                )
+                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {newest}")
             generation = known.generation if known else spec.generation
             if found and found.epoch == spec.epoch and generation == spec.generation:
                 state = await self._on(spec.server_id, Domain.state)
@@ -82,6 +80,23 @@ class LibvirtHypervisor(LiveMoving):
             except Exception:
                 if spec.generation == 0:
                     await self._clean_up(spec.server_id)
+                raise
+
+    async def recreate(self, spec: GuestSpec) -> GuestState:
+        """As in the port. A disk in common that the dead host's QEMU still has open is locked by it: that fails."""
+        async with self._turns.turn(spec.server_id):
+            known = await asyncio.to_thread(self._instances.load, spec.server_id)
+            if known and known.epoch > spec.epoch:
+                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {known.epoch}")
+            if known is None or known.epoch < spec.epoch:
+                await self._remove(spec.server_id)
+            try:
+                return self._turns.tell(await self._make(spec, lost=True))
+            except Unavailable:
+                # It will be tried again, and goes on from here.
+                raise
+            except Exception:
+                await self._clean_up(spec.server_id)
                 raise
 
     async def start(self, spec: GuestSpec) -> GuestState:
@@ -177,8 +192,9 @@ class LibvirtHypervisor(LiveMoving):
         used = await asyncio.to_thread(self._instances.images)
         return await asyncio.to_thread(self._images.evict, used, unused_for)
 
-    async def _make(self, spec: GuestSpec) -> GuestState:
-        """Every step finds what an interrupted attempt of the same epoch and generation has done."""
+    async def _make(self, spec: GuestSpec, *, lost: bool = False) -> GuestState:
+        """Every step finds what an interrupted attempt of the same epoch and generation has done. ``lost``: the disk
+        that the server had is taken, if it can be seen here."""
         if spec.image is None:
             raise HostFailed("A server without an image cannot be built here.")
         with file_failures(NO_SPACE):
@@ -188,7 +204,7 @@ class LibvirtHypervisor(LiveMoving):
         size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
         await self._discard_older(spec)
         await asyncio.to_thread(self._instances.save, spec)
-        await asyncio.to_thread(self._instances.place, spec)
+        await asyncio.to_thread(self._instances.place, spec, found=lost)
         await ensure_disk(self._instances.disk(spec.server_id), base, size)
         return await self._start(spec, power=spec.powered_on)
 

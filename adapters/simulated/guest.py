@@ -19,6 +19,7 @@ Operation = Literal[
     "prepare",
     "leave",
     "receive",
+    "recreate",
     "adopt",
     "discard",
     "destroy",

@@ -251,6 +251,25 @@ class SimulatedHypervisor:
         guest = self._guests.get(server_id) if self._available else None
         return guest if guest and guest.given else None
 
+    async def recreate(self, spec: GuestSpec) -> GuestState:
+        """Always from its image: simulated hosts have no disks in common."""
+        async with self._turns.turn(spec.server_id):
+            self._check_available()
+            here = self._guests.get(spec.server_id)
+            if here is not None and here.spec.epoch > spec.epoch:
+                raise HostFailed(VOID, f"epoch {spec.epoch}, here is {here.spec.epoch}")
+            if here is None or here.spec.epoch < spec.epoch:
+                here = self._guests[spec.server_id] = Guest(spec)
+            if here.power_state is PowerState.NOSTATE:
+                try:
+                    await self._work("recreate")
+                except HostFailed:
+                    del self._guests[spec.server_id]
+                    raise
+                here.disk = (self._description.name,)
+                here.power_off()
+            return self._power_on(here) if spec.powered_on else self._turns.tell(_state(here))
+
     async def adopt(self, spec: GuestSpec) -> GuestState:
         async with self._turns.turn(spec.server_id):
             guest = self._own(spec)

@@ -29,7 +29,7 @@ from domain.server.details import (
     ServerUnlocked,
 )
 from domain.server.erasure import ErasureDecided
-from domain.server.moves import cold, course, live
+from domain.server.moves import cold, course, evacuation, live
 from domain.server.moves.cold import (
     ServerMigrateRequested,
     ServerMoved,
@@ -47,6 +47,7 @@ from domain.server.moves.course import (
     ServerTargetCleared,
     ServerTargetFailed,
 )
+from domain.server.moves.evacuation import ServerEvacuated, ServerEvacuateRequested, ServerRemainsRemoved
 from domain.server.moves.live import (
     ServerArrived,
     ServerLiveMigrated,
@@ -165,6 +166,17 @@ RULES: dict[type[Event], Rule] = {
     ),
     ServerLiveMigrateRequested: lambda server, event, _: live.migrate(
         _here(server), event.deadline, event.move.requested_host
+    ),
+    ServerEvacuateRequested: lambda server, event, _: evacuation.evacuate(
+        _here(server),
+        event.deadline,
+        event.move.requested_host,
+        stopped=event.move.arrives_off,
+        secrets=event.secrets,
+    ),
+    ServerEvacuated: _done,
+    ServerRemainsRemoved: lambda server, event, _: evacuation.removed(
+        server, event.move_id, without_host=event.without_host
     ),
     ServerTargetReady: _done,
     ServerArrived: _done,

@@ -60,6 +60,7 @@ def _deleted(_server: Server, _event: ServerDeleted, meta: Metadata) -> Fields:
         "rescue": None,
         "lock": None,
         "move": None,
+        "remains": (),
     }
 
 

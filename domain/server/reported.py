@@ -11,7 +11,7 @@ from domain.server.moves import all as moves
 from domain.server.moves import course
 from domain.server.moves.cold import RESIZE_CONFIRMING
 from domain.server.moves.course import ServerMoveAbandoned, ServerTargetFailed
-from domain.server.moves.move import TARGET
+from domain.server.moves.move import EVACUATION, TARGET
 from domain.server.parts import Fault
 from domain.server.state import DELETED, Server
 
@@ -33,6 +33,8 @@ NEVER_GIVEN_UP = (RESIZE_CONFIRMING, *course.ONE_WAY)
 
 def task_of(server: Server) -> Task | None:
     """What a host is told now."""
+    if course.is_choosing(server):
+        return None
     leg = server.move.leg if server.move else None
     return TASKS.get(leg or server.task_state or "")
 
@@ -98,6 +100,10 @@ def expired(
     if action.name == deletion.NAME or leg in NEVER_GIVEN_UP or now < action.deadline:
         return None
     fault = Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
+    if server.move and server.move.kind == EVACUATION and server.fault and course.is_going_back(server):
+        fault = Fault(
+            code=500, message=f"It could not be evacuated, and its host is out of reach: {server.fault.message}"
+        )
     if server.is_creating:
         return ServerFailed(fault=fault)
     if course.started_at(server) and not course.is_going_back(server):

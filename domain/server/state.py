@@ -6,7 +6,7 @@ from domain.errors import Refused, not_found
 from domain.guest import Nic, PowerState
 from domain.log.record import AggregateId
 from domain.server.hostname import derived
-from domain.server.moves.move import Move, Place
+from domain.server.moves.move import Move, Place, Remains
 from domain.server.parts import Fault, Lock, Rescue, UnderWay
 from domain.server.wish import Wish
 
@@ -76,11 +76,14 @@ class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
     """Its way to another host or size, until that is confirmed, reverted or given up."""
     assignments: int = 0
     """The epoch of the last assignment that was tried, where that is not its own: a move may have come to nothing."""
+    remains: tuple[Remains, ...] = ()
+    """What may be left of it on dead hosts, and is claimed there."""
 
     @property
     def unfinished(self) -> bool:
         """Whether anything is left to do for it."""
-        return self.action is not None or (self.move is not None and self.move.confirm_at is not None)
+        waits = self.move is not None and self.move.confirm_at is not None
+        return self.action is not None or waits or bool(self.remains)
 
     @property
     def is_creating(self) -> bool:

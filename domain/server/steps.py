@@ -77,9 +77,15 @@ class FinishConfirm(msgspec.Struct, frozen=True):
     """That finds in its queue what it has to remove, when it comes back."""
 
 
+class ClearRemains(msgspec.Struct, frozen=True):
+    """Have removed what is left on hosts that were dead, as soon as they are back, and give back what is claimed
+    there."""
+
+
 Step = (
     Place | GiveUp | Command | Expire | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm | FinishConfirm
-)
+    | ClearRemains
+)  # fmt: skip
 
 
 def next_step(server: Server, now: datetime) -> Step | None:
@@ -88,7 +94,9 @@ def next_step(server: Server, now: datetime) -> Step | None:
     if server.vm_state == DELETED:
         return None
     if action is None:
-        return Confirm() if cold.confirmed_by_time(server, now) else None
+        if cold.confirmed_by_time(server, now):
+            return Confirm()
+        return ClearRemains() if server.remains else None
     late = now >= action.deadline
     if action.name == deletion.NAME:
         if server.host is None or late:

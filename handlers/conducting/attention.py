@@ -91,6 +91,11 @@ class Attention:
             self._closed += 1
         self._due.pop(server_id, None)
 
+    def leave(self, server_id: str) -> None:
+        """It only waits: it is looked at again, and is no work until then."""
+        if server_id in self._open:
+            self._leave_project(self._open.pop(server_id))
+
     def _leave_project(self, project_id: str | None) -> None:
         if project_id is not None:
             self._of_project[project_id] -= 1

@@ -21,6 +21,7 @@ from domain.server.state import Server
 from domain.server.steps import (
     Abandon,
     ChooseTarget,
+    ClearRemains,
     Command,
     Confirm,
     Expire,
@@ -37,6 +38,7 @@ from handlers.conducting.attention import Attention
 from handlers.conducting.holdings import Holdings
 from handlers.conducting.leftovers import Leftovers, ReadServers
 from handlers.conducting.moving import Moving
+from handlers.conducting.remains import Clearing
 from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp, current_request, on_behalf_of
 from handlers.fleet.hosts import Hosts
@@ -87,6 +89,7 @@ class Conductor:
         self._listener = listener
         self.attention = Attention(self._try_advance, stamp.clock)
         self.moving = Moving(states, holdings, hosts, host_up, bus, stamp)
+        self.clearing = Clearing(states, holdings, hosts, host_up, bus, stamp)
         self._sent: dict[str, tuple[str, float, int]] = {}
         """Per server: the command sent last, when (loop time), how many times."""
         self._failures: Counter[str] = Counter()
@@ -178,8 +181,9 @@ class Conductor:
             context = self._context_of(server)
             current_request.set(context.request_id)
             match step:
-                case None:
-                    return self.moving.waits(server)
+                case None | ClearRemains():
+                    self.attention.leave(server_id)
+                    return await self.clearing.clear(server) if step else self.moving.waits(server)
                 case Command():
                     try:
                         return await self._command(server, step)
@@ -255,6 +259,8 @@ class Conductor:
             if other := deletion.elsewhere(server):
                 await self._command(server, destroy(other.host, other.epoch))
             await self._command(server, destroy(server.host))
+        for left in server.remains:
+            await self._command(server, destroy(left.place.host, left.place.epoch))
         await self._holdings.release_all(context, server)
         if server.move:
             await self._states.execute(context, server.id, deletion.elsewhere_cleared)

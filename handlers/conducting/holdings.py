@@ -112,8 +112,8 @@ class Holdings:
 
     async def release_all(self, context: Context, server: Server) -> None:
         """Give back everything; what was sealed for it is erased, unless that has time."""
-        if server.move:
-            await self.release_claim(context, server.move.id)
+        for move_id in (*((server.move.id,) if server.move else ()), *(left.move_id for left in server.remains)):
+            await self.release_claim(context, move_id)
         await together(
             self.release_claim(context, server.id),
             self.release_addresses(context, server),

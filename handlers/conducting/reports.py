@@ -10,9 +10,11 @@ from domain.guest import GuestState, PowerState
 from domain.log.record import Event, Recorded
 from domain.server import deletion, observation, reported
 from domain.server.deletion import DELETING
+from domain.server.moves import evacuation
 from domain.server.parts import Fault
 from domain.server.state import DELETED, Server, places
 from handlers.allowances import Allowances
+from handlers.conducting import remains
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.holdings import Holdings
 from handlers.conducting.states import ServerStates
@@ -94,7 +96,11 @@ class Reports:
         answer = Answer(wanted=False)
         if isinstance(report, Observation):
             judged = [await self._judge(host, guest) for guest in report.guests]
-            answer = Answer(wanted=False, remove=tuple(guest for remove in judged for guest in remove))
+            answer = Answer(
+                wanted=False,
+                remove=tuple(guest for each in judged for guest in each.remove),
+                give=tuple(guest for each in judged for guest in each.give),
+            )
         return msgspec.structs.replace(answer, fenced=True)
 
     async def _enrol(self, host: str, report: Enrolment) -> Answer:
@@ -111,6 +117,11 @@ class Reports:
         if report.kind == deletion.COMMAND:
             if _belongs(server, host, report.epoch) and server and server.task_state == DELETING:
                 await self._destroyed(self._context(server, report), server, report)
+            return Answer()
+        left = evacuation.left_at(server, host, report.epoch) if report.kind == remains.COMMAND else None
+        if left:
+            context = Context(request_id=report.request_id)
+            await self._conductor.clearing.cleared(context, report.server_id, left, without_host=False)
             return Answer()
         server, recorded = await self._record(
             self._context(server, report), server, report.server_id, lambda state: _decide_by(state, host, report)
@@ -152,12 +163,15 @@ class Reports:
 
     async def _observe(self, host: str, report: Observation) -> Answer:
         remove: list[GuestState] = []
+        give: list[GuestState] = []
         for guest in report.guests:
             if self._states.agrees(host, guest):
                 continue
             server = await self._states.get(guest.server_id)
-            if not _belongs(server, host, guest.epoch):
-                remove.extend(await self._judge(host, guest))
+            if not _belongs(server, host, guest.epoch) or evacuation.is_void(server, host, guest.epoch):
+                judged = await self._judge(host, guest)
+                remove += judged.remove
+                give += judged.give
                 continue
             decision = partial(_observed, guest, report.versions.get(guest.server_id))
             if decision(server) is None:
@@ -169,13 +183,15 @@ class Reports:
                 self._refusals.count(host, "its guests change too often")
                 break
             await self._states.execute(Context(request_id=report.request_id), guest.server_id, decision)
-        return Answer(remove=tuple(remove))
+        return Answer(remove=tuple(remove), give=tuple(give))
 
-    async def _judge(self, host: str, guest: GuestState) -> tuple[GuestState, ...]:
-        """What of a guest must not be there, as far as that is certain."""
-        if not self._unwanted(await self._states.get(guest.server_id), host, guest):
-            return ()
-        return self._unwanted(await self._fresh(guest.server_id), host, guest)
+    async def _judge(self, host: str, guest: GuestState) -> Answer:
+        """What of a guest must not be there, or not run, as far as that is certain."""
+        server = await self._states.get(guest.server_id)
+        if self._unwanted(server, host, guest) or evacuation.is_void(server, host, guest.epoch):
+            server = await self._fresh(guest.server_id)
+        give = (guest,) if evacuation.is_void(server, host, guest.epoch) else ()
+        return Answer(remove=self._unwanted(server, host, guest), give=give)
 
     async def _acting(self, report: Outcome | Failure) -> Server | None:
         """The server, in the action that is reported on if the log knows it so."""

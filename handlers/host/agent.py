@@ -18,7 +18,7 @@ from domain.guest import GuestState, PowerState
 from handlers.context import Stamp, current_request
 from handlers.fleet.liveness import keep_beating
 from handlers.host.carrying_out import execute
-from handlers.host.gate import FENCED_SECONDS, Gate, check
+from handlers.host.gate import FENCED_SECONDS, Gate, again, check
 from handlers.messages import (
     MAX_DETAILS,
     MAX_GUESTS,
@@ -54,6 +54,8 @@ OBSERVE_SECONDS = 60.0
 """How often the power of all guests is reported, should an event have been lost."""
 DESTROY_ATTEMPTS = 15
 """Times that a guest is tried to be removed, over a quarter of an hour, before the command leaves the queue."""
+CLEARING_ATTEMPTS = 15
+"""Times that guests which must not be here are tried to be removed before this host takes part with them."""
 MAX_AT_ONCE = 200
 ASK_FIRST = ("rebuild", "adopt")
 """Commands that destroy what a user may still count on: certain is certain."""
@@ -116,7 +118,9 @@ class Agent:
     async def _serve_host(self, host: str) -> None:
         takes_part = await self._enrol(host)
         # What must not be here ends before anything is taken, and before anybody counts on this host.
-        while not await self._observe_guests(host):
+        attempts = 0
+        while (left := await self._observe_guests(host)) is None or (left and attempts < CLEARING_ATTEMPTS):
+            attempts += 1
             await self._stamp.clock.sleep(RETRY_SECONDS)
         if takes_part:
             self._gates[host].let_in()
@@ -145,7 +149,7 @@ class Agent:
                 if command is None:
                     continue
                 if not self._gates[command.host].open:
-                    await _again(delivery, FENCED_SECONDS)
+                    await again(delivery, FENCED_SECONDS)
                     continue
                 await self._slots.acquire()
                 # The lock is taken in the order of arrival: commands of one server keep their order.
@@ -164,7 +168,7 @@ class Agent:
             log.warning("a command for %s is put off: that host is not here", command.host)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.error("a command is not understood: %s", error)
-        await _again(delivery, MAX_RETRY_SECONDS)
+        await again(delivery, MAX_RETRY_SECONDS)
         return None
 
     async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
@@ -293,22 +297,24 @@ class Agent:
         gate = self._gates[host]
         while True:
             await self._stamp.clock.sleep(OBSERVE_SECONDS if gate.open else FENCED_SECONDS)
-            if await self._observe_guests(host) and not gate.open and await self._enrol(host):
+            seen = await self._observe_guests(host) is not None
+            if seen and not gate.open and await self._enrol(host):
                 gate.let_in()
 
-    async def _observe_guests(self, host: str) -> bool:
-        """Whether they could be looked at."""
+    async def _observe_guests(self, host: str) -> int | None:
+        """How many that must not be here are; None if they could not be looked at."""
         try:
             guests = await self._hypervisors[host].guests()
         except Exception as error:  # noqa: BLE001 - whatever it is, commands go on
             _tell("the guests of %s cannot be listed: %s", host, error)
-            return False
+            return None
         idle = self._idle(host, tuple(guests))
+        left = 0
         for first in range(0, len(idle), MAX_GUESTS):
-            await self._observe(host, idle[first : first + MAX_GUESTS])
-        return True
+            left += await self._observe(host, idle[first : first + MAX_GUESTS])
+        return left
 
-    async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> None:
+    async def _observe(self, host: str, guests: tuple[GuestState, ...]) -> int:
         versions = {
             guest.server_id: version
             for guest in guests
@@ -317,18 +323,22 @@ class Agent:
         report = Observation(request_id=self._request_id(), guests=guests, versions=versions)
         answer = await self._report(host, report)
         # A server that got a command meanwhile is left to that; the next observation comes soon.
-        await self._remove(host, self._idle(host, answer.remove))
+        left = await self._remove(host, self._idle(host, answer.remove))
         for guest in self._idle(host, answer.give):
             log.warning("guest %s is powered off: it is being made anew on another host", guest.server_id)
             try:
                 await self._hypervisors[host].give(guest.server_id, 0.0)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
                 _tell("guest %s is not powered off: %s", guest.server_id, error)
+                left += 1
+        return left
 
     def _idle(self, host: str, guests: tuple[GuestState, ...]) -> tuple[GuestState, ...]:
         return tuple(guest for guest in guests if (host, guest.server_id) not in self._locks)
 
-    async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> None:
+    async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> int:
+        """How many are left."""
+        left = 0
         for guest in guests:
             log.warning("removing guest %s: the log says that it must not be on %s", guest.server_id, host)
             try:
@@ -336,6 +346,8 @@ class Agent:
                 await self._hypervisors[host].discard(guest.server_id, guest.epoch)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
                 _tell("guest %s is not removed: %s", guest.server_id, error)
+                left += 1
+        return left
 
     async def _report(self, host: str, report: Report) -> Answer:
         """Tell the conductor, for as long as it takes: what was done must not be lost."""
@@ -379,11 +391,6 @@ class Agent:
 def _tell(words: str, what: str, error: Exception) -> None:
     """Log what went wrong; with a traceback, if it is nothing that we foresee."""
     log.warning(words, what, error, exc_info=None if isinstance(error, LightcurveError) else error)
-
-
-async def _again(delivery: Delivery, seconds: float) -> None:
-    with suppress(Unavailable):
-        await delivery.retry(seconds)
 
 
 def _pause(attempt: int) -> float:

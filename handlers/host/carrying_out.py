@@ -69,6 +69,7 @@ CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command i
     "unrescue": _reboot_hard,
     "give": lambda host, command: host.give(command.server_id, command.timeout),
     "receive": _receive,
+    "recreate": lambda host, command: host.recreate(_spec(command)),
     "prepare": lambda host, command: host.prepare(_spec(command)),
     "leave": _leave,
     "adopt": lambda host, command: host.adopt(_spec(command)),

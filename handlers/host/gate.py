@@ -2,10 +2,12 @@
 nothing had happened."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from domain.errors import Unavailable
 from handlers.messages import Answer
+from handlers.ports import Delivery
 
 FENCED_SECONDS = 10.0
 """How often a host that is fenced asks whether it still is."""
@@ -45,3 +47,9 @@ def check(answer: Answer) -> Answer:
     if answer.fenced:
         raise Unavailable(FENCED)
     return answer
+
+
+async def again(delivery: Delivery, seconds: float) -> None:
+    """Have a command come again later; it does so by itself, should that not be heard."""
+    with suppress(Unavailable):
+        await delivery.retry(seconds)

@@ -24,6 +24,16 @@ class NewServer(Wish, frozen=True, kw_only=True):
     max_count: int = 1
 
 
+class Evacuation(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to have a server whose host is dead on another."""
+
+    host: str | None = None
+    admin_pass: str | None = None
+    """Told the guest, where it has a config drive; None: as before."""
+    stopped: bool = False
+    """Powered off afterwards, whatever it was."""
+
+
 class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
     """A request to build a server anew."""
 

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from domain.catalogue import quota
 from domain.catalogue.flavor import Flavor, check_image
+from domain.errors import Refused
 from domain.log.record import Event
 from domain.server import creation, deletion, hostname
 from domain.server.action import Action
 from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.creation import ServerRequested
-from domain.server.moves import cold, live
+from domain.server.moves import cold, evacuation, live
 from domain.server.state import Server, aggregate
 from domain.server.wish import wish_of
 from handlers.accepted import Accepted
@@ -24,7 +27,7 @@ from handlers.servers import guest_secrets
 from handlers.servers.access import changeable, reachable
 from handlers.servers.admission import Admission
 from handlers.servers.guest_secrets import Secrets
-from handlers.servers.requests import NewServer, Rebuild
+from handlers.servers.requests import Evacuation, NewServer, Rebuild
 from handlers.together import outcomes
 
 Decide = Callable[[Server], Event | None]
@@ -171,6 +174,32 @@ class Servers:
             cold.MIGRATE,
             lambda server, deadline: cold.migrate(server, deadline, host, confirm_after),
         )
+
+    async def evacuate(
+        self, context: Context, server_id: str, wanted: Evacuation, is_dead: Callable[[str], bool]
+    ) -> Accepted:
+        """Have a server whose host is dead made anew on another. Raises Refused (400 while its host lives, 404,
+        409)."""
+        sealed: str | None = None
+
+        def request(server: Server, deadline: datetime) -> Event:
+            event = evacuation.evacuate(server, deadline, wanted.host, stopped=wanted.stopped, secrets=sealed)
+            if not is_dead(event.move.source.host):
+                raise Refused(
+                    "server.host_in_use", f"Compute service of {event.move.source.host} is still in use.", status=400
+                )
+            return event
+
+        cell = await self._cells.of(server_id)
+        held, _ = await cell.servers.load(aggregate(server_id))
+        # As with a rebuild.
+        server = changeable(context, held, server_id)
+        request(server, self._stamp.clock.now())
+        if server.config_drive and wanted.admin_pass is not None:
+            secrets = await guest_secrets.unseal(cell.vault, server)
+            secrets = msgspec.structs.replace(secrets, admin_pass=wanted.admin_pass)
+            sealed = await guest_secrets.seal(cell.vault, server_id, secrets)
+        return await self.act(context, server_id, evacuation.EVACUATE, request)
 
     async def _reserve(self, context: Context, server: Server, flavor: Flavor) -> None:
         await self._registry.writer(quota.aggregate(server.project_id)).submit(

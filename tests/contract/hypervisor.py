@@ -70,7 +70,8 @@ class SimulatedHost:
         return guest_spec(None)
 
     def broken_spec(self) -> GuestSpec:
-        self._hypervisor.behaviour["build"].fail_next = 1
+        for operation in ("build", "recreate"):
+            self._hypervisor.behaviour[operation].fail_next = 1
         return guest_spec(None)
 
     def rebuilt_spec(self, spec: GuestSpec) -> GuestSpec:

@@ -368,3 +368,32 @@ async def test_nothing_is_taken_that_was_not_given(host: Host) -> None:
             await agent.receive(host.spec(), Peer(host="nowhere"))
         with pytest.raises(HostFailed):
             await agent.give(host.spec().server_id, 0)
+
+
+@asynchronous
+async def test_a_guest_whose_host_is_dead_is_made_anew(host: Host) -> None:
+    async with cleared(host) as agent:
+        before = host.spec()
+        await agent.build(before)
+        # This host had it once, and is told of it again: what it has is of an assignment that is over.
+        spec = msgspec.structs.replace(before, epoch=2)
+        running = state(spec, PowerState.RUNNING)
+        assert await agent.recreate(spec) == running
+        assert await agent.recreate(spec) == running
+        assert await agent.guests() == [running]
+        with pytest.raises(HostFailed, match="void"):
+            await agent.recreate(before)
+        off = msgspec.structs.replace(host.spec(), powered_on=False)
+        assert await agent.recreate(off) == state(off, PowerState.SHUTDOWN)
+        assert await agent.start(off) == state(off, PowerState.RUNNING)
+
+
+@asynchronous
+async def test_what_cannot_be_made_anew_leaves_nothing(host: Host) -> None:
+    """Also of a guest that was rebuilt once: its former disk is on another host."""
+    async with cleared(host) as agent:
+        spec = msgspec.structs.replace(host.broken_spec(), epoch=2, generation=1)
+        with pytest.raises(HostFailed):
+            await agent.recreate(spec)
+        assert await agent.guests() == []
+        assert host.left() == set()

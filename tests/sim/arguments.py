@@ -8,7 +8,7 @@ from domain.server.action import Action
 from domain.server.actions import reboot
 from handlers.context import Context
 from handlers.neighbours import BootImage
-from handlers.servers.requests import Rebuild
+from handlers.servers.requests import Evacuation, Rebuild
 from handlers.servers.servers import Servers
 from tests.sim.world import FLAVORS, IMAGE
 
@@ -29,6 +29,9 @@ ARGUMENTS: dict[str, Ask] = {
     ),
     "migrate": lambda servers, context, server_id, random: servers.migrate(
         context, server_id, random.choice((None, "host1", "host2", "host3"))
+    ),
+    "evacuate": lambda servers, context, server_id, random: servers.evacuate(
+        context, server_id, Evacuation(stopped=random.random() < 0.5), lambda _: False
     ),
     "rescue": lambda servers, context, server_id, _: servers.rescue(
         context, server_id, BootImage(IMAGE, min_ram_mb=0), "rescue"

@@ -22,6 +22,7 @@ from domain.server.creation import ServerBuilt
 from domain.server.fold import CHANGES, evolve
 from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.moves.course import ServerMoveReturned
+from domain.server.moves.evacuation import ServerEvacuated, ServerEvacuateRequested
 from domain.server.reset import ServerStateReset
 from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, RESIZED, STOPPED, SUSPENDED, Server, places
 from projections import console_sessions, event_log, hosts, instance_actions, migrations, servers
@@ -54,6 +55,7 @@ async def violations(world: World) -> list[str]:
     found += _held(all_servers, states)
     found += _guests(world, all_servers, history)
     found += _intended_disk(world, history, all_servers)
+    found += _kept_disk(world, history, all_servers)
     found += _intended_power(world, history, all_servers)
     found += _console_sessions(history)
     found += _projections(world, history)
@@ -86,6 +88,7 @@ def _claims(all_servers: list[Server], states: dict[AggregateId, object]) -> Ite
     for server in placed:
         if server.move and server.move.source.host != server.host:
             expected[server.move.id] = (server.move.source.host_id, 0)
+        expected |= {left.move_id: (left.place.host_id, 0) for left in server.remains}
     claimed = {claim.consumer_id: (*claim.allocations, claim.epoch) for claim in book.claims.values()}
     for server in placed:
         yield from _amounts(book, server)
@@ -128,6 +131,8 @@ def _guests(world: World, all_servers: list[Server], history: list[Recorded]) ->
     doubtful = _perhaps_rescued(history)
     by_id = {server.id: server for server in all_servers}
     for host, hypervisor in world.hypervisors.items():
+        if host in world.lost:
+            continue
         for server_id, guest in hypervisor._guests.items():
             server = by_id.get(server_id)
             if server is None or not _placed(server) or host not in [place[0] for place in places(server)]:
@@ -142,7 +147,7 @@ def _guests(world: World, all_servers: list[Server], history: list[Recorded]) ->
                 if rescued != (server.vm_state == RESCUED):
                     yield f"guest {server_id} is {'' if rescued else 'not '}rescued, its server is {server.vm_state}"
     for server in all_servers:
-        if server.vm_state in SETTLED:
+        if server.vm_state in SETTLED and server.host not in world.lost:
             assert server.host
             yield from _guest_of(server, world.hypervisors[server.host]._guests.get(server.id))
 
@@ -193,10 +198,30 @@ def _intended_disk(world: World, history: list[Recorded], all_servers: list[Serv
         elif isinstance(recorded.event, ServerRebuildRequested):
             certain.discard(recorded.aggregate.id)
     for server in all_servers:
-        if server.id in certain and server.vm_state in SETTLED and server.host:
+        if server.id in certain and server.vm_state in SETTLED and server.host and server.host not in world.lost:
             guest = world.hypervisors[server.host]._guests.get(server.id)
             if guest and guest.spec.generation != server.generation:
                 yield f"guest {server.id} has disk {guest.spec.generation}, and should have {server.generation}"
+
+
+def _kept_disk(world: World, history: list[Recorded], all_servers: list[Server]) -> Iterator[str]:
+    """A server that was neither rebuilt nor evacuated has, wherever it is, the disk that was made at first."""
+    made: dict[str, str] = {}
+    states: dict[str, Server] = {}
+    for recorded in history:
+        if recorded.aggregate.kind != "server":
+            continue
+        server_id = recorded.aggregate.id
+        states[server_id] = server = evolve(states.get(server_id), recorded.event, recorded.meta)
+        if isinstance(recorded.event, ServerBuilt):
+            made[server_id] = server.host or ""
+        elif isinstance(recorded.event, ServerRebuildRequested | ServerEvacuated):
+            made.pop(server_id, None)
+    for server in all_servers:
+        if server.id in made and server.vm_state in SETTLED and server.host and server.host not in world.lost:
+            guest = world.hypervisors[server.host]._guests.get(server.id)
+            if guest and guest.disk[:1] != (made[server.id],):
+                yield f"guest {server.id} has a disk {guest.disk}, and should have that of {made[server.id]}"
 
 
 def _intended_power(world: World, history: list[Recorded], all_servers: list[Server]) -> Iterator[str]:
@@ -217,11 +242,11 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
             if states[server_id].power_state is PowerState.NOSTATE:
                 # Unknown since a reset; a move that came to nothing leaves it so, until its host tells.
                 intended.pop(server_id, None)
-        elif isinstance(recorded.event, ServerActionFailed | ServerStateReset):
+        elif isinstance(recorded.event, ServerActionFailed | ServerStateReset | ServerEvacuateRequested):
             # It may have been done all the same: nobody can say.
             intended.pop(server_id, None)
     for server in all_servers:
-        if server.vm_state not in SETTLED or server.id in world.changed_by_itself:
+        if server.vm_state not in SETTLED or server.id in world.changed_by_itself or server.host in world.lost:
             continue
         if server.power_state != intended.get(server.id, server.power_state):
             yield f"server {server.id} is {server.power_state!r}, and should be {intended[server.id]!r}"
@@ -249,8 +274,8 @@ def _projections(world: World, history: list[Recorded]) -> Iterator[str]:
     for recorded in history:
         expected.apply([recorded])
     tables = (
-        servers.TABLE, instance_actions.TABLE, migrations.TABLE, migrations.LAST, hosts.TABLE, event_log.TABLE,
-        console_sessions.TABLE,
+        servers.TABLE, instance_actions.TABLE, migrations.TABLE, migrations.LAST, migrations.EVACUATIONS, hosts.TABLE,
+        event_log.TABLE, console_sessions.TABLE,
     )  # fmt: skip
     for table in tables:
         have = {table.key_of(row): row for row in world.rows.all(table)}

@@ -31,6 +31,8 @@ class ProcessFaults:
     def __init__(self, weather: Weather) -> None:
         self._weather = weather
         self.dead = False
+        self.cut_off = False
+        """It lives, and reaches nobody."""
 
     async def before(self, operation: str) -> None:
         await self._suffer()
@@ -40,7 +42,7 @@ class ProcessFaults:
 
     def copies(self, operation: str) -> int:
         weather = self._weather
-        if self.dead:
+        if self.dead or self.cut_off:
             return 0
         if not weather.stormy:
             return 1
@@ -52,6 +54,9 @@ class ProcessFaults:
         weather = self._weather
         if self.dead:
             raise Unavailable("this process was killed")
+        if self.cut_off:
+            await asyncio.sleep(1.0)
+            raise Unavailable("nobody answers")
         if weather.stormy:
             if weather.slow and weather.random.random() < 0.5:
                 await asyncio.sleep(weather.random.random() * weather.slow)

@@ -13,6 +13,7 @@ from projections.servers import TABLE
 from tests.new_servers import new_server
 from tests.sim.arguments import ask
 from tests.sim.checks import violations
+from tests.sim.disasters import strike, zombies
 from tests.sim.virtual_time import run
 from tests.sim.world import FLAVOR, NETWORK, World
 
@@ -71,19 +72,29 @@ async def _kill(world: World) -> None:
     await world.kill_one()
 
 
+async def _look(world: World, host: str) -> None:
+    """What must not be on a host has ended before it takes part."""
+    if not world.hypervisors[host].behaviour["discard"].failure:
+        world.found_early += await zombies(world, host)
+
+
 async def simulate(seed: int) -> list[str]:
     """Run one seed; returns what was not in order at the end."""
     world = World(seed)
     await world.found()
     for process in world.processes:
         process.start()
-    tasks = []
+    tasks, disasters = [], []
+    world.look = _look
     for _ in range(STORM_ACTIONS):
         tasks.append(asyncio.create_task(_request(world)))
         if world.random.random() < world.deadly:
             await _kill(world)
+        if world.random.random() < world.disastrous:
+            disasters.append(asyncio.create_task(strike(world)))
         await asyncio.sleep(world.random.random() * world.pause)
     world.weather.calm()
+    await asyncio.gather(*disasters)
     for hypervisor in world.hypervisors.values():
         for behaviour in hypervisor.behaviour.values():
             behaviour.failure = 0.0
@@ -93,6 +104,7 @@ async def simulate(seed: int) -> list[str]:
             task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     found = [f"a request failed: {outcome!r}" for outcome in outcomes if isinstance(outcome, Exception)]
+    found += world.found_early
     found += await violations(world)
     for process in world.processes:
         await process.kill()

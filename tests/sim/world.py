@@ -1,7 +1,7 @@
 """A whole cell in one process: domain, handlers, conductor, agents, projections; log and time are simulated."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -19,6 +19,7 @@ from domain.catalogue import quota
 from domain.catalogue.flavor import Flavor
 from domain.catalogue.quota import Limits
 from domain.errors import LightcurveError
+from domain.fleet import host as domain_host
 from domain.guest import ImageSource
 from domain.kinds import EVENTS
 from domain.neighbours import network
@@ -26,6 +27,7 @@ from domain.neighbours.network import NetworkCreated
 from handlers.cells import Cell, Cells
 from handlers.conducting.conducting import Conducting
 from handlers.context import Context, Stamp
+from handlers.fleet.hosts import Hosts
 from handlers.host.agent import Agent
 from handlers.log.registry import Registry
 from handlers.servers.servers import Servers
@@ -52,6 +54,13 @@ IMAGE = ImageSource(id="00000000-0000-4000-8000-0000000000bb", disk_format="raw"
 LIMITS = Limits(instances=12, cores=12, ram_mb=-1)
 
 
+Look = Callable[["World", str], Awaitable[None]]
+
+
+async def _nothing(_world: "World", _host: str) -> None:
+    """Nobody looks."""
+
+
 class Process:
     """Something that can be killed at any await, and started again."""
 
@@ -73,6 +82,10 @@ class Process:
             except* LightcurveError:
                 # A process that meets bad weather at its start ends; its supervisor starts it again.
                 await asyncio.sleep(1.0)
+
+    def cut_off(self, *, away: bool) -> None:
+        """It reaches nobody, or everybody again."""
+        self.faults.cut_off = away
 
     async def kill(self) -> None:
         self.faults.dead = True
@@ -112,7 +125,22 @@ class World:
         """Seconds between two requests, at the most."""
         self.deadly = self.random.choice((0.0, 0.2, 0.5))
         """The chance that a process is killed after a request."""
+        self.disastrous = self.random.choice((0.0, 0.0, 0.05, 0.2))
+        """The chance that a host is struck by a disaster after a request."""
         self.servers: Servers | None = None
+        self._hosts: Hosts | None = None
+        self.declared: set[str] = set()
+        """Hosts that were declared dead."""
+        self.silent: set[str] = set()
+        """Hosts that nobody has heard of lately, as who asks for an evacuation sees it."""
+        self.struck: set[str] = set()
+        """Hosts that are being struck by a disaster."""
+        self.lost: set[str] = set()
+        """Hosts that are dead for ever, and forgotten."""
+        self.look: Look = _nothing
+        """Is called when a host takes part."""
+        self.found_early: list[str] = []
+        """What was not in order on the way."""
         self.processes = [
             Process(self, "api", self._api),
             Process(self, "conductor", self._conductor),
@@ -158,16 +186,19 @@ class World:
 
     async def _api(self, faults: ProcessFaults) -> None:
         registry = Registry(self.store(API, faults), self.stamp, [network.KIND, quota.KIND])
+        hosts = Registry(self.store(CELL, faults), self.stamp, [domain_host.KIND])
         bus, vault = MemoryCommandBus(self.broker, CELL, faults), MemoryVault(self.broker, CELL, faults)
         cells = Cells(Cell(self.store(CELL, faults), bus, vault, self.stamp))
         async with asyncio.TaskGroup() as group:
             group.create_task(registry.run())
+            group.create_task(hosts.run())
             await registry.ready()
-            self.servers = Servers(cells, registry, self.stamp, LIMITS)
+            await hosts.ready()
+            self.servers, self._hosts = Servers(cells, registry, self.stamp, LIMITS), Hosts(hosts)
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
-                self.servers = None
+                self.servers = self._hosts = None
 
     async def _conductor(self, faults: ProcessFaults) -> None:
         conducting = Conducting(
@@ -203,7 +234,10 @@ class World:
                 MemoryLiveness(self.broker, CELL, faults),
                 self.stamp,
             )
-            await agent.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(agent.run())
+                await agent.enrolled()
+                await self.look(self, host)
 
         return run
 
@@ -213,9 +247,25 @@ class World:
             await asyncio.sleep(0.5)
         return self.servers
 
+    async def hosts(self) -> Hosts:
+        """Likewise."""
+        while self._hosts is None:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.5)
+        return self._hosts
+
+    def is_dead(self, host: str) -> bool:
+        """Whether a host seems to be dead."""
+        return host in self.declared or host in self.silent
+
+    def agent_of(self, host: str) -> Process:
+        return next(process for process in self.processes if process.name == host)
+
     async def kill_one(self) -> None:
         """Kill a process, and start it again after a while."""
         process = self.random.choice(self.processes)
+        if process.name in self.struck:
+            return
         await process.kill()
         await asyncio.sleep(self.random.choice((0.0, 1.0, self.pause, 90.0)))
-        process.start()
+        if process.faults.dead and process.name not in self.struck:
+            process.start()

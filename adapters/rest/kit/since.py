@@ -16,6 +16,8 @@ KEYPAIRS_OF_OTHERS = 10
 """An administrator may name the user whose keypairs are meant."""
 FORCED_DOWN = 11
 """Services show, and may be told, that they are forced down."""
+STORAGE_FOUND_OUT = 14
+"""An evacuation no longer says whether hosts have disks in common, nor answers with a password."""
 HOST_STATUS = 16
 """Servers show the status of their host."""
 DESCRIPTION = 19
@@ -30,6 +32,8 @@ TAGS = 26
 """Servers have tags, and are found by them."""
 CPU_INFO_AS_OBJECT = 28
 """A hypervisor's ``cpu_info`` is an object, not a text."""
+FORCED_EVACUATION = 29
+"""The host of an evacuation may be forced."""
 FORCED_LIVE_MIGRATION = 30
 """The host of a live migration may be forced."""
 CONSOLE_TOKENS_OF_ALL = 31
@@ -96,6 +100,8 @@ KEYPAIRS_ARE_IMPORTED = 92
 """Keypairs are no longer generated; their names may have dots and at signs."""
 FULL_HOSTNAME = 94
 """A host name may have dots."""
+EVACUATED_STOPPED = 95
+"""An evacuated server is powered off."""
 PINNED_ZONE = 96
 """Servers show the zone that was asked for."""
 IMAGE_PROPERTIES = 98

@@ -15,9 +15,10 @@ from domain.catalogue import flavor_specs
 from domain.catalogue.flavor import Flavor
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionDone, ActionDoneAs, ActionRequested, Change, Fields, Task
-from domain.server.moves.move import LIVE_MIGRATION, MIGRATION, RESIZE, SOURCE, TARGET, Kind, Move, Place
+from domain.server.actions.rebuild import REBUILDING
+from domain.server.moves.move import EVACUATION, LIVE_MIGRATION, MIGRATION, RESIZE, SOURCE, TARGET, Kind, Move, Place
 from domain.server.parts import Fault
-from domain.server.state import VM_STATE_OF_POWER, Server, place_of
+from domain.server.state import STOPPED, VM_STATE_OF_POWER, Server, place_of
 
 replace = msgspec.structs.replace
 
@@ -34,15 +35,25 @@ MIGRATING = "migrating"
 LIVE_PREPARING, LIVE_LEAVING, LIVE_CLEARING = "live_preparing", "live_leaving", "live_clearing"
 """Legs of a live migration; its task_state is the same all the time."""
 
-LOOKING = {RESIZE: RESIZE_PREP, MIGRATION: RESIZE_PREP, LIVE_MIGRATION: MIGRATING}
+EVACUATING = "evacuating"
+"""The leg of an evacuation."""
+REBUILD_SPAWNING = "rebuild_spawning"
+"""Its task_state: a guest is made anew."""
+
+LOOKING = {RESIZE: RESIZE_PREP, MIGRATION: RESIZE_PREP, LIVE_MIGRATION: MIGRATING, EVACUATION: REBUILDING}
 """The task_state while a target is looked for, by kind of move."""
-FIRST_LEG = {RESIZE: RESIZE_MIGRATING, MIGRATION: RESIZE_MIGRATING, LIVE_MIGRATION: LIVE_PREPARING}
+FIRST_LEG = {
+    RESIZE: RESIZE_MIGRATING,
+    MIGRATION: RESIZE_MIGRATING,
+    LIVE_MIGRATION: LIVE_PREPARING,
+    EVACUATION: EVACUATING,
+}
 """What is done as soon as there is one."""
 NOTHING_THERE = (None, RESIZE_MIGRATING)
 """Legs on which nothing is at the target yet."""
 ONE_WAY = (LIVE_LEAVING, LIVE_CLEARING)
 """Legs on which nobody but the source can say where the guest is: it is asked until it answers."""
-SHOWN = {LIVE_PREPARING: MIGRATING}
+SHOWN = {LIVE_PREPARING: MIGRATING, EVACUATING: REBUILD_SPAWNING}
 """The task_state of a leg that has not the same name."""
 
 
@@ -104,7 +115,7 @@ def move_id(server: Server, version: int) -> str:
 
 
 def began(server: Server, kind: Kind, *, new_flavor: Flavor | None = None, requested_host: str | None = None,
-          confirm_after: float | None = None) -> Move:  # fmt: skip
+          confirm_after: float | None = None, arrives_off: bool = False) -> Move:  # fmt: skip
     """The move that begins with the server's next version."""
     return Move(
         id=move_id(server, server.version + 1),
@@ -115,6 +126,7 @@ def began(server: Server, kind: Kind, *, new_flavor: Flavor | None = None, reque
         vm_state=server.vm_state,
         requested_host=requested_host,
         confirm_after=confirm_after,
+        arrives_off=arrives_off,
     )
 
 
@@ -194,7 +206,8 @@ def as_told(server: Server, task: Task) -> Server:
     if move is None or task.at is None:
         return server
     flavor = move.new_flavor if task.at == TARGET else move.flavor
-    return replace(server, flavor=flavor, epoch=move.at(task.at).epoch, vm_state=move.vm_state)
+    vm_state = STOPPED if move.arrives_off and task.at == TARGET else move.vm_state
+    return replace(server, flavor=flavor, epoch=move.at(task.at).epoch, vm_state=vm_state)
 
 
 def on(server: Server, place: Place) -> Fields:
@@ -259,7 +272,11 @@ def _abandoned(server: Server, event: ServerMoveAbandoned, meta: Metadata) -> Fi
 
 
 def _returned(server: Server, event: ServerMoveReturned, _meta: Metadata) -> Fields:
-    fields: Fields = IDLE | powered(server, event) | {"move": None}
+    fields: Fields = IDLE | {"move": None}
+    if moving(server).kind == EVACUATION and not moving(server).touched:
+        # Nothing is known of it but what was.
+        return fields | {"last_action": 0}
+    fields |= powered(server, event)
     # A host that was told nothing of it does not know the action: whatever it reports counts all the same.
     return fields if moving(server).touched else fields | {"last_action": 0}
 

@@ -6,9 +6,10 @@ import msgspec
 
 PRE_MIGRATING, MIGRATING, POST_MIGRATING, FINISHED = "pre-migrating", "migrating", "post-migrating", "finished"
 RUNNING, COMPLETED = "running", "completed"
+ACCEPTED, DONE = "accepted", "done"
 CONFIRMING, CONFIRMED, REVERTING, REVERTED, FAILED = "confirming", "confirmed", "reverting", "reverted", "error"
 """Its status, in Nova's words."""
-UNDER_WAY = (PRE_MIGRATING, MIGRATING, RUNNING, POST_MIGRATING, CONFIRMING, REVERTING)
+UNDER_WAY = (ACCEPTED, PRE_MIGRATING, MIGRATING, RUNNING, POST_MIGRATING, CONFIRMING, REVERTING)
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ Kind = Literal["resize", "migration", "live-migration", "evacuation"]
 RESIZE: Kind = "resize"
 MIGRATION: Kind = "migration"
 LIVE_MIGRATION: Kind = "live-migration"
+EVACUATION: Kind = "evacuation"
 
 SOURCE, TARGET = "source", "target"
 """Which of its two hosts is told something."""
@@ -56,6 +57,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds after the arrival at which it counts as confirmed; None waits for the user's word."""
     confirm_at: datetime | None = None
     """When that is, once it has arrived."""
+    arrives_off: bool = False
+    """Whether its guest is powered off at its target, whatever the server was."""
 
     @property
     def may_stay(self) -> bool:
@@ -76,3 +79,11 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Wherever something of the server may be by its order."""
         found = (self.source, self.at(SOURCE)) if self.way_back is not None else (self.source,)
         return (*found, self.target) if self.target else found
+
+
+class Remains(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be left of a server on the dead host from which it was evacuated."""
+
+    move_id: str
+    """Of the evacuation; under it the claim on that host stands."""
+    place: Place

@@ -1,7 +1,7 @@
 """The REST faces of a cell in memory: the real handlers, conductor and agents, and simulated hosts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -201,7 +201,7 @@ class World:
             )
             for name in HOST_IDS
         }
-        self._agents = {
+        self.agents = {
             name: Agent({name: hypervisor}, HOST_IDS, self.bus, signs, self.stamp)
             for name, hypervisor in self.hypervisors.items()
         }
@@ -215,7 +215,7 @@ class World:
         self._run("hosts", self.host_registry.run())
         self._run("ledger", self.ledger.run())
         self._run("life", self.life.run())
-        for name, agent in self._agents.items():
+        for name, agent in self.agents.items():
             self._run(name, agent.run())
             await agent.enrolled()
         await self._found_all()
@@ -251,6 +251,22 @@ class World:
                 await self.broker.cell(CELL).appended.wait()
                 await self.project()
         self._gate.open.clear()
+
+    async def advance_until(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Let them work, and time pass, until it holds, though something may still be under way."""
+        self._gate.open.set()
+        async with asyncio.timeout(SECONDS):
+            await self.project()
+            while not await holds():
+                self.clock.advance(0.2)
+                await asyncio.sleep(0)
+                await self.project()
+        self._gate.open.clear()
+
+    async def start_agent(self, name: str) -> None:
+        """Start one that was stopped."""
+        self._run(name, self.agents[name].run())
+        await self.agents[name].enrolled()
 
     async def project(self) -> None:
         """Have the projections take in what the log has. Nobody else does: who does not wait for them does not see

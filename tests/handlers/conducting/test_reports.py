@@ -27,6 +27,7 @@ from handlers.messages import Answer, Observation, Report, StillWanted, answer_d
 from tests.aio import asynchronous
 from tests.cell import Cell
 from tests.domain.server.moves.servers import ARRIVED, CLEARED, CONFIRM, MOVING, RESIZE
+from tests.domain.server.moves.test_evacuation import HISTORIES as EVACUATION
 from tests.domain.server.servers import BUILT, DELETE, PLACED, REQUESTED, SERVER_ID, STOP, STOPPED
 
 ALIVE: tuple[Event, ...] = (REQUESTED, PLACED, BUILT)
@@ -77,6 +78,24 @@ async def test_a_fenced_host_is_told_what_it_must_not_have_and_counts_for_nothin
     question = StillWanted(request_id=f"req-{uuid4()}", server_id=SERVER_ID, epoch=1, version=4)
     assert await answered((*ALIVE, STOP), "node1", question) == Answer()
     assert await answered((*ALIVE, STOP), "node1", question, fenced="node1") == Answer(wanted=False, fenced=True)
+
+
+@pytest.mark.parametrize("fenced", ["", "node1"])
+@pytest.mark.parametrize(
+    ("state", "removed", "given"), [("choosing", False, False), ("making", False, True), ("evacuated", True, False)]
+)
+@asynchronous
+async def test_a_dead_host_that_is_back_runs_nothing_of_what_is_made_anew(
+    state: str, fenced: str, *, removed: bool, given: bool
+) -> None:
+    observation = Observation(request_id=f"req-{uuid4()}", guests=(GUEST,))
+    answer = await answered(EVACUATION[state], "node1", observation, fenced=fenced)
+    assert answer == Answer(
+        wanted=not fenced,
+        remove=(GUEST,) if removed else (),
+        give=(GUEST,) if given else (),
+        fenced=bool(fenced),
+    )
 
 
 @asynchronous

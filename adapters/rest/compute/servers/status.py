@@ -4,7 +4,7 @@ from adapters.rest.kit.words import words
 from domain.server.actions.reboot import REBOOTING, REBOOTING_HARD
 from domain.server.actions.rebuild import REBUILDING
 from domain.server.moves.cold import RESIZE_FINISH, RESIZE_REVERTING
-from domain.server.moves.course import MIGRATING, RESIZE_MIGRATING, RESIZE_PREP
+from domain.server.moves.course import MIGRATING, REBUILD_SPAWNING, RESIZE_MIGRATING, RESIZE_PREP
 from domain.server.state import (
     ACTIVE,
     BUILDING,
@@ -29,6 +29,7 @@ STATUSES: dict[str, dict[str | None, str]] = {
         REBOOTING: "REBOOT",
         REBOOTING_HARD: "HARD_REBOOT",
         REBUILDING: "REBUILD",
+        REBUILD_SPAWNING: "REBUILD",
     },
     STOPPED: {
         None: "SHUTOFF",
@@ -36,12 +37,13 @@ STATUSES: dict[str, dict[str | None, str]] = {
         RESIZE_MIGRATING: "RESIZE",
         RESIZE_FINISH: "RESIZE",
         REBUILDING: "REBUILD",
+        REBUILD_SPAWNING: "REBUILD",
     },
     PAUSED: {None: "PAUSED"},
     SUSPENDED: {None: "SUSPENDED"},
     RESCUED: {None: "RESCUE"},
     RESIZED: {None: "VERIFY_RESIZE", RESIZE_REVERTING: "REVERT_RESIZE"},
-    ERROR: {None: "ERROR", REBUILDING: "REBUILD"},
+    ERROR: {None: "ERROR", REBUILDING: "REBUILD", REBUILD_SPAWNING: "REBUILD"},
     DELETED: {None: "DELETED"},
 }
 """By vm_state, then by task_state; None is any other task."""

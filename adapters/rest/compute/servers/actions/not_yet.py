@@ -11,7 +11,7 @@ from adapters.rest.kit.words import words
 operations = Operations()
 
 NOT_YET = words(
-    "addSecurityGroup changePassword createBackup createImage evacuate injectNetworkInfo "
+    "addSecurityGroup changePassword createBackup createImage injectNetworkInfo "
     "removeSecurityGroup restore shelve shelveOffload unshelve"
 )
 
