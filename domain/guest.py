@@ -75,6 +75,10 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     ram_mb: int
     disk_gb: int
     """Root disk; 0 means the size of the image."""
+    ephemeral_gb: int = 0
+    """A second disk with an empty file system; 0 means none."""
+    swap_mb: int = 0
+    """A further one for swap; 0 means none."""
     image: ImageSource | None
     nics: tuple[Nic, ...] = ()
     metadata: dict[str, str] = {}

@@ -27,12 +27,14 @@ Message = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_MESSAGE)]
 Details = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_DETAILS)]
 
 
-class DiskOffer(msgspec.Struct, frozen=True, kw_only=True):
+class DiskOffer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where another host can fetch a disk. Whoever has the key can read it."""
 
     host: Annotated[str, Meta(max_length=64)]
     port: Annotated[int, Meta(ge=1, le=65535)]
     key: Annotated[str, Meta(max_length=256)]
+    ephemeral: "DiskOffer | None" = None
+    """Where the second disk is, if the server has one."""
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,8 +238,9 @@ def read_disk_offer(body: bytes, addresses: Container[str]) -> DiskOffer | None:
         said = _disk_offer_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The place of the disk is not understood: {error}") from None
-    if said is not None and said.host not in addresses:
-        raise Invalid(f"The place of the disk, {said.host}:{said.port}, is not at its host.")
+    for offer in (said, said and said.ephemeral):
+        if offer is not None and offer.host not in addresses:
+            raise Invalid(f"The place of the disk, {offer.host}:{offer.port}, is not at its host.")
     return said
 
 

@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
-from uuid import uuid4
 
 from adapters.libvirt.commands import file_failures, run
 from adapters.libvirt.disks import BaseImage
@@ -44,29 +43,6 @@ class DiskOffer(NamedTuple):
     host: str
     port: int
     key: str
-
-
-def leave_mark(directory: Path) -> str:
-    """A file of a name that nobody else has, to find out whether another host has the same directory. Blocks.
-
-    Raises HostFailed.
-    """
-    name = f".lightcurve-{uuid4()}"
-    with file_failures(OFFER):
-        (directory / name).write_text(name)
-    return name
-
-
-def sees_mark(directory: Path, name: str) -> bool:
-    """Whether a mark that was left on another host is here: then nothing has to be copied. Blocks."""
-    try:
-        return (directory / name).read_text() == name
-    except OSError:
-        return False
-
-
-def remove_mark(directory: Path, name: str) -> None:
-    (directory / name).unlink(missing_ok=True)
 
 
 @asynccontextmanager

@@ -31,6 +31,8 @@ class HostFacts:
     screens_listen: str | None = None
     """The address at which screens are reached by TLS; None: they are on sockets that root alone can open."""
     disk: Path
+    ephemeral: Path | None = None
+    swap: Path | None = None
     rescue_disk: Path | None = None
     """What the guest starts from instead, if it is being rescued."""
     console_log: Path
@@ -181,6 +183,8 @@ def _drives(devices: ET.Element, hardware: Hardware, host: HostFacts) -> None:
     letters = DriveLetters()
     iso = host.config_drive is not None and host.config_drive_format == "iso9660"
     disks = [(host.rescue_disk, hardware.rescue_bus), (host.disk, hardware.disk_bus)]
+    if not host.rescue_disk:
+        disks += [(host.ephemeral, hardware.disk_bus), (host.swap, hardware.disk_bus)]
     present = [(path, bus) for path, bus in disks if path]
     if "scsi" in {bus for _, bus in present} | ({hardware.cdrom_bus} if iso else set()):
         ET.SubElement(devices, "controller", type="scsi", index="0", model=hardware.scsi_model)

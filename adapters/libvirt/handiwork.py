@@ -11,6 +11,7 @@ from adapters.libvirt.config_drive import ensure_config_drive
 from adapters.libvirt.connection import Connection
 from adapters.libvirt.disks import GIB
 from adapters.libvirt.domain_xml import HostFacts, domain_xml
+from adapters.libvirt.further_disks import ensure_ephemeral, ensure_swap
 from adapters.libvirt.guests import Domain, define_domain, find_domain, look
 from adapters.libvirt.images import ImageCache
 from adapters.libvirt.instances import Instances
@@ -80,6 +81,7 @@ class Handiwork:
         for network_id in dict.fromkeys(nic.network_id for nic in spec.nics):
             await self._networks.refresh(network_id)
         await self._ensure_config_drive(spec)
+        await self._ensure_further_disks(spec)
         xml = domain_xml(spec, self._facts(spec))
 
         def define_and_start(conn: Any) -> GuestState:
@@ -91,6 +93,12 @@ class Handiwork:
             return domain.state()
 
         return await self._connection.call(define_and_start)
+
+    async def _ensure_further_disks(self, spec: GuestSpec) -> None:
+        if spec.ephemeral_gb:
+            await ensure_ephemeral(self._instances.ephemeral(spec.server_id), spec)
+        if spec.swap_mb:
+            await ensure_swap(self._instances.swap(spec.server_id), spec)
 
     async def _ensure_config_drive(self, spec: GuestSpec) -> None:
         if spec.config_drive:
@@ -155,6 +163,8 @@ class Handiwork:
             screens_listen=self._settings.console_listen if self._settings.screens_by_tls else None,
             spice=self._settings.spice,
             disk=self._instances.disk(spec.server_id),
+            ephemeral=self._instances.ephemeral(spec.server_id) if spec.ephemeral_gb else None,
+            swap=self._instances.swap(spec.server_id) if spec.swap_mb else None,
             rescue_disk=self._instances.rescue_disk(spec.server_id) if spec.rescue_image else None,
             console_log=self._instances.console_log(spec.server_id),
             config_drive=self._instances.config_drive(spec) if spec.config_drive else None,

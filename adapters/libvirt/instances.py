@@ -19,6 +19,8 @@ from domain.guest import GuestSpec
 GUEST_FILE = "guest.json"
 DISK = "disk.qcow2"
 """The root disk, or a link to it where it is in a directory that hosts have in common."""
+EPHEMERAL = "ephemeral.qcow2"
+SWAP = "swap.qcow2"
 CONSOLE_LOG = "console.log"
 GIVEN = "given"
 """There is a file of this name where only the disk counts."""
@@ -63,6 +65,14 @@ class Instances:
         """Whether the guest's disk is the one that the server had on another host."""
         link = self.directory(spec.server_id) / DISK
         return self._shared is not None and link.is_symlink() and link.readlink() != self._shared.fresh(spec)
+
+    def ephemeral(self, server_id: str) -> Path:
+        """The second disk, if the flavor has one."""
+        return self.directory(server_id) / EPHEMERAL
+
+    def swap(self, server_id: str) -> Path:
+        """The disk for swap, if the flavor has one."""
+        return self.directory(server_id) / SWAP
 
     def rescue_disk(self, server_id: str) -> Path:
         """What it starts from while it is being rescued."""
@@ -125,6 +135,9 @@ class Instances:
     def aside_disk(self, server_id: str) -> Path:
         """The disk of that."""
         return _target(self.directory(server_id) / ASIDE / DISK)
+
+    def aside_ephemeral(self, server_id: str) -> Path:
+        return self.directory(server_id) / ASIDE / EPHEMERAL
 
     def set_aside(self, server_id: str) -> None:
         """Keep all that there is of the guest as what it was, but for its console; what is told of it goes last, so
@@ -194,7 +207,12 @@ class Instances:
         directory = self.directory(server_id)
         with file_failures("The host could not remove the guest's disk."):
             self._let_go(server_id, but=self.aside_disk(server_id))
-            for path in (directory / DISK, *directory.glob("config-drive*.img")):
+            for path in (
+                directory / DISK,
+                directory / EPHEMERAL,
+                directory / SWAP,
+                *directory.glob("config-drive*.img"),
+            ):
                 path.unlink(missing_ok=True)
         self.discard_rescue(server_id)
 

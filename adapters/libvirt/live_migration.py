@@ -136,14 +136,12 @@ def _move(conn: Any, home: str, migration: Migration) -> Report | None:
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: for_target(running, migration.wanted),
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: migration.wanted,
     }
-    flags = FLAGS
+    # Whether a directory is shared libvirt judges by the kind of the file system only.
+    flags = FLAGS | libvirt.VIR_MIGRATE_UNSAFE
     if migration.copied:
         # What the image says is at the target already: only what lies over it is sent.
         flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
         parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(migration.copied)
-    else:
-        # Whether a directory is shared libvirt judges by the kind of the file system only.
-        flags |= libvirt.VIR_MIGRATE_UNSAFE
     if migration.bandwidth:
         parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = migration.bandwidth
     if migration.post_copy:

@@ -64,6 +64,7 @@ class LiveMoving(Moving):
         for network_id in dict.fromkeys(nic.network_id for nic in spec.nics):
             await self._networks.refresh(network_id)
         await self._ensure_config_drive(spec)
+        await self._ensure_further_disks(spec)
 
     async def arrival(self, server_id: str) -> Arrival:
         """As in the port. What lies over the image comes with the guest, but where the disk was found to be common to
@@ -75,7 +76,7 @@ class LiveMoving(Moving):
             definition = domain_xml(known, self._facts(known))
             uri = self._settings.migration_uri.format(host=self._settings.host_name)
             found = await asyncio.to_thread(self._instances.has_found, known)
-            return Arrival(uri=uri, definition=definition, copied=() if found else (_root_disk(definition),))
+            return Arrival(uri=uri, definition=definition, copied=_disks(definition)[1 if found else 0 :])
 
     async def leave(self, server_id: str, target: Peer, deadline: datetime | None) -> GuestState:
         """As in the port. A migration that is under way is joined."""
@@ -89,11 +90,13 @@ class LiveMoving(Moving):
                     return left
                 raise HostFailed(GONE)
             await self._check_cpu(server_id, target.arrival)
+            # It may run without a disk that it will have from its next start on.
+            present = _disks(await self._on(server_id, Domain.xml))
             migration = Migration(
                 server_id=server_id,
                 target_uri=target.arrival.uri,
                 wanted=target.arrival.definition,
-                copied=target.arrival.copied,
+                copied=tuple(disk for disk in target.arrival.copied if disk in present),
             )
             await self._send(migration, deadline)
             return left
@@ -128,8 +131,8 @@ async def _at(uri: str, ask: Any) -> Any:
         await connection.close()
 
 
-def _root_disk(definition: str) -> str:
-    """The name that the guest's own disk has for libvirt."""
-    disk = ET.fromstring(definition).find("devices/disk[@device='disk']/target")  # noqa: S314 (from us)
-    assert disk is not None
-    return disk.get("dev", "")
+def _disks(definition: str) -> tuple[str, ...]:
+    """The names that the disks to which the guest writes have for libvirt, its root disk first."""
+    disks = ET.fromstring(definition).findall("devices/disk[@device='disk']")  # noqa: S314 (from us)
+    written = (disk.find("target") for disk in disks if disk.find("readonly") is None)
+    return tuple(target.get("dev", "") for target in written if target is not None)

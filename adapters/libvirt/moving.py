@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.libvirt.commands import file_failures, run
 from adapters.libvirt.disk_copy import DiskOffer, fetch, grow, offered, virtual_size
-from adapters.libvirt.disks import BaseImage, disk_size
+from adapters.libvirt.disks import GIB, BaseImage, disk_size
 from adapters.libvirt.handiwork import GONE, Handiwork
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed, Unavailable
@@ -33,19 +33,19 @@ class DiskOffers:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._open: dict[str, tuple[int, DiskOffer, AsyncExitStack]] = {}
+        self._open: dict[str, tuple[int, list[DiskOffer], AsyncExitStack]] = {}
 
-    async def of(self, server_id: str, epoch: int, disk: Path) -> DiskOffer:
-        """The offer of a server's disk for that assignment: the one that is open, for somebody may be fetching it;
-        else a new one, in place of that for another assignment. Raises HostFailed."""
-        before, offer, _ = self._open.get(server_id, (None, None, None))
-        if offer and before == epoch and await _answers(offer):
-            return offer
+    async def of(self, server_id: str, epoch: int, disks: list[Path]) -> list[DiskOffer]:
+        """The offers of a server's disks for that assignment: those that are open, for somebody may be fetching them;
+        else new ones, in place of those for another assignment. Raises HostFailed."""
+        before, offers, _ = self._open.get(server_id, (None, [], None))
+        if before == epoch and offers and all([await _answers(offer) for offer in offers]):
+            return offers
         await self.end(server_id)
-        stack = AsyncExitStack()
-        offer = await stack.enter_async_context(offered(disk, self._address))
-        self._open[server_id] = epoch, offer, stack
-        return offer
+        async with AsyncExitStack() as stack:
+            offers = [await stack.enter_async_context(offered(disk, self._address)) for disk in disks]
+            self._open[server_id] = epoch, offers, stack.pop_all()
+        return offers
 
     async def end(self, server_id: str) -> None:
         """Offer it no longer; harmless if it is not."""
@@ -88,8 +88,12 @@ class Moving(Handiwork):
             await self._known(server_id)
             if not await asyncio.to_thread(self._instances.is_given, server_id):
                 raise HostFailed(NOT_GIVEN)
-            host, port, key = await self._disk_offers.of(server_id, epoch, self._instances.disk(server_id))
-            return messages.DiskOffer(host=host, port=port, key=key)
+            disks = [self._instances.disk(server_id)]
+            if (second := self._instances.ephemeral(server_id)).exists():
+                disks.append(second)
+            first, *others = await self._disk_offers.of(server_id, epoch, disks)
+            further = messages.DiskOffer(**others[0]._asdict()) if others else None
+            return messages.DiskOffer(**first._asdict(), ephemeral=further)
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
         """As in the port. What fails leaves what was here before."""
@@ -122,18 +126,23 @@ class Moving(Handiwork):
         disk = self._instances.disk(server_id)
         if within:
             await copy(self._instances.aside_disk(server_id), disk)
+            if self._instances.aside_ephemeral(server_id).exists():
+                await copy(self._instances.aside_ephemeral(server_id), self._instances.ephemeral(server_id))
         elif source.offer is None:
             raise HostFailed(NOT_OFFERED)
         else:
-            await self._fetch(DiskOffer(source.offer.host, source.offer.port, source.offer.key), disk, base)
-        if await virtual_size(disk) < size:
-            await grow(disk, size)
+            await self._fetch(source.offer, disk, base)
+            if source.offer.ephemeral:
+                await self._fetch(source.offer.ephemeral, self._instances.ephemeral(server_id), None)
+        await _at_least(disk, size)
+        if (second := self._instances.ephemeral(server_id)).exists():
+            await _at_least(second, spec.ephemeral_gb * GIB)
         return await self._start(spec, power=spec.powered_on)
 
-    async def _fetch(self, offer: DiskOffer, disk: Path, base: BaseImage) -> None:
+    async def _fetch(self, offer: messages.DiskOffer, disk: Path, base: BaseImage | None) -> None:
         try:
             async with asyncio.timeout(COPY_SECONDS):
-                await fetch(offer, disk, base, lambda _: None)
+                await fetch(DiskOffer(offer.host, offer.port, offer.key), disk, base, lambda _: None)
         except TimeoutError:
             raise HostFailed(COPY, "it took too long") from None
 
@@ -214,6 +223,11 @@ class Moving(Handiwork):
         if known is None or not self._instances.disk(server_id).exists():
             raise HostFailed(GONE)
         return known
+
+
+async def _at_least(disk: Path, size: int) -> None:
+    if await virtual_size(disk) < size:
+        await grow(disk, size)
 
 
 async def _answers(offer: DiskOffer) -> bool:

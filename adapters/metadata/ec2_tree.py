@@ -18,7 +18,7 @@ def meta_data(server: Server) -> Tree:
     tree: Tree = {
         "ami-id": f"ami-{(server.image.id if server.image else server.id)[:8]}",
         "ami-launch-index": str(server.launch_index),
-        "block-device-mapping": {"ami": "vda", "root": "/dev/vda"},
+        "block-device-mapping": _devices(server),
         "hostname": name,
         "instance-action": "none",
         "instance-id": f"i-{server.id[:8]}",
@@ -34,6 +34,14 @@ def meta_data(server: Server) -> Tree:
     if server.public_key:
         tree["public-keys"] = {"0": {"openssh-key": server.public_key}}
     return tree
+
+
+def _devices(server: Server) -> Tree:
+    """The disks by what they are for, in the order in which the guest has them."""
+    further = {"ephemeral0": server.flavor.ephemeral_gb, "swap": server.flavor.swap_mb}
+    present = [name for name, size in further.items() if size]
+    names = {name: f"/dev/vd{letter}" for name, letter in zip(present, "bc", strict=False)}
+    return {"ami": "vda", "root": "/dev/vda"} | names
 
 
 def page(tree: Tree, parts: list[str], key_name: str | None) -> str | None:

@@ -195,6 +195,8 @@ def guest_spec(server: Server) -> GuestSpec:
         vcpus=server.flavor.vcpus,
         ram_mb=server.flavor.ram_mb,
         disk_gb=server.flavor.disk_gb,
+        ephemeral_gb=server.flavor.ephemeral_gb,
+        swap_mb=server.flavor.swap_mb,
         image=server.image,
         nics=server.nics,
         metadata=server.metadata,

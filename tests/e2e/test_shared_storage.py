@@ -10,6 +10,9 @@ from tests.e2e.guests import await_console, remote_console, say, terminal
 from tests.e2e.live_stack import LiveStack
 from tests.e2e.test_moves import act, disks, place
 
+WRITE = "dd of=/dev/vdb bs=512 seek=2000 conv=sync"
+READ = "dd if=/dev/vdb bs=512 skip=2000 count=1 | head -1"
+
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[LiveStack]:
@@ -28,9 +31,27 @@ def in_common(cloud: LiveStack) -> list[str]:
 
 
 def test_a_server_moves_and_its_disk_stays(cloud: LiveStack) -> None:
-    server = cloud.create("sharing", host="node1")
+    cloud.openstack(
+        "flavor",
+        "create",
+        "--ram",
+        "128",
+        "--disk",
+        "1",
+        "--ephemeral",
+        "1",
+        "--swap",
+        "16",
+        "--id",
+        "43",
+        "m1.disks",
+    )
+    server = cloud.create("sharing", host="node1", flavorRef="43")
     cloud.await_status(server, "ACTIVE")
     await_console(cloud, server, "boots=1")
+    with terminal(remote_console(cloud, server, "serial")) as viewer:
+        say(viewer, f"echo $((40+2))kept | {WRITE}; sync; cat /proc/swaps; echo $((40+1))done", "41done")
+        say(viewer, READ, "42kept")
     assert in_common(cloud) == ["disk-1-0.qcow2"]
     cloud.openstack("server", "migrate", "--live-migration", "--host", "node2", server)
     cloud.await_status(server, "ACTIVE")
@@ -39,10 +60,14 @@ def test_a_server_moves_and_its_disk_stays(cloud: LiveStack) -> None:
     assert in_common(cloud) == ["disk-1-0.qcow2"]
     with terminal(remote_console(cloud, server, "serial")) as viewer:
         say(viewer, "sync; cat /boot/boots", "1")
+        # Its second disk was sent, beside the one that stays.
+        say(viewer, READ, "42kept")
     # A cold migration leaves the source its disk until it is confirmed, also here.
     act(cloud, server, migrate=None)
     cloud.await_status(server, "VERIFY_RESIZE")
     await_console(cloud, server, "boots=2")
+    with terminal(remote_console(cloud, server, "serial")) as viewer:
+        say(viewer, READ, "42kept")
     assert in_common(cloud) == ["disk-1-0.qcow2", "disk-3-0.qcow2"]
     act(cloud, server, revertResize=None)
     cloud.await_status(server, "ACTIVE")

@@ -75,6 +75,8 @@ def resize(server: Server, deadline: datetime, flavor: Flavor, confirm_after: fl
     if flavor.disk_gb < server.flavor.disk_gb:
         zero = "zero disk flavor is not allowed" if not flavor.disk_gb else "a smaller disk is not possible"
         raise Refused("server.smaller_disk", f"Resize to {zero}.", status=400)
+    if flavor.ephemeral_gb < server.flavor.ephemeral_gb:
+        raise Refused("server.smaller_disk", "Resize to a smaller ephemeral disk is not possible.", status=400)
     move = began(server, RESIZE, new_flavor=flavor, confirm_after=confirm_after)
     return ServerResizeRequested(deadline=deadline, move=move)
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from adapters.libvirt import moving
 from adapters.libvirt.disk_copy import (
@@ -17,10 +18,7 @@ from adapters.libvirt.disk_copy import (
     DiskOffer,
     fetch,
     grow,
-    leave_mark,
     offered,
-    remove_mark,
-    sees_mark,
     virtual_size,
 )
 from adapters.libvirt.disks import BaseImage
@@ -177,39 +175,25 @@ async def test_a_disk_grows_and_never_shrinks(sites: Sites) -> None:
         await grow(sites.copy, MIB)
 
 
-def test_whether_two_hosts_have_one_directory(tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    (tmp_path / "seen").symlink_to(tmp_path / "one")
-    mark = leave_mark(tmp_path / "one")
-    assert sees_mark(tmp_path / "seen", mark)
-    assert not sees_mark(tmp_path / "two", mark)
-    for _ in range(2):
-        remove_mark(tmp_path / "one", mark)
-    assert not sees_mark(tmp_path / "seen", mark)
-    with pytest.raises(HostFailed):
-        leave_mark(tmp_path / "nowhere")
-
-
 @asynchronous
 async def test_to_ask_again_for_the_same_assignment_disturbs_nobody(sites: Sites) -> None:
     """A command without outcome is sent again after a minute, and a large disk takes longer."""
     offers = DiskOffers("127.0.0.1")
     try:
-        first = await offers.of("server", 2, sites.disk)
-        assert await offers.of("server", 2, sites.disk) == first
+        (first,) = await offers.of("server", 2, [sites.disk])
+        assert await offers.of("server", 2, [sites.disk]) == [first]
         # Who fetched it may have lost its power, and has said no farewell.
         _, silent = await asyncio.open_connection(first.host, first.port)
         assert await sites.copied(first)
         silent.close()
-        other = await offers.of("server", 3, sites.disk)
+        (other,) = await offers.of("server", 3, [sites.disk])
         assert other.key != first.key
         with pytest.raises(OSError, match="Connect call failed"):
             await asyncio.open_connection(first.host, first.port)
         (serving,) = (one for one in psutil.Process().children(recursive=True) if one.name() == "qemu-nbd")
         serving.kill()
         psutil.wait_procs([serving])
-        assert await offers.of("server", 3, sites.disk) != other
+        assert await offers.of("server", 3, [sites.disk]) != [other]
     finally:
         await offers.close()
 
@@ -244,3 +228,48 @@ async def test_a_source_that_falls_silent_is_not_waited_for_for_ever(
             await host.receive(spec, messages.Peer(host="other", offer=offer))
     assert failure.value.details == "it took too long"
     assert not (tmp_path / "state" / "instances" / spec.server_id).exists()
+
+
+def written(disk: Path, *words: str) -> str:
+    """What qemu-io says of a disk's second MiB after doing something with it."""
+    done = subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", " ".join([*words, "1M 4k"]), disk], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.usefixtures("libvirtd")
+@asynchronous
+async def test_the_second_disk_goes_along_and_swap_is_made_anew(tmp_path: Path) -> None:
+    images = LocalImages()
+    spec = guest_spec(images.add(blank_disk(tmp_path)), ephemeral_gb=1, swap_mb=16)
+    source, target = hypervisor(tmp_path / "one", images), hypervisor(tmp_path / "two", images)
+    here, there = (tmp_path / name / "instances" / spec.server_id for name in ("one", "two"))
+    try:
+        await source.build(spec)
+        shown = subprocess.run(
+            ["qemu-img", "info", "-U", here / "swap.qcow2"], capture_output=True, text=True, check=True
+        )
+        assert "16 MiB" in shown.stdout
+        await source.give(spec.server_id, 0)
+        written(here / "ephemeral.qcow2", "write -P 7")
+        offer = await source.offer(spec.server_id, 2)
+        larger = replace(spec, epoch=2, ephemeral_gb=2)
+        await target.receive(larger, messages.Peer(host="other", offer=offer))
+        await target.stop(spec.server_id, 0)
+        assert "pattern" not in written(there / "ephemeral.qcow2", "read -P 7").lower()
+        assert await virtual_size(there / "ephemeral.qcow2") == 2 * 1024**3
+        assert (there / "swap.qcow2").exists()
+        assert await virtual_size(here / "ephemeral.qcow2") == 1024**3
+        # Within one host, and back.
+        await target.give(spec.server_id, 0)
+        await target.receive(replace(larger, epoch=3), messages.Peer(host="node1"))
+        await target.stop(spec.server_id, 0)
+        assert "pattern" not in written(there / "ephemeral.qcow2", "read -P 7").lower()
+        await target.discard(spec.server_id, 3)
+        assert "pattern" not in written(there / "ephemeral.qcow2", "read -P 7").lower()
+    finally:
+        for host in (source, target):
+            await host.destroy(spec.server_id)
+            await host.close()

@@ -106,3 +106,19 @@ def _places(document: str) -> dict[tuple[str, str], str]:
 
 def _name(device: ET.Element) -> str:
     return f"{device.get('type')}{device.get('index')}{device.get('model')}"
+
+
+def disks(spec: GuestSpec, **facts: object) -> list[tuple[str | None, str | None]]:
+    """The guest's disks: where they are, and their names in the guest."""
+    host = dataclasses.replace(HOST, **facts)
+    found = ET.fromstring(domain_xml(spec, host)).iterfind("devices/disk")
+    return [(disk.find("source").get("file"), disk.find("target").get("dev")) for disk in found]  # type: ignore[union-attr]
+
+
+def test_further_disks_come_behind_the_root_disk() -> None:
+    further = {"ephemeral": Path("/e"), "swap": Path("/s")}
+    root = str(HOST.disk)
+    assert disks(SPEC, **further) == [(root, "vda"), ("/e", "vdb"), ("/s", "vdc")]
+    assert disks(SPEC, swap=Path("/s")) == [(root, "vda"), ("/s", "vdb")]
+    # As in Nova a rescue has its own system and the disk that shall be saved.
+    assert disks(SPEC, **further, rescue_disk=Path("/r")) == [("/r", "vda"), (root, "vdb")]

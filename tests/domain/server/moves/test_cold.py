@@ -247,6 +247,19 @@ def test_what_a_resize_cannot_be(flavor: Flavor) -> None:
     assert refusal.value.status == 400
 
 
+def test_an_ephemeral_disk_does_not_shrink_either() -> None:
+    server = existing(given("active"), SERVER_ID)
+    server = replace(server, flavor=replace(server.flavor, ephemeral_gb=2))
+    with pytest.raises(Refused, match="ephemeral"):
+        cold.resize(server, LATER, replace(LARGER, ephemeral_gb=1), None)
+
+
+def test_a_host_is_told_of_all_disks_of_the_flavor() -> None:
+    server = existing(given("active"), SERVER_ID)
+    spec = guest_spec(replace(server, flavor=replace(server.flavor, ephemeral_gb=2, swap_mb=512)))
+    assert (spec.ephemeral_gb, spec.swap_mb) == (2, 512)
+
+
 def test_nobody_resets_the_state_of_a_server_that_moves() -> None:
     for state in ("choosing", "receiving", "resized"):
         with pytest.raises(Refused, match="moved"):
