@@ -351,3 +351,17 @@ async def test_what_a_live_migration_may_say(
         amy, root = await world.client("amy"), await world.client("root", version)
         server_id = await boot(world, amy)
         assert (await act(root, server_id, **{"os-migrateLive": body})).status == status
+
+
+@pytest.mark.parametrize(("minor", "query", "status"), [
+    (58, "nonsense=1", 200), (59, "nonsense=1", 400), (59, "hidden=false&status=error", 200), (79, "user_id=u", 400),
+    (80, "user_id=u", 200), (65, "changes-before=2026-01-01T00:00:00Z", 400),
+    (66, "changes-before=2026-01-01T00:00:00Z", 200),
+])  # fmt: skip
+@asynchronous
+async def test_names_of_the_query_are_refused_as_of_2_59(
+    cloud: MakeWorld, minor: int, query: str, status: int
+) -> None:
+    async with cloud() as world:
+        root = await world.client("root")
+        assert (await root.at(f"2.{minor}").get(f"{MIGRATIONS}?{query}")).status == status

@@ -13,7 +13,7 @@ from adapters.rest.kit.changes import times
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.paging import MAX_PAGE, page_limit
 from adapters.rest.kit.times import micros
-from domain.errors import Refused
+from domain.errors import Invalid, Refused
 from domain.server.moves.migration import UNDER_WAY, Migration, MigrationFilter
 from domain.server.moves.move import LIVE_MIGRATION
 
@@ -30,6 +30,8 @@ FILTERS = {
 }
 """Names of the query, and fields of the filter. ``hidden`` says nothing here: nothing is ever hidden."""
 OWNERS = ("user_id", "project_id")
+PAGED = {*FILTERS, "hidden", "limit", "marker", "changes-since", "changes-before", *OWNERS}
+"""All names there are; others are refused as of 2.59."""
 
 
 @operations("GET", PATH, Access.ADMIN, "os_compute_api:os-migrations:index")
@@ -41,6 +43,7 @@ async def index(call: Call) -> Any:
     if call.minor < since.MIGRATION_PAGES:
         rows = await call.services.queries.migrations(MigrationFilter(**wanted))
         return {"migrations": [_shown(call, row) for row in rows]}
+    _check_names(call)
     after, before = times(call)
     asked = page_limit(call.query)
     size = MAX_PAGE if asked is None else min(asked, MAX_PAGE)
@@ -54,6 +57,13 @@ async def index(call: Call) -> Any:
     if page and len(rows) > size:
         answer["migrations_links"] = links.following(call, PATH, page[-1].uuid)
     return answer
+
+
+def _check_names(call: Call) -> None:
+    known = PAGED if call.minor >= since.MIGRATION_OWNERS else PAGED.difference(OWNERS)
+    for name in call.query:
+        if name not in known:
+            raise Invalid(f"Additional properties are not allowed ({name!r} was unexpected)")
 
 
 @operations("GET", OF_SERVER, Access.ADMIN, "os_compute_api:servers:migrations:index", first=since.LIVE_MIGRATIONS)
