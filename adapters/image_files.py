@@ -1,19 +1,25 @@
-"""The bytes of images over HTTP, from an image service that speaks Glance's API; with the standard library alone,
-because a compute host needs no more."""
+"""The bytes of images over HTTP, from and to an image service that speaks Glance's API; with the standard library
+alone, because a compute host needs no more."""
 
 import asyncio
 import json
+import os
 import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import BinaryIO
 
 from domain.errors import HostFailed, Unavailable
 
 TIMEOUT = 30.0
-"""Seconds without a byte after which a download is given up."""
+"""Seconds without a byte after which a download, or an upload, is given up."""
+UPLOAD_TIMEOUT = 120.0
+"""The same for an upload: the service answers when all is on its disk."""
+MAX_SAID = 2000
+"""Bytes of an answer that are repeated."""
 CHUNK = 1024 * 1024
 MAX_TICKETS = 10_000
 """Images whose tickets are remembered; the oldest makes room."""
@@ -28,6 +34,15 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 _opener = urllib.request.build_opener(_NoRedirect)
+
+
+def _not_taken(image_id: str, error: urllib.error.HTTPError) -> HostFailed | Unavailable:
+    if error.code in (403, 404):
+        return HostFailed(f"Image {image_id} is not there any more.", f"HTTP {error.code}")
+    if error.code in (400, 413):
+        said = error.read(MAX_SAID).decode(errors="replace")
+        return HostFailed("The image service did not take the image: it is too large, or not as it should be.", said)
+    return Unavailable(f"The image service answers {error.code}.")
 
 
 class HttpImageFiles:
@@ -55,6 +70,31 @@ class HttpImageFiles:
 
     async def download(self, image_id: str, target: Path) -> None:
         await asyncio.to_thread(self._download, image_id, target)
+
+    async def upload(self, image_id: str, source: BinaryIO) -> None:
+        await asyncio.to_thread(self._upload, image_id, source)
+
+    def _upload(self, image_id: str, source: BinaryIO) -> None:
+        """By ticket only: nobody else may fill an image that is not his."""
+        ticket = self._tickets.get(image_id)
+        if ticket is None:
+            raise HostFailed(f"Image {image_id} could not be sent.", "no ticket came with the command")
+        headers = {
+            TICKET_HEADER: ticket,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(source.seek(0, os.SEEK_END)),
+        }
+        source.seek(0)
+        request = urllib.request.Request(  # noqa: S310
+            f"{self._image_url}/lightcurve/{image_id}/file", data=source, headers=headers, method="PUT"
+        )
+        try:
+            with _opener.open(request, timeout=UPLOAD_TIMEOUT):
+                pass
+        except urllib.error.HTTPError as error:
+            raise _not_taken(image_id, error) from error
+        except (OSError, HTTPException) as error:
+            raise Unavailable(f"The image could not be sent: {error}") from error
 
     def _download(self, image_id: str, target: Path) -> None:
         try:

@@ -71,8 +71,10 @@ class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     global_request_id: str | None = None
     spec: GuestSpec | None = None
     """What the guest shall be, for every kind that ends with a guest that can run."""
+    image_id: str | None = None
+    """The image that is made of the guest."""
     image_tickets: dict[str, str] = {}
-    """By image: what opens it to the host, if images are fetched by ticket."""
+    """By image: what opens it to the host, if images are fetched, and sent, by ticket."""
     deadline: datetime | None = None
     """From then on the action may have been given up: ask whether it is still wanted."""
     repeated: bool = False

@@ -6,7 +6,7 @@ Every port has one contract test class under ``tests/contract``, run over each i
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from domain.guest import GuestSpec, GuestState, HostDescription
 from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, Tail
@@ -258,6 +258,17 @@ class Hypervisor(Protocol):
         what the first has brought about."""
         ...
 
+    async def snapshot(self, server_id: str, image_id: str) -> GuestState:
+        """Have what the guest's disk holds at one moment here as a file of its own, for that image; the guest goes on
+        as it is, and runs all the time if it runs. Where there is one for this image already it is that; what was
+        made for another one and not sent is removed."""
+        ...
+
+    async def upload(self, server_id: str, image_id: str) -> GuestState:
+        """Send that file to the image service, all of it, whatever came of an attempt before. Then it is removed
+        here, and only that it was sent is remembered. What fails removes it as well."""
+        ...
+
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Ask the guest to shut down; after ``timeout`` seconds power it off."""
         ...
@@ -334,10 +345,15 @@ class Hypervisor(Protocol):
 
 
 class ImageFiles(Protocol):
-    """Where a host gets the bytes of images."""
+    """Where a host gets the bytes of images, and where it sends them."""
 
     async def download(self, image_id: str, target: Path) -> None:
         """Write the image's stored bytes to ``target``. Raises HostFailed or Unavailable."""
+        ...
+
+    async def upload(self, image_id: str, source: BinaryIO) -> None:
+        """Have all that is in ``source`` stored as the image's bytes. To send them again is harmless. Raises
+        HostFailed if the image does not take them, or is not there any more; Unavailable."""
         ...
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from adapters.libvirt.hypervisor import LibvirtHypervisor
 from adapters.libvirt.settings import LibvirtSettings
@@ -21,6 +22,10 @@ class _NoImages:
     async def download(self, image_id: str, target: Path) -> None:
         """Nothing is built any more."""
         raise HostFailed(f"Image {image_id} is not to be had.", str(target))
+
+    async def upload(self, image_id: str, source: BinaryIO) -> None:
+        """Nor is any image made."""
+        raise HostFailed(f"Image {image_id} is not sent.", str(source))
 
 
 async def remove_guests(state_dir: Path, libvirt: EmbeddedLibvirt, log_dir: Path) -> None:

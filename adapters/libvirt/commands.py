@@ -16,7 +16,7 @@ COMMAND_TIMEOUT = 120.0
 """Seconds; what we run takes milliseconds, on a host in distress seconds."""
 
 
-async def run(message: str, *argv: str | Path, stdin: str | None = None) -> str:
+async def run(message: str, *argv: str | Path, stdin: str | None = None, seconds: float = COMMAND_TIMEOUT) -> str:
     """Run a program to its end, with ``stdin`` to read, and return what it printed.
 
     A failure raises HostFailed with ``message``; what the program said is in the details. Cancelled, or at the
@@ -33,10 +33,10 @@ async def run(message: str, *argv: str | Path, stdin: str | None = None) -> str:
     except OSError as error:
         raise HostFailed(message, f"{words[0]}: {error.strerror}") from error
     try:
-        async with asyncio.timeout(COMMAND_TIMEOUT):
+        async with asyncio.timeout(seconds):
             output, errors = await process.communicate(None if stdin is None else stdin.encode())
     except TimeoutError as error:
-        raise HostFailed(message, f"{' '.join(words)}: no end after {COMMAND_TIMEOUT:.0f} s") from error
+        raise HostFailed(message, f"{' '.join(words)}: no end after {seconds:.0f} s") from error
     finally:
         if process.returncode is None:
             process.kill()

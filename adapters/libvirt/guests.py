@@ -40,6 +40,11 @@ class Domain:
         self.epoch = identity.epoch
         self.server_id = identity.server_id
 
+    @property
+    def handle(self) -> Any:
+        """libvirt's own, for what is not here."""
+        return self._domain
+
     def state(self) -> GuestState:
         power_state = POWER_STATES.get(self._domain.state()[0], PowerState.NOSTATE)
         return GuestState(server_id=self.server_id, epoch=self.epoch, power_state=power_state)

@@ -7,6 +7,7 @@ that whatever interrupts us, the next attempt knows what there may be.
 import os
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -28,7 +29,28 @@ ASIDE = "before"
 """What the guest was before it was moved within this host."""
 FORGOTTEN = "forgotten"
 """What was set aside and is not wanted any more: it has a name of its own, so that half of it is never put back."""
+SAVED = "image-"
+"""How names begin of what is kept for an image."""
 RESCUE_CONFIG_DRIVE = "config-drive.rescue.img"
+
+
+class Saved(NamedTuple):
+    """A guest's disk as it was at one moment."""
+
+    file: Path
+    """Whole, or not there."""
+    part: Path
+    """While it is made."""
+    sent: Path
+    """Tells that the image service has it, in its place."""
+
+    def is_kept(self) -> bool:
+        """Whether it is here, or was sent."""
+        return self.file.exists() or self.sent.exists()
+
+    def note_sent(self) -> None:
+        self.sent.touch()
+        self.file.unlink(missing_ok=True)
 
 
 class Instances:
@@ -86,6 +108,21 @@ class Instances:
     def console_log(self, server_id: str) -> Path:
         """What the guest's serial console printed; virtlogd writes and rotates it."""
         return self.directory(server_id) / CONSOLE_LOG
+
+    def saved(self, server_id: str, image_id: str) -> "Saved":
+        """Where the guest's disk is kept as it was, for an image. Raises HostFailed if ``image_id`` is no UUID."""
+        try:
+            name = f"{SAVED}{UUID(image_id)}"
+        except ValueError as error:
+            raise HostFailed("The id of the image is not a UUID.", repr(image_id)) from error
+        directory = self.directory(server_id)
+        return Saved(directory / f"{name}.qcow2", directory / f"{name}.part", directory / f"{name}.sent")
+
+    def forget_saved(self, server_id: str) -> None:
+        """Remove all that was kept for images; harmless if nothing was."""
+        with file_failures("The host could not remove what was kept for an image."):
+            for path in self.directory(server_id).glob(f"{SAVED}*"):
+                path.unlink(missing_ok=True)
 
     def save(self, spec: GuestSpec) -> None:
         """Write down what we were told, whole or not at all."""

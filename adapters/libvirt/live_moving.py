@@ -12,8 +12,9 @@ from adapters.libvirt.domain_xml import domain_xml
 from adapters.libvirt.guests import Domain
 from adapters.libvirt.handiwork import GONE
 from adapters.libvirt.holding import Holding, holding
+from adapters.libvirt.imaging import Imaging
 from adapters.libvirt.live_migration import LiveMigrations, Migration
-from adapters.libvirt.moving import VOID, Moving
+from adapters.libvirt.moving import VOID
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, PowerState
@@ -23,7 +24,7 @@ from handlers.ports import ImageFiles
 NOT_READY = "Nothing is ready for the server on this host."
 
 
-class LiveMoving(Moving):
+class LiveMoving(Imaging):
     """What takes a guest from one host to another while it runs."""
 
     def __init__(self, settings: LibvirtSettings, files: ImageFiles) -> None:

@@ -73,7 +73,7 @@ class PastServices:
             self._present,
             registry=registry,
             neighbours=self._present.neighbours._replace(
-                images=EmbeddedImages(registry), networks=EmbeddedNetworks(registry)
+                images=EmbeddedImages(registry, self._present.stamp), networks=EmbeddedNetworks(registry)
             ),
             queries=self._queries(moment, stores),
             liveness=Unheard(),

@@ -1,5 +1,6 @@
 """What a simulated host has of a server, and how its operations behave."""
 
+import struct
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,6 +15,8 @@ Operation = Literal[
     "pause",
     "suspend",
     "inject_nmi",
+    "snapshot",
+    "upload",
     "reboot",
     "give",
     "prepare",
@@ -54,6 +57,10 @@ class Guest:
     """What has been done to it: which host made it, and which took it over."""
     given: bool = False
     """Only its disk is left."""
+    saved: str | None = None
+    """The image for which the disk was kept as it was."""
+    saved_disk: tuple[str, ...] | None = None
+    """That; None once it was sent."""
     aside: "Guest | None" = None
     """What it was before it was moved within its host."""
 
@@ -64,3 +71,9 @@ class Guest:
     def become(self, spec: GuestSpec) -> None:
         """What is now told of the guest; its disk stays of the generation that it is."""
         self.spec = msgspec.structs.replace(spec, generation=self.spec.generation, image=self.spec.image)
+
+
+def image_bytes(disk: tuple[str, ...]) -> bytes:
+    """A qcow2 file with nothing in it but a name for what a simulated disk is. An image service takes it."""
+    header = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, 1 << 20, *(0,) * 10, 4, 104)
+    return header + "\n".join(disk).encode()

@@ -7,19 +7,21 @@ way leaves what a killed agent would leave.
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
+from io import BytesIO
 from random import Random
 
 import msgspec
 
-from adapters.simulated.guest import OPERATIONS, Behaviour, Guest, Operation
+from adapters.simulated.guest import OPERATIONS, Behaviour, Guest, Operation, image_bytes
 from adapters.turns import Turns
 from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
 from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer
-from handlers.ports import Clock, GuestEvent
+from handlers.ports import Clock, GuestEvent, ImageFiles
 
 NOT_RUNNING = "The server does not run."
 VOID = "The server was assigned to this host anew; the older assignment is void."
+NOT_SAVED = "Nothing was kept for this image."
 GONE = "The server is not on the host where it should be."
 
 
@@ -37,9 +39,10 @@ class SimulatedHypervisor:
         disk_gb: int = 4096,
         behaviour: Mapping[Operation, Behaviour] | None = None,
         others: Mapping[str, "SimulatedHypervisor"] | None = None,
+        files: ImageFiles | None = None,
     ) -> None:
         """Operations not named in ``behaviour`` take no time and do not fail. ``others`` are the hosts from which
-        guests may come, by name."""
+        guests may come, by name. Images that are made go to ``files``."""
         self.behaviour: dict[Operation, Behaviour] = {name: Behaviour() for name in OPERATIONS}
         self.behaviour.update(behaviour or {})
         self._description = HostDescription(
@@ -51,6 +54,7 @@ class SimulatedHypervisor:
             disk_gb=disk_gb,
         )
         self._others = others if others is not None else {}
+        self._files = files
         self._clock = clock
         self._random = random
         self._guests: dict[str, Guest] = {}
@@ -139,6 +143,34 @@ class SimulatedHypervisor:
             if guest.power_state not in {PowerState.RUNNING, PowerState.PAUSED}:
                 raise HostFailed(NOT_RUNNING)
             return self._turns.tell(_state(guest))
+
+    async def snapshot(self, server_id: str, image_id: str) -> GuestState:
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            if guest.saved != image_id:
+                await self._work("snapshot")
+                guest.saved, guest.saved_disk = image_id, guest.disk
+            return self._turns.tell(_state(guest))
+
+    async def upload(self, server_id: str, image_id: str) -> GuestState:
+        """What is sent says which disk it is, and no more."""
+        async with self._turns.turn(server_id):
+            guest = self._find(server_id)
+            if guest.saved != image_id:
+                raise HostFailed(NOT_SAVED)
+            if guest.saved_disk is not None:
+                await self._send(guest, image_id, guest.saved_disk)
+            return self._turns.tell(_state(guest))
+
+    async def _send(self, guest: Guest, image_id: str, disk: tuple[str, ...]) -> None:
+        try:
+            await self._work("upload")
+            if self._files:
+                await self._files.upload(image_id, BytesIO(image_bytes(disk)))
+        except HostFailed:
+            guest.saved = guest.saved_disk = None
+            raise
+        guest.saved_disk = None
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Power off. It takes what the behaviour says, and no longer than ``timeout`` seconds."""

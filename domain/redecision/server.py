@@ -7,8 +7,9 @@ from domain.log.record import Event, Metadata
 from domain.redecision.rules import Rule, there
 from domain.server import creation, deletion, details, erasure, observation, password, reported, reset
 from domain.server.action import Action, ActionDone, ServerActionFailed
-from domain.server.actions import reboot, rebuild, rescue
+from domain.server.actions import create_image, reboot, rebuild, rescue
 from domain.server.actions.all import ACTIONS
+from domain.server.actions.create_image import ServerDiskSaved, ServerImageDropped
 from domain.server.creation import (
     ServerAbandoned,
     ServerBuildFailed,
@@ -148,6 +149,9 @@ WITH_ARGUMENTS: dict[str, Rule] = {
     rescue.RESCUE.name: lambda server, event, _: rescue.request(
         _here(server), event.deadline, event.image, event.secrets
     ),
+    create_image.CREATE_IMAGE.name: lambda server, event, _: create_image.request(
+        _here(server), event.deadline, event.image_id
+    ),
 }
 """Of actions that are asked for with more than time."""
 
@@ -194,6 +198,8 @@ RULES: dict[type[Event], Rule] = {
     ServerResizeReverted: _done,
     **{action.requested: WITH_ARGUMENTS.get(action.name) or _begins(action) for action in ACTIONS},
     **{action.done: _done for action in ACTIONS},
+    ServerDiskSaved: _done,
+    ServerImageDropped: lambda server, event, _: create_image.dropped(server, event.image_id),
     ServerActionFailed: _failed,
     ServerPowerChanged: lambda server, event, _: observation.power_observed(server, event.epoch, event.power_state),
     ServerRenamed: lambda server, event, _: details.rename(_here(server), event.name),

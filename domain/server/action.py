@@ -72,6 +72,9 @@ class Task(NamedTuple):
     """Whether the host has to know the other one of the move."""
     can_fail: bool = True
     """Whether a host may say that it failed. What it may only be late with ends by itself."""
+    of_image: bool = False
+    """Whether it is about an image that is made of the guest: the host has to know which, and whatever comes of it
+    leaves the guest as it is."""
 
 
 def nothing(_server: Server, _event: Any, _meta: Metadata) -> Fields:

@@ -61,6 +61,8 @@ def _deleted(_server: Server, _event: ServerDeleted, meta: Metadata) -> Fields:
         "lock": None,
         "move": None,
         "remains": (),
+        "imaging": None,
+        "unwanted_images": (),
     }
 
 

@@ -6,6 +6,7 @@ from domain.log.kind import Kind, Snapshots, unfoldable
 from domain.log.record import Event, Metadata
 from domain.server import action, creation, deletion, details, observation, password, reset
 from domain.server.action import Change, Fields, ServerActionFailed
+from domain.server.actions import create_image
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerAbandoned, ServerRequested
 from domain.server.moves import all as moves
@@ -14,7 +15,7 @@ from domain.server.state import Server, weigh
 
 
 def _failed(server: Server, event: ServerActionFailed, meta: Metadata) -> Fields:
-    return action.failed(server, event, meta) | cold.failed(server)
+    return action.failed(server, event, meta) | cold.failed(server) | create_image.given_up(server)
 
 
 CHANGES: dict[type[Event], Change] = (
@@ -25,6 +26,7 @@ CHANGES: dict[type[Event], Change] = (
         for event, change in ((each.requested, each.began), (each.done, each.ended))
     }
     | moves.CHANGES
+    | create_image.CHANGES
     | {ServerActionFailed: _failed}
     | observation.CHANGES
     | details.CHANGES

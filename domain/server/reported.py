@@ -108,4 +108,5 @@ def expired(
         return ServerFailed(fault=fault)
     if course.started_at(server) and not course.is_going_back(server):
         return course.abandoned(server, fault, now)
-    return ServerActionFailed(fault=fault, to_error=True)
+    task = task_of(server)
+    return ServerActionFailed(fault=fault, to_error=task is None or not task.of_image)

@@ -7,6 +7,7 @@ from domain.errors import Refused
 from domain.guest import PowerState
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, Change, Fields, superseded
+from domain.server.actions import create_image
 from domain.server.deletion import DELETING
 from domain.server.state import ACTIVE, ERROR, Server
 
@@ -35,7 +36,7 @@ def request(server: Server, vm_state: str) -> ServerStateReset:
 
 def _reset(server: Server, event: ServerStateReset, _meta: Metadata) -> Fields:
     # The host may never have heard of the action that ends by this: whatever it reports counts from now on.
-    fields: Fields = IDLE | {"vm_state": event.vm_state, "last_action": 0}
+    fields: Fields = IDLE | {"vm_state": event.vm_state, "last_action": 0} | create_image.given_up(server)
     if event.vm_state == ERROR:
         # As after any failure in doubt: next it starts from its own disk. Addresses without a host are given back.
         return fields | {"rescue": None, "nics": server.nics if server.host else ()}

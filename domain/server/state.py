@@ -78,12 +78,16 @@ class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
     """The epoch of the last assignment that was tried, where that is not its own: a move may have come to nothing."""
     remains: tuple[Remains, ...] = ()
     """What may be left of it on dead hosts, and is claimed there."""
+    imaging: str | None = None
+    """The id of the image that is being made of it."""
+    unwanted_images: tuple[str, ...] = ()
+    """Images that were made of it, or announced, and have to be removed."""
 
     @property
     def unfinished(self) -> bool:
         """Whether anything is left to do for it."""
         waits = self.move is not None and self.move.confirm_at is not None
-        return self.action is not None or waits or bool(self.remains)
+        return self.action is not None or waits or bool(self.remains or self.unwanted_images)
 
     @property
     def is_creating(self) -> bool:
@@ -95,6 +99,11 @@ class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
         """Whether its creation was given up before it was anywhere: only its name and its quota are left.
         Having no host is not enough: one that was launched once keeps what it has, wherever it is."""
         return self.vm_state == ERROR and self.host is None and self.launched_at is None
+
+    @property
+    def images_of_it(self) -> tuple[str, ...]:
+        """The images that end with it."""
+        return (*self.unwanted_images, *((self.imaging,) if self.imaging else ()))
 
     @property
     def newest_epoch(self) -> int:

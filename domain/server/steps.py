@@ -38,6 +38,14 @@ class Command(msgspec.Struct, frozen=True):
     """Of the assignment that it is about; None is the server's own."""
     by_peer: bool = False
     """Whether it has to be told of the move's other host."""
+    image_id: str | None = None
+    """The image that it is about."""
+
+
+class DropImage(msgspec.Struct, frozen=True):
+    """Remove an image that was made of the server and is not wanted, and record that."""
+
+    image_id: str
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -83,8 +91,8 @@ class ClearRemains(msgspec.Struct, frozen=True):
 
 
 Step = (
-    Place | GiveUp | Command | Expire | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm | FinishConfirm
-    | ClearRemains
+    Place | GiveUp | Command | Expire | DropImage | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm
+    | FinishConfirm | ClearRemains
 )  # fmt: skip
 
 
@@ -94,9 +102,7 @@ def next_step(server: Server, now: datetime) -> Step | None:
     if server.vm_state == DELETED:
         return None
     if action is None:
-        if cold.confirmed_by_time(server, now):
-            return Confirm()
-        return ClearRemains() if server.remains else None
+        return _at_rest(server, now)
     late = now >= action.deadline
     if action.name == deletion.NAME:
         if server.host is None or late:
@@ -117,7 +123,15 @@ def next_step(server: Server, now: datetime) -> Step | None:
     assert server.host is not None
     assert server.task_state is not None
     task = TASKS[server.task_state]
-    return Command(server.host, task.command, task.with_spec)
+    return Command(server.host, task.command, task.with_spec, image_id=server.imaging if task.of_image else None)
+
+
+def _at_rest(server: Server, now: datetime) -> Step | None:
+    if server.unwanted_images:
+        return DropImage(server.unwanted_images[0])
+    if cold.confirmed_by_time(server, now):
+        return Confirm()
+    return ClearRemains() if server.remains else None
 
 
 def _move_on(server: Server, *, late: bool) -> Step | None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from domain.catalogue import quota
 from domain.fleet import host
-from domain.neighbours import network
+from domain.neighbours import image, network
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.erasures import Erasures
 from handlers.conducting.holdings import Holdings
@@ -24,6 +24,7 @@ from handlers.host.image_tickets import ImageTickets
 from handlers.log.disorder import Disorder
 from handlers.log.ledger_feed import LedgerFeed
 from handlers.log.registry import Registry
+from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.ports import CommandBus, EventStore, Liveness, Vault
 from handlers.together import together
@@ -54,7 +55,7 @@ class Conducting:
         self._open_consoles = open_consoles
         self._grants = Consoles(store, bus, stamp)
         self._disorder = Disorder()
-        self._registry = Registry(api_store, stamp, [quota.KIND, network.KIND], self._disorder)
+        self._registry = Registry(api_store, stamp, [quota.KIND, network.KIND, image.KIND], self._disorder)
         self._host_registry = Registry(store, stamp, [host.KIND], self._disorder)
         self._feed = LedgerFeed(store, stamp, self._disorder, saves_snapshots=True)
         self._life = LifeSigns(liveness, stamp.clock)
@@ -77,6 +78,7 @@ class Conducting:
             stamp,
             read_servers,
             self._leftovers,
+            EmbeddedImages(self._registry, stamp),
             tickets,
             self._erasures.take,
         )

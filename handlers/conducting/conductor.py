@@ -15,6 +15,7 @@ from domain.guest import GuestSpec
 from domain.log.record import Recorded
 from domain.placement.scheduling import NO_VALID_HOST
 from domain.server import creation, deletion, reported
+from domain.server.actions import create_image
 from domain.server.creation import ServerPlaced
 from domain.server.parts import Fault
 from domain.server.state import Server
@@ -24,6 +25,7 @@ from domain.server.steps import (
     ClearRemains,
     Command,
     Confirm,
+    DropImage,
     Expire,
     FinishConfirm,
     FinishDelete,
@@ -43,8 +45,9 @@ from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp, current_request, on_behalf_of
 from handlers.fleet.hosts import Hosts
 from handlers.fleet.views import HostViews
-from handlers.host.image_tickets import ImageTickets
+from handlers.host.image_tickets import SENDING, ImageTickets
 from handlers.messages import HostCommand, encode
+from handlers.neighbours import Images
 from handlers.ports import CommandBus, EventStore
 from handlers.together import together
 
@@ -72,6 +75,7 @@ class Conductor:
         stamp: Stamp,
         read_servers: ReadServers,
         leftovers: Leftovers,
+        images: Images,
         tickets: ImageTickets | None = None,
         listener: Callable[[Recorded, Server | None], None] = lambda _recorded, _state: None,
     ) -> None:
@@ -85,6 +89,7 @@ class Conductor:
         self._stamp = stamp
         self._read_servers = read_servers
         self._leftovers = leftovers
+        self._images = images
         self._tickets = tickets
         self._listener = listener
         self.attention = Attention(self._try_advance, stamp.clock)
@@ -189,19 +194,28 @@ class Conductor:
                         return await self._command(server, step)
                     except HostFailed as error:
                         await self.moving.refused(context, server, error)
-                case Place():
-                    await self._place(context, server, step)
-                case GiveUp():
-                    await self.give_up(context, server, Fault(code=500, message=step.message), {})
-                case Expire():
-                    await self._expire(context, server)
-                case FinishDelete():
-                    await self.finish_delete(context, server, without_host=step.without_host)
                 case FinishConfirm():
                     await self._command(server, step.discard)
                     await self.moving.take(context, server, step)
                 case ChooseTarget() | Abandon() | FinishReturn() | Confirm():
                     await self.moving.take(context, server, step)
+                case _:
+                    await self._take_step(context, server, step)
+
+    async def _take_step(
+        self, context: Context, server: Server, step: Place | GiveUp | Expire | DropImage | FinishDelete
+    ) -> None:
+        match step:
+            case Place():
+                await self._place(context, server, step)
+            case GiveUp():
+                await self.give_up(context, server, Fault(code=500, message=step.message), {})
+            case Expire():
+                await self._expire(context, server)
+            case DropImage():
+                await self._drop_image(context, server, step.image_id)
+            case FinishDelete():
+                await self.finish_delete(context, server, without_host=step.without_host)
 
     async def _place(self, context: Context, server: Server, step: Place) -> None:
         try:
@@ -226,6 +240,10 @@ class Conductor:
             nics=nics,
         )
         await self._states.execute(context, server.id, lambda state: creation.placed(state, placed))
+
+    async def _drop_image(self, context: Context, server: Server, image_id: str) -> None:
+        await self._images.remove(context, image_id)
+        await self._states.execute(context, server.id, lambda state: create_image.dropped(state, image_id))
 
     async def _expire(self, context: Context, server: Server) -> None:
         now = self._stamp.clock.now()
@@ -262,6 +280,8 @@ class Conductor:
         for left in server.remains:
             await self._command(server, destroy(left.place.host, left.place.epoch))
         await self._holdings.release_all(context, server)
+        for image_id in server.images_of_it:
+            await self._images.remove(context, image_id)
         if server.move:
             await self._states.execute(context, server.id, deletion.elsewhere_cleared)
         await self._states.execute(
@@ -290,7 +310,8 @@ class Conductor:
             request_id=action.request_id,
             global_request_id=action.global_request_id,
             spec=spec,
-            image_tickets=self._tickets_for(step.host, spec),
+            image_id=step.image_id,
+            image_tickets=self._tickets_for(step, spec),
             peer=await self.moving.peer(server, step),
             deadline=action.deadline,
             repeated=times > 1,
@@ -300,10 +321,13 @@ class Conductor:
         log.info("%s sent to %s for server %s", step.kind, step.host, server.id)
         return max(0.0, min(RESEND_SECONDS * 2.0 ** (times - 1), left))
 
-    def _tickets_for(self, host: str, spec: GuestSpec | None) -> dict[str, str]:
-        if spec is None or self._tickets is None:
+    def _tickets_for(self, step: Command, spec: GuestSpec | None) -> dict[str, str]:
+        if self._tickets is None:
             return {}
-        return {image.id: self._tickets.issue(image.id, host) for image in (spec.image, spec.rescue_image) if image}
+        if step.image_id is not None:
+            return {step.image_id: self._tickets.issue(step.image_id, step.host, SENDING)}
+        images = (spec.image, spec.rescue_image) if spec else ()
+        return {image.id: self._tickets.issue(image.id, step.host) for image in images if image}
 
     def _context_of(self, server: Server) -> Context:
         return on_behalf_of(server.action) if server.action else self._stamp.own_context()

@@ -52,6 +52,20 @@ def _leave(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
     return host.leave(command.server_id, command.peer, command.deadline)
 
 
+def _snapshot(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.snapshot(command.server_id, _image_id(command))
+
+
+def _upload(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+    return host.upload(command.server_id, _image_id(command))
+
+
+def _image_id(command: HostCommand) -> str:
+    if command.image_id is None:
+        raise HostFailed("The host was not told which image it makes.", f"{command.kind} without an image")
+    return command.image_id
+
+
 WITHOUT_SPEC = {task.command for action in ACTIONS for task in action.tasks if not task.with_spec}
 
 CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command in WITHOUT_SPEC} | {
@@ -67,6 +81,8 @@ CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command i
     # its disk is what shall be saved; the rescue system has nothing to lose.
     "rescue": _reboot_soft,
     "unrescue": _reboot_hard,
+    "snapshot": _snapshot,
+    "upload": _upload,
     "give": lambda host, command: host.give(command.server_id, command.timeout),
     "receive": _receive,
     "recreate": lambda host, command: host.recreate(_spec(command)),

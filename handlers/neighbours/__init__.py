@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from domain.guest import ImageSource, Nic
 from domain.server.parts import NetworkRequest
 from domain.server.state import Server
+from handlers.accepted import Accepted
 from handlers.context import Context
 
 
@@ -28,11 +29,33 @@ class BootImage(NamedTuple):
     """What it wants of a flavor."""
 
 
+class NewImage(NamedTuple):
+    """An image that is about to be made of a server's disk, in the format qcow2."""
+
+    name: str
+    owner: str
+    """The id of a project."""
+    base: ImageSource | None
+    """What the disk was made of: what that says of the hardware holds for the new one, too."""
+    properties: dict[str, str]
+    """Beside those of ``base``, and before them."""
+
+
 class Images(Protocol):
-    """Where images come from."""
+    """Where images come from, and go to."""
 
     async def bootable(self, context: Context, image_id: str) -> BootImage:
         """An image that the caller may use, and that has its bytes. Raises Invalid if there is none of that id, and
+        Unavailable."""
+        ...
+
+    async def announce(self, context: Context, new: NewImage) -> tuple[str, Accepted]:
+        """Have an image that nobody but its project sees, and that waits for its bytes; returns its id. Raises
+        Refused (403) if the project has as many as it may have, or the properties are too many; Unavailable."""
+        ...
+
+    async def remove(self, context: Context, image_id: str) -> None:
+        """Have it no longer, whatever there is of it; harmless if it is gone. One that is protected stays. Raises
         Unavailable."""
         ...
 

@@ -139,6 +139,14 @@ class Servers:
         deadline = self._stamp.clock.now() + action.time
         return await self.change(context, server_id, lambda server: (request or action.request)(server, deadline))
 
+    async def ready_for(self, context: Context, server_id: str, action: Action) -> Server:
+        """The server as it is, if the action may be asked of it now. Raises Refused (404, 409)."""
+        cell = await self._cells.of(server_id)
+        held, _ = await cell.servers.load(aggregate(server_id))
+        server = changeable(context, held, server_id)
+        action.check(server)
+        return server
+
     async def resize(
         self, context: Context, server_id: str, flavor: Flavor, confirm_after: float | None = None
     ) -> Accepted:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from adapters.rest.app import create_app
+from adapters.rest.image.files import forget_deleted
 from adapters.rest.kit.event_stream import Streams
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
@@ -84,13 +85,19 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
     feed = LedgerFeed(plane.store, stamp, disorder)
     life = LifeSigns(plane.liveness, clock)
     limits = Limits(instances=settings.quota.instances, cores=settings.quota.cores, ram_mb=settings.quota.ram_mb)
+    registry.listen(partial(forget_deleted, rest_settings(settings).images_dir))
     workers = Workers(plane, registry, host_registry, own_writes, name)
     identity = LiveIdentity(settings)
     revocations = Revocations(plane.api_store, stamp, disorder)
     services = Services(
         settings=rest_settings(settings),
         registry=registry,
-        neighbours=Neighbours(identity.directory, EmbeddedImages(registry), EmbeddedNetworks(registry), NoVolumes()),
+        neighbours=Neighbours(
+            identity.directory,
+            EmbeddedImages(registry, stamp, settings.quota.images),
+            EmbeddedNetworks(registry),
+            NoVolumes(),
+        ),
         servers=Servers(plane.cells, registry, stamp, limits, Admission(life)),
         hosts=Hosts(host_registry),
         fleet=Fleet(host_registry),

@@ -86,8 +86,10 @@ async def _evict_images(hypervisor: "LibvirtHypervisor") -> None:
 async def run_simulated(settings: Settings, name: str) -> None:
     """Serve simulated hosts until cancelled. They forget their guests with this process, as a host loses its
     running guests with its power."""
+    from adapters.image_files import HttpImageFiles
     from adapters.simulated import Behaviour, SimulatedHypervisor
 
+    files = HttpImageFiles(settings.compute.image_url)
     simulated = settings.simulated
     clock, random = SystemClock(), Random()  # noqa: S311 - chance, not secrecy
     hypervisors: dict[str, SimulatedHypervisor] = {}
@@ -101,10 +103,12 @@ async def run_simulated(settings: Settings, name: str) -> None:
             disk_gb=simulated.disk_gb,
             behaviour={"build": Behaviour(delay=(simulated.build_seconds,) * 2)},
             others=hypervisors,
+            files=files,
         )
         for host in simulated_hosts(simulated)
     }
-    await _serve(settings, name, hypervisors, {host: str(uuid5(NAMESPACE_DNS, host)) for host in hypervisors})
+    host_ids = {host: str(uuid5(NAMESPACE_DNS, host)) for host in hypervisors}
+    await _serve(settings, name, hypervisors, host_ids, files.keep)
 
 
 def simulated_hosts(settings: SimulatedSettings) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,32 @@ def test_tickets_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> Non
     for number in range(10):
         files.keep({str(number): "ticket"})
     assert list(files._tickets) == ["7", "8", "9"]
+
+
+@asynchronous
+async def test_an_image_is_sent_by_ticket_whole_and_with_its_length() -> None:
+    async with service(b"204 No Content\r\n\r\n") as (url, asked):
+        files = HttpImageFiles(url)
+        with pytest.raises(HostFailed):
+            await files.upload("image-1", BytesIO(b"hello"))
+        files.keep({"image-1": "1.2.node1"})
+        source = BytesIO(b"hello")
+        source.read(3)
+        await files.upload("image-1", source)
+        (head,) = asked
+        assert head.startswith("PUT /image/lightcurve/image-1/file ")
+        assert "x-lightcurve-image-ticket: 1.2.node1\r\n" in head.lower()
+        assert "content-length: 5\r\n" in head.lower()
+
+
+@pytest.mark.parametrize(("answer", "raised"), [
+    (b"404 Not Found", HostFailed), (b"413 Too Large", HostFailed), (b"400 Bad Request", HostFailed),
+    (b"409 Conflict", Unavailable), (b"503 Not Now", Unavailable), (b"302 Found", Unavailable),
+])  # fmt: skip
+@asynchronous
+async def test_what_is_not_taken_fails_or_is_tried_again(answer: bytes, raised: type[Exception]) -> None:
+    async with service(answer + b"\r\nContent-Length: 5\r\n\r\nwords") as (url, _):
+        files = HttpImageFiles(url)
+        files.keep({"image-1": "ticket"})
+        with pytest.raises(raised):
+            await files.upload("image-1", BytesIO(b"hello"))

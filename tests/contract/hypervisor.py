@@ -51,6 +51,14 @@ class Host(Protocol):
         """Something happens to the guest that leaves it as it was."""
         ...
 
+    def sent(self, image_id: str) -> bytes | None:
+        """What the image service has of an image."""
+        ...
+
+    def take_nothing(self) -> None:
+        """Have the image service refuse what is sent."""
+        ...
+
     def left(self) -> set[str]:
         """What guests left on the host."""
         ...
@@ -60,7 +68,8 @@ class SimulatedHost:
     """In memory."""
 
     def __init__(self) -> None:
-        self._hypervisor = SimulatedHypervisor("node1", InstantClock(), Random(1))
+        self._images = LocalImages()
+        self._hypervisor = SimulatedHypervisor("node1", InstantClock(), Random(1), files=self._images)
         self._hypervisor.behaviour["build"].delay = (0.1, 0.2)
 
     def agent(self) -> Hypervisor:
@@ -89,6 +98,12 @@ class SimulatedHost:
 
     def disturb(self, spec: GuestSpec) -> None:
         self._hypervisor.happen(spec.server_id, PowerState.RUNNING)
+
+    def sent(self, image_id: str) -> bytes | None:
+        return self._images.sent.get(image_id)
+
+    def take_nothing(self) -> None:
+        self._images.full = True
 
     def left(self) -> set[str]:
         return set(self._hypervisor._guests)
@@ -129,6 +144,12 @@ class LibvirtHost:
     def disturb(self, spec: GuestSpec) -> None:
         virsh("suspend", spec.instance_name)
         virsh("resume", spec.instance_name)
+
+    def sent(self, image_id: str) -> bytes | None:
+        return self._images.sent.get(image_id)
+
+    def take_nothing(self) -> None:
+        self._images.full = True
 
     def left(self) -> set[str]:
         return traces(self._dir / "state", self._network)

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -62,6 +63,8 @@ async def test_a_guest_that_is_not_here(host: Host) -> None:
             agent.pause(absent),
             agent.suspend(absent),
             agent.inject_nmi(absent),
+            agent.snapshot(absent, str(uuid4())),
+            agent.upload(absent, str(uuid4())),
             agent.console(absent, "vnc"),
             agent.reboot(spec, hard=True, timeout=0),
             agent.console_log(absent, None),
@@ -397,3 +400,60 @@ async def test_what_cannot_be_made_anew_leaves_nothing(host: Host) -> None:
             await agent.recreate(spec)
         assert await agent.guests() == []
         assert host.left() == set()
+
+
+@asynchronous
+async def test_an_image_of_a_guest_that_goes_on_as_it_is(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        for power, have in (
+            (PowerState.RUNNING, agent.start(spec)), (PowerState.PAUSED, agent.pause(spec.server_id)),
+            (PowerState.SHUTDOWN, agent.stop(spec.server_id, 0)),
+        ):  # fmt: skip
+            await have
+            image_id, now = str(uuid4()), state(spec, power)
+            # Whoever comes after a crash, at whatever moment, finds what was done, or does it again.
+            for hand in (agent, host.agent()):
+                assert await hand.snapshot(spec.server_id, image_id) == now
+            assert host.sent(image_id) is None
+            for hand in (agent, host.agent()):
+                assert await hand.upload(spec.server_id, image_id) == now
+            sent = host.sent(image_id)
+            assert sent is not None and sent.startswith(b"QFI\xfb")  # noqa: PT018 (one fact)
+            assert await agent.snapshot(spec.server_id, image_id) == now
+        with pytest.raises(HostFailed):
+            await agent.upload(spec.server_id, str(uuid4()))
+
+
+@asynchronous
+async def test_an_image_that_is_not_taken_is_not_kept_either(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec, image_id = host.spec(), str(uuid4())
+        await agent.build(spec)
+        await agent.snapshot(spec.server_id, image_id)
+        host.take_nothing()
+        for hand in (agent, host.agent()):
+            with pytest.raises(HostFailed):
+                await hand.upload(spec.server_id, image_id)
+        assert await agent.guests() == [state(spec, PowerState.RUNNING)]
+
+
+@asynchronous
+async def test_the_making_of_an_image_that_was_interrupted_begins_anew(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec = host.spec()
+        await agent.build(spec)
+        for turns in (1, 5, 40, 200):
+            first, second = str(uuid4()), str(uuid4())
+            making = asyncio.create_task(agent.snapshot(spec.server_id, first))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            making.cancel()
+            await asyncio.wait([making])
+            agent = host.agent()
+            for image_id in (first, second):
+                await agent.snapshot(spec.server_id, image_id)
+            await agent.upload(spec.server_id, second)
+            with pytest.raises(HostFailed):
+                await agent.upload(spec.server_id, first)

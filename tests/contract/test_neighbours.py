@@ -14,6 +14,7 @@ from adapters.memory.store import MemoryEventStore
 from adapters.rest.identity.directory import Directory
 from adapters.rest.kit.settings import IdentitySettings, Project
 from adapters.system import SystemIds
+from domain import image_properties
 from domain.errors import Invalid, Refused
 from domain.kinds import EVENTS
 from domain.neighbours import image, network
@@ -23,7 +24,7 @@ from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.context import Context, Stamp
 from handlers.log.registry import Registry
-from handlers.neighbours import Neighbours, PortHolder
+from handlers.neighbours import Neighbours, NewImage, PortHolder
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.volumes import NoVolumes
@@ -70,7 +71,7 @@ async def embedded() -> AsyncIterator[Neighbours]:
     settings = IdentitySettings(users=(), projects=(Project(id="blue", name="b"),), token_keys=())
     following = asyncio.create_task(registry.run())
     await registry.ready()
-    yield Neighbours(Directory(settings), EmbeddedImages(registry), EmbeddedNetworks(registry), NoVolumes())
+    yield Neighbours(Directory(settings), EmbeddedImages(registry, stamp, 3), EmbeddedNetworks(registry), NoVolumes())
     following.cancel()
 
 
@@ -184,3 +185,36 @@ class TestVolumes:
             with pytest.raises(Refused, match="could not be found") as refused:
                 await volumes.check(BLUE, "11111111-1111-4111-8111-111111111111")
             assert refused.value.status == 404
+
+
+@asynchronous
+async def test_an_image_is_announced_for_its_project_and_removed(neighbours: Making) -> None:
+    async with neighbours() as made:
+        base = (await made.images.bootable(BLUE, READY)).source
+        new = NewImage(name="backup", owner="blue", base=base, properties={"image_type": "snapshot"})
+        image_id, accepted = await made.images.announce(BLUE, new)
+        assert accepted.position
+        with pytest.raises(Invalid, match="not active"):
+            await made.images.bootable(BLUE, image_id)
+        with pytest.raises(Invalid, match="Can not find"):
+            await made.images.bootable(GREEN, image_id)
+        for _ in range(2):
+            await made.images.remove(BLUE, image_id)
+        await made.images.remove(BLUE, "never-was")
+        with pytest.raises(Invalid, match="Can not find"):
+            await made.images.bootable(BLUE, image_id)
+
+
+@asynchronous
+async def test_no_more_images_are_announced_than_a_project_may_have_nor_larger_properties(neighbours: Making) -> None:
+    async with neighbours() as made:
+        new = NewImage(name="backup", owner="blue", base=None, properties={})
+        large = new._replace(properties={"note": "x" * image_properties.MAX_BYTES})
+        with pytest.raises(Refused) as refusal:
+            await made.images.announce(BLUE, large)
+        assert refusal.value.status == 403
+        for _ in range(3):
+            await made.images.announce(BLUE, new)
+        with pytest.raises(Refused) as refusal:
+            await made.images.announce(BLUE, new)
+        assert refusal.value.status == 403

@@ -7,41 +7,47 @@ from random import Random
 from domain.server.action import Action
 from domain.server.actions import reboot
 from handlers.context import Context
-from handlers.neighbours import BootImage
+from handlers.neighbours import BootImage, Images
+from handlers.servers.images import make_image
 from handlers.servers.requests import Evacuation, Rebuild
 from handlers.servers.servers import Servers
 from tests.sim.world import FLAVORS, IMAGE
 
-Ask = Callable[[Servers, Context, str, Random], Awaitable[object]]
+Ask = Callable[[Servers, Images, Context, str, Random], Awaitable[object]]
 
 ARGUMENTS: dict[str, Ask] = {
-    "reboot": lambda servers, context, server_id, random: servers.act(
+    "reboot": lambda servers, _images, context, server_id, random: servers.act(
         context, server_id, reboot.REBOOT, partial(reboot.request, hard=random.random() < 0.5)
     ),
-    "rebuild": lambda servers, context, server_id, _: servers.rebuild(
+    "rebuild": lambda servers, _images, context, server_id, _: servers.rebuild(
         context, server_id, Rebuild(image=IMAGE, admin_pass="new")
     ),
-    "resize": lambda servers, context, server_id, random: servers.resize(
+    "resize": lambda servers, _images, context, server_id, random: servers.resize(
         context, server_id, random.choice(FLAVORS), random.choice((None, 600.0))
     ),
-    "live-migration": lambda servers, context, server_id, random: servers.live_migrate(
+    "live-migration": lambda servers, _images, context, server_id, random: servers.live_migrate(
         context, server_id, random.choice((None, "host1", "host2", "host3"))
     ),
-    "migrate": lambda servers, context, server_id, random: servers.migrate(
+    "migrate": lambda servers, _images, context, server_id, random: servers.migrate(
         context, server_id, random.choice((None, "host1", "host2", "host3"))
     ),
-    "evacuate": lambda servers, context, server_id, random: servers.evacuate(
+    "evacuate": lambda servers, _images, context, server_id, random: servers.evacuate(
         context, server_id, Evacuation(stopped=random.random() < 0.5), lambda _: False
     ),
-    "rescue": lambda servers, context, server_id, _: servers.rescue(
+    "rescue": lambda servers, _images, context, server_id, _: servers.rescue(
         context, server_id, BootImage(IMAGE, min_ram_mb=0), "rescue"
+    ),
+    "createImage": lambda servers, images, context, server_id, _: make_image(
+        servers, images, context, server_id, "image", {}
     ),
 }
 
 
-async def ask(servers: Servers, context: Context, server_id: str, action: Action, random: Random) -> None:
+async def ask(
+    servers: Servers, images: Images, context: Context, server_id: str, action: Action, random: Random
+) -> None:
     """Ask for an action on a server."""
     if action.name in ARGUMENTS:
-        await ARGUMENTS[action.name](servers, context, server_id, random)
+        await ARGUMENTS[action.name](servers, images, context, server_id, random)
     else:
         await servers.act(context, server_id, action)

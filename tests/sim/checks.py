@@ -27,6 +27,7 @@ from domain.server.reset import ServerStateReset
 from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, RESIZED, STOPPED, SUSPENDED, Server, places
 from projections import console_sessions, event_log, hosts, instance_actions, migrations, servers
 from projections.memory import MemoryRows
+from tests.sim.image_checks import images
 from tests.sim.world import API, CELL, LIMITS, NETWORK, PROJECT, World
 
 SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED)
@@ -57,6 +58,7 @@ async def violations(world: World) -> list[str]:
     found += _intended_disk(world, history, all_servers)
     found += _kept_disk(world, history, all_servers)
     found += _intended_power(world, history, all_servers)
+    found += images(history, states)
     found += _console_sessions(history)
     found += _projections(world, history)
     found += _decided_anew(history)

@@ -56,7 +56,7 @@ async def bring_back(world: World, host: str) -> None:
 
 
 async def _evacuate_some(world: World, host: str) -> None:
-    servers, random = await world.api(), world.random
+    (servers, _), random = await world.api(), world.random
     for row in list(world.rows.all(TABLE)):
         if row.host == host and not row.deleted and random.random() < 0.7:
             wanted = Evacuation(

@@ -27,7 +27,7 @@ REST_SECONDS = 4500.0
 async def _act(world: World) -> None:
     """One random request of a user, or one guest that changes by itself."""
     random = world.random
-    servers = await world.api()
+    servers, images = await world.api()
     rows = [row for row in world.rows.all(TABLE) if not row.deleted][-world.focus :]
     choice = random.random()
     if not rows or choice < (0.4 if world.focus > 3 else 0.1):
@@ -50,7 +50,7 @@ async def _act(world: World) -> None:
     elif choice < 0.96:
         fitting = [action for action in EVERYTHING if row.vm_state in action.allowed]
         action = random.choice(fitting if fitting and random.random() < 0.85 else EVERYTHING)
-        await ask(servers, world.context(), server_id, action, random)
+        await ask(servers, images, world.context(), server_id, action, random)
     else:
         for hypervisor in world.hypervisors.values():
             if server_id in hypervisor._guests:

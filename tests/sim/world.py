@@ -22,7 +22,7 @@ from domain.errors import LightcurveError
 from domain.fleet import host as domain_host
 from domain.guest import ImageSource
 from domain.kinds import EVENTS
-from domain.neighbours import network
+from domain.neighbours import image, network
 from domain.neighbours.network import NetworkCreated
 from handlers.cells import Cell, Cells
 from handlers.conducting.conducting import Conducting
@@ -30,6 +30,7 @@ from handlers.context import Context, Stamp
 from handlers.fleet.hosts import Hosts
 from handlers.host.agent import Agent
 from handlers.log.registry import Registry
+from handlers.neighbours.images import EmbeddedImages
 from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
 from projections.event_log import EventLogView
@@ -40,6 +41,7 @@ from projections.migrations import MigrationsView
 from projections.servers import ServersView
 from tests.sim.consoles import OpenConsolesIn, view_consoles
 from tests.sim.faults import ProcessFaults, Weather
+from tests.sim.images import SentImages
 from tests.sim.virtual_time import SeededIds, VirtualClock
 
 CELL, API = "cell1", "api"
@@ -128,6 +130,7 @@ class World:
         self.disastrous = self.random.choice((0.0, 0.0, 0.05, 0.2))
         """The chance that a host is struck by a disaster after a request."""
         self.servers: Servers | None = None
+        self.images: EmbeddedImages | None = None
         self._hosts: Hosts | None = None
         self.declared: set[str] = set()
         """Hosts that were declared dead."""
@@ -166,6 +169,7 @@ class World:
             disk_gb=100,
             behaviour=behaviour,
             others=self.hypervisors,
+            files=SentImages(self),
         )
 
     def store(self, cell: str, faults: ProcessFaults | None = None) -> MemoryEventStore:
@@ -185,7 +189,7 @@ class World:
         return Context(request_id=request_id, user_id="user", project_id=PROJECT, roles=("member",))
 
     async def _api(self, faults: ProcessFaults) -> None:
-        registry = Registry(self.store(API, faults), self.stamp, [network.KIND, quota.KIND])
+        registry = Registry(self.store(API, faults), self.stamp, [network.KIND, quota.KIND, image.KIND])
         hosts = Registry(self.store(CELL, faults), self.stamp, [domain_host.KIND])
         bus, vault = MemoryCommandBus(self.broker, CELL, faults), MemoryVault(self.broker, CELL, faults)
         cells = Cells(Cell(self.store(CELL, faults), bus, vault, self.stamp))
@@ -195,6 +199,7 @@ class World:
             await registry.ready()
             await hosts.ready()
             self.servers, self._hosts = Servers(cells, registry, self.stamp, LIMITS), Hosts(hosts)
+            self.images = EmbeddedImages(registry, self.stamp)
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
@@ -241,11 +246,11 @@ class World:
 
         return run
 
-    async def api(self) -> Servers:
+    async def api(self) -> tuple[Servers, EmbeddedImages]:
         """The API, once it runs."""
-        while self.servers is None:  # noqa: ASYNC110 - virtual time
+        while self.servers is None or self.images is None:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.5)
-        return self.servers
+        return self.servers, self.images
 
     async def hosts(self) -> Hosts:
         """Likewise."""

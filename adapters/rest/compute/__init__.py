@@ -13,12 +13,22 @@ from adapters.rest.compute.servers import (
     server_groups,
     shown,
 )
-from adapters.rest.compute.servers.actions import console_log, evacuate, lock, moves, not_yet, rebuild, rescue, simple
+from adapters.rest.compute.servers.actions import (
+    console_log,
+    create_image,
+    evacuate,
+    lock,
+    moves,
+    not_yet,
+    rebuild,
+    rescue,
+    simple,
+)
 from adapters.rest.compute.servers.parts import addresses, interfaces, metadata, security_groups, tags, volumes
 from adapters.rest.kit.operation import Operation
 
 SERVERS = (listing, shown, create, consoles, instance_actions, migrations, server_groups)
-ACTIONS = (simple, lock, rebuild, rescue, moves, evacuate, console_log, not_yet)
+ACTIONS = (simple, lock, rebuild, rescue, moves, evacuate, create_image, console_log, not_yet)
 PARTS = (metadata, tags, addresses, interfaces, volumes, security_groups)
 CATALOGUE = (flavors, flavor_specs, keypairs, quotas)
 FLEET = (hypervisors, services, zones, aggregates)

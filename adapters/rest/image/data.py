@@ -17,6 +17,7 @@ from adapters.rest.kit.operation import Access, Call, Operations, empty
 from domain.errors import Refused, Unavailable, not_found
 from domain.neighbours import image as images
 from domain.neighbours.image import Image, ImageUploaded
+from handlers.host.image_tickets import SENDING
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ operations = Operations()
 CHUNK = 1 << 20
 """Bytes written to the disk at once."""
 
+SILENT_SECONDS = 60.0
+"""After which an upload is given up."""
 PATH = "/v2/images/{image_id}/file"
 
 
@@ -34,7 +37,10 @@ async def upload(call: Call) -> Any:
     media_type = call.headers.get("content-type", "").partition(";")[0].strip()
     if media_type != "application/octet-stream":
         raise Refused("media_type", "Unsupported Content-Type: application/octet-stream is wanted.", status=415)
-    image = find_own(call)
+    return await _store(call, find_own(call))
+
+
+async def _store(call: Call, image: Image) -> Any:
     # Refused now rather than after a long upload; the event decides it again.
     images.upload(image, image.id, ImageUploaded(size=0, virtual_size=0, checksum="", hash_value=""))
     assert image.disk_format
@@ -53,11 +59,24 @@ async def upload(call: Call) -> Any:
     return empty(204)
 
 
+@operations("PUT", "/lightcurve/{image_id}/file", Access.PUBLIC, "upload_image_by_ticket", status=204, streamed=True)
+async def upload_by_ticket(call: Call) -> Any:
+    """Store the bytes, from a host that was given a ticket with a command. What is there already is what it has sent
+    before, when its answer was lost."""
+    image_id = call.params["image_id"]
+    host = call.services.tickets.holder(call.headers.get(TICKET_HEADER, ""), image_id, SENDING)
+    image = call.services.registry.of(images.KIND, image_id) if host else None
+    if image is None or image.status == "deleted":
+        raise not_found("Image", image_id)
+    log.info("image %s is sent by host %s", image_id, host)
+    return empty(204) if image.status == "active" else await _store(call, image)
+
+
 async def _receive(call: Call, part: Part, allowance: Allowance) -> Stored:
     waiting: list[bytes] = []
     size = 0
     while True:
-        message = await call.receive()
+        message = await _next(call)
         if message["type"] == "http.disconnect":
             raise Disconnected("The caller went away.")
         body: bytes = message.get("body", b"")
@@ -71,6 +90,15 @@ async def _receive(call: Call, part: Part, allowance: Allowance) -> Stored:
             break
     await asyncio.to_thread(part.write, b"".join(waiting))
     return await asyncio.to_thread(part.flush)
+
+
+async def _next(call: Call) -> Any:
+    """Who sends nothing any more, and says no farewell, must not keep another from sending it."""
+    try:
+        async with asyncio.timeout(SILENT_SECONDS):
+            return await call.receive()
+    except TimeoutError:
+        raise Disconnected("The caller sends nothing any more.") from None
 
 
 async def _publish(call: Call, file: ImageFile, image_id: str, stored: Stored, virtual_size: int) -> None:

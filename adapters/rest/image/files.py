@@ -12,6 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 from adapters.rest.image.formats import HEADER_BYTES
 from domain.errors import Refused
+from domain.log.record import Recorded
+from domain.neighbours.image import ImageDeleted
 
 
 class Stored(NamedTuple):
@@ -106,3 +108,9 @@ class Part:
         """Remove the part's name and unlock."""
         self.image.forget_part()
         self._file.close()
+
+
+def forget_deleted(directory: Path, recorded: Recorded) -> None:
+    """Remove the bytes of an image of which an event tells that it is deleted, whoever did it."""
+    if isinstance(recorded.event, ImageDeleted):
+        ImageFile(directory, recorded.aggregate.id).path.unlink(missing_ok=True)

@@ -50,6 +50,8 @@ STATUS_CHECKED = 38
 """An unknown status in a filter is refused; before, it found nothing."""
 NO_IMAGE_METADATA_LIMIT = 39
 """Limits no longer show ``maxImageMeta``."""
+IMAGE_ID_TOLD = 45
+"""Who has an image made of a server is told its id, not its address."""
 FLAVOR_IN_SERVER = 47
 """Servers show what their flavor was, not a link to it."""
 ACTION_EVENTS_OF_ALL = 51

@@ -2,6 +2,7 @@
 
 from domain.server.action import Action
 from domain.server.actions.crash_dump import TRIGGER_CRASH_DUMP
+from domain.server.actions.create_image import CREATE_IMAGE
 from domain.server.actions.pause import PAUSE, UNPAUSE
 from domain.server.actions.power import START, STOP
 from domain.server.actions.reboot import REBOOT
@@ -21,4 +22,5 @@ ACTIONS: tuple[Action, ...] = (
     RESCUE,
     UNRESCUE,
     TRIGGER_CRASH_DUMP,
+    CREATE_IMAGE,
 )

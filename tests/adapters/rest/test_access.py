@@ -68,6 +68,7 @@ async def test_what_is_public_is_discovery_and_login(cloud: MakeWorld):
         "/image GET /versions",
         # A ticket is needed there instead of a token.
         "/image GET /lightcurve/{image_id}/file",
+        "/image PUT /lightcurve/{image_id}/file",
         "/network GET /",
         "/network GET /v2.0",
     }

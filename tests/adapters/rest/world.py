@@ -64,6 +64,7 @@ from projections.memory import MemoryRows
 from projections.migrations import MigrationsView
 from projections.servers import ServersView
 from tests.adapters.rest.client import Client
+from tests.adapters.rest.sent_images import SentImages
 from tests.clocks import StandingClock
 from tests.sim.consoles import OpenConsolesIn
 
@@ -151,7 +152,7 @@ class World:
             registry=self.registry,
             neighbours=Neighbours(
                 Directory(identity_settings()),
-                EmbeddedImages(self.registry),
+                EmbeddedImages(self.registry, self.stamp, (stock_limits or StockLimits()).images),
                 EmbeddedNetworks(self.registry),
                 NoVolumes(),
             ),
@@ -193,16 +194,25 @@ class World:
             stamp=self.stamp,
             read_servers=self._read_servers,
             open_consoles=OpenConsolesIn(self._rows),
+            tickets=self.services.tickets,
         )
+        files = SentImages(lambda: self.app)
         self.hypervisors: dict[str, SimulatedHypervisor] = {}
         self.hypervisors |= {
             name: SimulatedHypervisor(
-                name, self.clock, Random(0), vcpus=8, memory_mb=16384, disk_gb=100, others=self.hypervisors
+                name,
+                self.clock,
+                Random(0),
+                vcpus=8,
+                memory_mb=16384,
+                disk_gb=100,
+                others=self.hypervisors,
+                files=files,
             )
             for name in HOST_IDS
         }
         self.agents = {
-            name: Agent({name: hypervisor}, HOST_IDS, self.bus, signs, self.stamp)
+            name: Agent({name: hypervisor}, HOST_IDS, self.bus, signs, self.stamp, files.keep)
             for name, hypervisor in self.hypervisors.items()
         }
         self._tasks: dict[str, asyncio.Task[None]] = {}

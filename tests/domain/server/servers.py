@@ -8,6 +8,7 @@ from domain.guest import ImageSource, PowerState
 from domain.log.record import Event, Metadata
 from domain.server import parts
 from domain.server.action import ServerActionFailed
+from domain.server.actions.create_image import ServerDiskSaved, ServerImageRequested
 from domain.server.actions.pause import ServerPaused, ServerPauseRequested, ServerUnpauseRequested
 from domain.server.actions.power import ServerStartRequested, ServerStopped, ServerStopRequested
 from domain.server.actions.reboot import ServerRebootRequested
@@ -65,6 +66,8 @@ RESUME = ServerResumeRequested(deadline=LATER)
 RESCUE = ServerRescueRequested(deadline=LATER, image=IMAGE, secrets="sealed")
 RESCUED = ServerRescued(epoch=1)
 UNRESCUE = ServerUnrescueRequested(deadline=LATER)
+IMAGE_REQUESTED = ServerImageRequested(deadline=LATER, image_id="33333333-3333-4333-8333-333333333333")
+DISK_SAVED = ServerDiskSaved(epoch=1)
 DELETE = ServerDeleteRequested(deadline=LATER)
 DELETED = ServerDeleted()
 
@@ -95,6 +98,9 @@ GIVEN: dict[str, list[Event]] = {
     "rescued": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED],
     "rescue failed": [REQUESTED, PLACED, BUILT, RESCUE, ServerActionFailed(fault=FAULT, to_error=True)],
     "unrescuing": [REQUESTED, PLACED, BUILT, RESCUE, RESCUED, UNRESCUE],
+    "saving": [REQUESTED, PLACED, BUILT, IMAGE_REQUESTED],
+    "uploading": [REQUESTED, PLACED, BUILT, IMAGE_REQUESTED, DISK_SAVED],
+    "image failed": [REQUESTED, PLACED, BUILT, IMAGE_REQUESTED, ServerActionFailed(fault=FAULT)],
     "deleting": [REQUESTED, PLACED, BUILT, DELETE],
     "deleting unplaced": [REQUESTED, DELETE],
     "deleted": [REQUESTED, PLACED, BUILT, DELETE, DELETED],

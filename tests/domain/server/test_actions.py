@@ -10,6 +10,7 @@ from domain.log.record import Event
 from domain.server import deletion, reported
 from domain.server.action import Action, ActionDone, ActionRequested, ServerActionFailed
 from domain.server.actions.all import ACTIONS
+from domain.server.actions.create_image import ServerDiskSaved
 from domain.server.creation import ServerRequested
 from domain.server.fold import EVENTS, evolve
 from domain.server.moves.all import ENDINGS, MOVES
@@ -19,13 +20,27 @@ from domain.server.moves.live import LIVE_MIGRATE, ServerArrived, ServerTargetRe
 from domain.server.state import existing
 from handlers.host.carrying_out import CARRY_OUT
 from projections.instance_actions import STARTS, SUCCESSES
-from tests.domain.server.servers import FAULT, GIVEN, LATER, NOW, REBUILD, RESCUE, SERVER_ID, SOFT_REBOOT, given, meta
+from tests.domain.server.servers import (
+    FAULT,
+    GIVEN,
+    IMAGE_REQUESTED,
+    LATER,
+    NOW,
+    REBUILD,
+    RESCUE,
+    SERVER_ID,
+    SOFT_REBOOT,
+    given,
+    meta,
+)
 from tests.sim.arguments import ARGUMENTS
 
 EVERY_ACTION = (*ACTIONS, *MOVES, *ENDINGS)
-LEGS = {ServerSourceReady, ServerTargetCleared, ServerTargetReady, ServerArrived}
+LEGS = {ServerSourceReady, ServerTargetCleared, ServerTargetReady, ServerArrived, ServerDiskSaved}
 """What a host's success may be recorded as, and is no end."""
-BEGUN_BY: dict[str, Event] = {"reboot": SOFT_REBOOT, "rebuild": REBUILD, "rescue": RESCUE}
+BEGUN_BY: dict[str, Event] = {
+    "reboot": SOFT_REBOOT, "rebuild": REBUILD, "rescue": RESCUE, "createImage": IMAGE_REQUESTED,
+}  # fmt: skip
 """The beginnings that say more than a deadline."""
 each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 
@@ -69,10 +84,16 @@ def test_an_action_begins_is_done_and_fails(action: Action) -> None:
     assert (begun.action.name, begun.action.request_id, begun.action.deadline) == (action.name, "req-20", LATER)
     assert begun.task_state == action.tasks[0].state
     version, guest = begun.version, GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
-    done = reported.done(begun, action.tasks[0].command, version, guest)
+    server, done = begun, None
+    while server.action:
+        task = reported.task_of(server)
+        assert task
+        failed = reported.failed(server, task.command, 1, version, FAULT, NOW)
+        assert isinstance(failed, ServerActionFailed)
+        after = evolve(server, failed, meta(21))
+        assert (after.task_state, after.action) == (None, None)
+        done = reported.done(server, task.command, version, guest)
+        assert done
+        server = evolve(server, done, meta(21))
     assert type(done) is action.done
-    failed = reported.failed(begun, action.tasks[0].command, 1, version, FAULT, NOW)
-    assert isinstance(failed, ServerActionFailed)
-    for end in (done, failed):
-        ended = evolve(begun, end, meta(21))
-        assert (ended.task_state, ended.unfinished) == (None, False)
+    assert (server.task_state, server.unfinished) == (None, False)

@@ -7,8 +7,8 @@ import pytest
 
 from domain.guest import ImageSource
 from domain.server.creation import MAX_ATTEMPTS
-from domain.server.steps import Command, Expire, FinishDelete, GiveUp, Place, Step, next_step
-from tests.domain.server.servers import GIVEN, LATER, NOW, given
+from domain.server.steps import Command, DropImage, Expire, FinishDelete, GiveUp, Place, Step, next_step
+from tests.domain.server.servers import GIVEN, IMAGE_REQUESTED, LATER, NOW, given
 
 SOON = LATER - timedelta(seconds=1)
 
@@ -39,6 +39,9 @@ STEPS: dict[str, tuple[object, object]] = {
     "rescued": (None, None),
     "rescue failed": (None, None),
     "unrescuing": (Command("node1", "unrescue"), Expire()),
+    "saving": (Command("node1", "snapshot", with_spec=False, image_id=IMAGE_REQUESTED.image_id), Expire()),
+    "uploading": (Command("node1", "upload", with_spec=False, image_id=IMAGE_REQUESTED.image_id), Expire()),
+    "image failed": (DropImage(IMAGE_REQUESTED.image_id), DropImage(IMAGE_REQUESTED.image_id)),
     "deleting": (Command("node1", "destroy", with_spec=False), FinishDelete(without_host=True)),
     "deleting unplaced": (FinishDelete(without_host=False), FinishDelete(without_host=False)),
     "deleted": (None, None),

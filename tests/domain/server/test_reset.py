@@ -7,7 +7,7 @@ from domain.guest import GuestState, PowerState
 from domain.server import creation, observation, reported, reset
 from domain.server.fold import evolve
 from domain.server.state import existing
-from domain.server.steps import next_step
+from domain.server.steps import DropImage, next_step
 from tests.domain.server.servers import GIVEN, NOW, PLACED, SERVER_ID, given, meta
 
 NEVER_LAUNCHED = {"requested", "spawning", "build failed", "failed", "failed on host"}
@@ -30,8 +30,9 @@ def test_nothing_is_left_under_way(state: str, vm_state: str) -> None:
     event = reset.request(before, vm_state)
     assert event.supersedes == (before.action.request_id if before.action else None)
     after = evolve(before, event, meta(30))
-    assert (after.vm_state, after.task_state, after.unfinished, after.rescue) == (vm_state, None, False, None)
-    assert next_step(after, NOW) is None
+    assert (after.vm_state, after.task_state, after.action, after.rescue) == (vm_state, None, None, None)
+    # Nothing but what was in the making, and is not wanted any more.
+    assert next_step(after, NOW) == (DropImage(after.unwanted_images[0]) if before.images_of_it else None)
 
 
 def test_what_the_guest_really_is_its_host_tells() -> None:

@@ -108,6 +108,18 @@ IN_ERROR: dict[str, object] = {
     "observed off": ServerPowerChanged,
 }
 
+IN_ACTIVE: dict[str, object] = {
+    "stop": ServerStopRequested,
+    "reboot": ServerRebootRequested,
+    "hard reboot": ServerRebootRequested,
+    "pause": ServerPauseRequested,
+    "suspend": ServerSuspendRequested,
+    "rebuild": ServerRebuildRequested,
+    "rescue": ServerRescueRequested,
+    "delete": ServerDeleteRequested,
+    "observed off": ServerPowerChanged,
+}
+
 # For each state, what each question leads to: an event, a refusal's status, or nothing. Questions left out lead to
 # a conflict if a user asks them, and to nothing if they are reports.
 THEN: dict[str, dict[str, object]] = {
@@ -118,17 +130,7 @@ THEN: dict[str, dict[str, object]] = {
     "build failed": {"delete": ServerDeleteRequested, "late": ServerFailed, "give up": ServerFailed},
     "failed": {"delete": ServerDeleteRequested},
     "failed on host": {"delete": ServerDeleteRequested},
-    "active": {
-        "stop": ServerStopRequested,
-        "reboot": ServerRebootRequested,
-        "hard reboot": ServerRebootRequested,
-        "pause": ServerPauseRequested,
-        "suspend": ServerSuspendRequested,
-        "rebuild": ServerRebuildRequested,
-        "rescue": ServerRescueRequested,
-        "delete": ServerDeleteRequested,
-        "observed off": ServerPowerChanged,
-    },
+    "active": IN_ACTIVE,
     "stopping": {
         "delete": ServerDeleteRequested,
         "hard reboot": ServerRebootRequested,
@@ -196,6 +198,9 @@ THEN: dict[str, dict[str, object]] = {
     },
     "rescue failed": IN_ERROR,
     "unrescuing": {"delete": ServerDeleteRequested, "unrescued": ServerUnrescued, "late": ServerActionFailed},
+    "saving": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
+    "uploading": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
+    "image failed": IN_ACTIVE,
     "deleting": {"delete": NOTHING, "gone": ServerDeleted},
     "deleting unplaced": {"delete": NOTHING, "gone": ServerDeleted},
     "deleted": dict.fromkeys(BY_USERS, NOT_FOUND),

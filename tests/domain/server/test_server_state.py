@@ -9,7 +9,7 @@ from tests.domain.server.servers import GIVEN, LATER, NOW, given
 UNDER_WAY = {
     *("requested", "spawning", "build failed", "stopping", "starting", "rebooting", "pausing", "unpausing"),
     *("suspending", "resuming", "rebuilding", "rebuilding stopped", "rescuing", "unrescuing", "dumping"),
-    *("deleting", "deleting unplaced"),
+    *("deleting", "deleting unplaced", "saving", "uploading", "image failed"),
 }
 
 

@@ -66,7 +66,7 @@ async def test_what_is_over_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> Non
     nothing: Any = None
     conductor = Conductor(
         OneByOne(cell), states, nothing, nothing, nothing, cell.bus, cell.stamp, Behind(told, "elsewhere"),  # type: ignore[arg-type]
-        Ignored(),  # type: ignore[arg-type]
+        Ignored(), nothing,  # type: ignore[arg-type]
     )  # fmt: skip
     opened: list[tuple[str, str]] = []
     monkeypatch.setattr(
@@ -92,7 +92,9 @@ async def test_a_source_that_was_never_told_of_the_confirmation_is_told_at_its_e
     confirming = await cell.server()
     await cell.tell(confirming, RESIZE, *ARRIVED, replace(CONFIRM, deadline=cell.stamp.clock.now()))
     states = ServerStates(cell.store, cell.stamp)
-    conductor = Conductor(cell.store, states, holdings, Mock(), Mock(), bus, cell.stamp, Behind(), Mock())
+    conductor = Conductor(
+        cell.store, states, holdings, Mock(), Mock(), bus, cell.stamp, Behind(), Mock(), AsyncMock()
+    )
     assert await conductor._advance(confirming) is None
     host, _, command = bus.send.await_args.args
     told = command_decoder.decode(command)

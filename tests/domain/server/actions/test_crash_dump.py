@@ -12,7 +12,7 @@ from domain.server.state import Server
 from domain.server.steps import Command, Expire, guest_spec, next_step
 from tests.domain.server.servers import FAULT, GIVEN, IMAGE, LATER, NOW, SERVER_ID, given, meta
 
-ALLOWED = {"active", "paused", "rescued", "reboot failed", "rebuild failed", "rescue failed"}
+ALLOWED = {"active", "image failed", "paused", "rescued", "reboot failed", "rebuild failed", "rescue failed"}
 
 
 def dumping(state: str = "active") -> Server:

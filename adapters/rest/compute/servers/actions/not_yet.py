@@ -11,7 +11,7 @@ from adapters.rest.kit.words import words
 operations = Operations()
 
 NOT_YET = words(
-    "addSecurityGroup changePassword createBackup createImage injectNetworkInfo "
+    "addSecurityGroup changePassword createBackup injectNetworkInfo "
     "removeSecurityGroup restore shelve shelveOffload unshelve"
 )
 
