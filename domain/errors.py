@@ -65,6 +65,12 @@ class Unavailable(LightcurveError):
     code = "unavailable"
 
 
+class InLine(Unavailable):
+    """Others come first: it will be this one's turn, too, if it is asked again so soon."""
+
+    retry_after = 2
+
+
 class OutOfOrder(Unavailable):
     """The history of one thing cannot be read or folded by this program: it is left as it is, and all else goes on.
     ``lightcurve status`` names it to the operator."""

@@ -90,7 +90,8 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     rescue_image: ImageSource | None = None
     """With it the guest starts from a fresh disk of this image, and its own disk is the second."""
     powered_on: bool = True
-    """Whether building ends with the guest running; rebuilding leaves one off that was off."""
+    """Whether building ends with the guest running; rebuilding leaves one off that was off, and one that stands
+    still stays so."""
 
     @property
     def instance_name(self) -> str:
@@ -103,6 +104,8 @@ class GuestState(msgspec.Struct, frozen=True, kw_only=True):
     server_id: Uuid
     epoch: Count
     power_state: PowerState
+    downtime_ms: Count | None = None
+    """Of one that has just come from another host while it ran: how long it stood still."""
 
 
 class HostDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from domain.errors import Invalid
 from domain.guest import Count, GuestSpec, GuestState, HostDescription, PowerState, Uuid
+from domain.server.moves.orders import Orders
 
 MAX_MESSAGE, MAX_DETAILS = 2_000, 32_000
 """Characters of what a host tells of a failure."""
@@ -23,6 +24,7 @@ CONSOLE_PORTS = 5900, 65535
 
 RequestId = Annotated[str, Meta(pattern=r"\Areq-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 Word = Annotated[str, Meta(pattern=r"\A[a-z_]{1,32}\Z")]
+Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Message = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_MESSAGE)]
 Details = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=MAX_DETAILS)]
 
@@ -46,6 +48,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """Of the guest there."""
     copied: Annotated[tuple[Annotated[str, Meta(max_length=16)], ...], Meta(max_length=32)] = ()
     """The disks that are not common to both hosts."""
+    post_copy: bool = False
+    """Whether a guest may run on there before all of its memory has come."""
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,6 +87,8 @@ class HostCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Seconds a guest is given to shut down by itself."""
     peer: Peer | None = None
     """The move's other host, where that has something to do with it."""
+    orders: Orders | None = None
+    """What is wanted of a guest that leaves."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag_field="report", omit_defaults=True):
@@ -99,11 +105,13 @@ class Enrolment(Report, tag="enrolment", frozen=True, kw_only=True):
 
 
 class StillWanted(Report, tag="wanted", frozen=True, kw_only=True):
-    """Is a command that was delivered before still wanted?"""
+    """Is a command that was delivered before, or takes long, still wanted?"""
 
     server_id: Uuid
     epoch: Count
     version: Count
+    kind: Word | None = None
+    """Of the command, where that has to be what the server is at."""
 
 
 class Outcome(Report, tag="outcome", frozen=True, kw_only=True):
@@ -114,6 +122,8 @@ class Outcome(Report, tag="outcome", frozen=True, kw_only=True):
     epoch: Count
     version: Count
     power_state: PowerState = PowerState.NOSTATE
+    downtime_ms: Count | None = None
+    """Of a guest that has left while it ran."""
 
 
 class Failure(Report, tag="failure", frozen=True, kw_only=True):
@@ -146,6 +156,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     wanted: bool = True
     """For StillWanted: whether to carry it out."""
+    orders: Orders | None = None
+    """For StillWanted: what is wanted of a guest that leaves."""
     remove: tuple[GuestState, ...] = ()
     """Guests that must not be on this host any more (deleted, or assigned to another since)."""
     give: tuple[GuestState, ...] = ()
@@ -189,6 +201,38 @@ class ArrivalQuestion(Question, tag="arrival", frozen=True, kw_only=True):
     needs to be known."""
 
 
+class ProgressQuestion(Question, tag="progress", frozen=True, kw_only=True):
+    """How far a guest is that leaves. The answer is a Progress, or null if it does not leave now."""
+
+
+class GuestQuestion(Question, tag="guest", frozen=True, kw_only=True):
+    """What the host has of a guest in that assignment. The answer is a GuestState, or null if it has none, or is only
+    about to."""
+
+    epoch: int
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a guest that leaves: bytes of its memory and of its disks."""
+
+    memory_total: Amount = 0
+    memory_processed: Amount = 0
+    memory_remaining: Amount = 0
+    disk_total: Amount = 0
+    disk_processed: Amount = 0
+    disk_remaining: Amount = 0
+
+    @property
+    def percent(self) -> int:
+        """Of all that has to be sent, as much as is there by now."""
+        total = self.memory_total + self.disk_total
+        return 100 - self._remaining * 100 // total if total else 0
+
+    @property
+    def _remaining(self) -> int:
+        return min(self.memory_remaining + self.disk_remaining, self.memory_total + self.disk_total)
+
+
 class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A TCP port of a host. ``greeting`` has to be sent before anything else, if there is one."""
 
@@ -203,7 +247,11 @@ class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 command_decoder = msgspec.json.Decoder(HostCommand)
 _report_decoder: msgspec.json.Decoder[AnyReport] = msgspec.json.Decoder(AnyReport)
 answer_decoder = msgspec.json.Decoder(Answer)
-AnyQuestion = ConsoleLogQuestion | ConsoleAddressQuestion | DiskQuestion | ArrivalQuestion
+AnyQuestion = (
+    ConsoleLogQuestion | ConsoleAddressQuestion | DiskQuestion | ArrivalQuestion | ProgressQuestion | GuestQuestion
+)
+_guest_decoder: msgspec.json.Decoder[GuestState | None] = msgspec.json.Decoder(GuestState | None)
+_progress_decoder: msgspec.json.Decoder[Progress | None] = msgspec.json.Decoder(Progress | None)
 _arrival_decoder: msgspec.json.Decoder[Arrival | None] = msgspec.json.Decoder(Arrival | None)
 question_decoder: msgspec.json.Decoder[AnyQuestion] = msgspec.json.Decoder(AnyQuestion)
 _disk_offer_decoder: msgspec.json.Decoder[DiskOffer | None] = msgspec.json.Decoder(DiskOffer | None)
@@ -252,6 +300,22 @@ def read_arrival(body: bytes) -> Arrival | None:
         return _arrival_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"The way to the host is not understood: {error}") from None
+
+
+def read_guest(body: bytes) -> GuestState | None:
+    """What a host says of a guest. Raises Invalid if it is not understood."""
+    try:
+        return _guest_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"What the host has is not understood: {error}") from None
+
+
+def read_progress(body: bytes) -> Progress | None:
+    """How far a guest is that leaves, as its host says. Raises Invalid if it is not understood."""
+    try:
+        return _progress_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"The progress is not understood: {error}") from None
 
 
 def clean(text: str, limit: int) -> str:

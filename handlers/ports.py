@@ -13,8 +13,9 @@ from domain.log.record import GENESIS, AggregateId, Event, Metadata, Recorded, T
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.moves.migration import Migration, MigrationFilter
+from domain.server.moves.orders import Orders
 from domain.server.state import Server
-from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer
+from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer, Progress
 
 
 class Snapshot(NamedTuple):
@@ -290,16 +291,22 @@ class Hypervisor(Protocol):
 
     async def prepare(self, spec: GuestSpec) -> GuestState:
         """Have everything here that a running guest needs to come from another host. It is no guest of this host
-        until it comes."""
+        until it comes. Raises InLine while others come first."""
         ...
 
     async def arrival(self, server_id: str) -> Arrival | None:
         """How a guest comes here for which all is prepared; None where that needs nothing to be known."""
         ...
 
-    async def leave(self, server_id: str, target: Peer, deadline: datetime | None) -> GuestState:
-        """Have the guest at the target, running all the time; it is no guest of this host afterwards. At the deadline
-        the attempt ends. Whatever fails leaves it running here; one that is there already has left."""
+    async def leave(self, server_id: str, target: Peer, orders: Callable[[], Orders]) -> GuestState:
+        """Have the guest at the target, running all the time; it is no guest of this host afterwards. ``orders``
+        tells what is wanted by now: when its time is over, or somebody says so, it stays, or is made to end soon.
+        Whatever fails leaves it running here; one that is there already has left. One that stands still does so
+        there, too."""
+        ...
+
+    async def progress(self, server_id: str) -> Progress | None:
+        """How far a guest is that leaves; None if it does not leave now, or nothing is known of it."""
         ...
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:

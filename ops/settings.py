@@ -54,6 +54,11 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     region: str = "RegionOne"
     resize_confirm_seconds: Annotated[float, Meta(ge=0, le=10_000_000_000)] = 0.0
     """After so long a server that was resized or migrated counts as confirmed; 0: it waits for its user's word."""
+    live_migration_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 1800.0
+    """How long a live migration may take that says nothing of it by ``Lightcurve-Migration-Deadline``."""
+    live_migration_policy: Literal["abort", "force_complete", "keep_trying"] = "abort"
+    """What comes then, where it says nothing by ``Lightcurve-Migration-Policy``: it is aborted; or made to end, for
+    which the server stands still until it is there. Who keeps trying takes a day, and slows the server down."""
     ticket_key_file: Path | None = None
     """What conductors sign the tickets with by which hosts fetch images; the API believes them."""
     policy_file: Path | None = None
@@ -146,6 +151,14 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """At which other hosts reach this one, to move servers; empty: at ``console_address``."""
     migration_uri: str = "qemu+tcp://{host}/system"
     """Of this host's libvirtd, as those of other hosts reach it; ``{host}`` is its name."""
+    migration_mib: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """MiB a second that one server which leaves this host while it runs may send; 0: no limit."""
+    max_incoming_live_migrations: Annotated[int, Meta(ge=1, le=1_000)] = 2
+    """Servers that come to this host at a time while they run; the others wait in line."""
+    post_copy: bool = True
+    """A live migration that is made to end lets the server run on here before all of its memory has come, if kernel
+    and QEMU can do that: it stands still for a shorter time, and is lost if one of the two hosts is lost just then.
+    False: it stands still until all is here."""
     console_namespace: Path | None = None
     """Of the network to which ``console_address`` belongs, for a host that lives in a network namespace itself."""
     tunnel_device: str = ""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from domain.log.record import Recorded
+from domain.log.record import Event, Recorded
 from domain.server import deletion
 from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS
@@ -16,6 +16,7 @@ from domain.server.creation import ServerBuildFailed, ServerBuilt, ServerFailed,
 from domain.server.deletion import ServerDeleted, ServerDeleteRequested
 from domain.server.details import ServerLocked, ServerUnlocked
 from domain.server.instance_action import ActionEvent, InstanceAction
+from domain.server.moves import steering
 from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.moves.cold import ServerSourceReady
 from domain.server.moves.course import (
@@ -27,6 +28,11 @@ from domain.server.moves.course import (
 )
 from domain.server.moves.evacuation import EVACUATE
 from domain.server.moves.live import LIVE_MIGRATE, ServerArrived, ServerTargetReady
+from domain.server.moves.steering import (
+    ServerMigrationAbortRequested,
+    ServerMigrationForceCompleteRequested,
+    ServerMigrationLost,
+)
 from domain.server.state import CREATE
 from projections.table import Key, Rows, Table
 
@@ -36,6 +42,8 @@ STARTS: dict[type, tuple[str, str]] = {
     ServerRequested: (CREATE, SCHEDULE),
     **{action.requested: (action.name, action.step) for action in (*ACTIONS, *MOVES, *ENDINGS)},
     ServerDeleteRequested: (deletion.NAME, deletion.STEP),
+    ServerMigrationAbortRequested: (steering.ABORT_NAME, steering.ABORT_STEP),
+    ServerMigrationForceCompleteRequested: (steering.FORCE_NAME, steering.FORCE_STEP),
 }
 """The events that begin an action: its name, and its first step."""
 
@@ -61,6 +69,7 @@ NEXT_STEPS: dict[type, str] = {
     ServerArrived: "compute_post_live_migration_at_destination",
     ServerTargetFailed: CHOOSE,
     ServerMoveAbandoned: RETURN,
+    ServerMigrationLost: RETURN,
     ServerTargetCleared: TAKE_BACK,
 }
 """What follows when a step has ended: with an error, if the event says why."""
@@ -70,6 +79,7 @@ OTHER_STEPS: dict[str, dict[str, str]] = {
 }
 """What other names these steps have where the guest runs meanwhile, or is made anew."""
 SUPERSEDED = "Superseded by a later action."
+TOO_LATE = "The server had arrived at its target before."
 
 TABLE = Table(
     name="instance_actions",
@@ -102,7 +112,7 @@ class InstanceActionsView:
     """Follows the servers' events. The follow-up of a request carries its request id, so that tells the action."""
 
     name = "instance_actions"
-    version = 1
+    version = 2
     folds = True
     tables = (TABLE,)
 
@@ -112,8 +122,9 @@ class InstanceActionsView:
             return
         if type(recorded.event) not in BEGINNINGS:
             yield TABLE, (recorded.aggregate.id, recorded.meta.request_id)
-        if supersedes := getattr(recorded.event, "supersedes", None):
-            yield TABLE, (recorded.aggregate.id, supersedes)
+        for ended in ("supersedes", "order"):
+            if request_id := getattr(recorded.event, ended, None):
+                yield TABLE, (recorded.aggregate.id, request_id)
 
     def apply(self, recorded: Recorded, rows: Rows) -> None:
         if recorded.aggregate.kind != "server":
@@ -122,6 +133,8 @@ class InstanceActionsView:
         superseded = _open(rows, recorded, getattr(event, "supersedes", None))
         if superseded:
             rows.put(TABLE, _end(superseded, meta.time, "Error", SUPERSEDED))
+        if order := _open(rows, recorded, getattr(event, "order", None)):
+            rows.put(TABLE, _obeyed(order, event, meta.time))
         start = STARTS.get(type(event))
         if start:
             rows.put(TABLE, _begin(recorded, *start))
@@ -137,7 +150,7 @@ class InstanceActionsView:
                 action = _next_step(_end_step(action, meta.time, "Success"), BUILD, meta.time, event.host)
             case _ if step := NEXT_STEPS.get(type(event)):
                 fault = getattr(event, "fault", None)
-                told = (fault.message, fault.details) if fault else ()
+                told = (fault.message, fault.details) if fault else (_measured(event),)
                 action = _end_step(action, meta.time, "Error" if fault else "Success", *told)
                 step = OTHER_STEPS.get(action.action, {}).get(step, step)
                 action = _next_step(action, step, meta.time)
@@ -153,6 +166,24 @@ class InstanceActionsView:
 def _open(rows: Rows, recorded: Recorded, request_id: str | None) -> InstanceAction | None:
     row: InstanceAction | None = rows.get(TABLE, (recorded.aggregate.id, request_id)) if request_id else None
     return row if row and row.finish_time is None else None
+
+
+def _obeyed(order: InstanceAction, event: Event, at: datetime) -> InstanceAction:
+    """What has come of an order to a migration that ends."""
+    aborts = order.action == steering.ABORT_NAME
+    match event:
+        case ServerMoveAbandoned():
+            failed = not (aborts and event.cancelled)
+            return _end(order, at, "Error", event.fault.message) if failed else _end(order, at, "Success")
+        case ServerArrived():
+            return _end(order, at, "Error", TOO_LATE) if aborts else _end(order, at, "Success")
+        case _:
+            return _end(order, at, "Error", SUPERSEDED)
+
+
+def _measured(event: Event) -> str | None:
+    downtime = event.downtime_ms if isinstance(event, ServerArrived) else None
+    return None if downtime is None else f"The server stood still for {downtime} ms."
 
 
 def _begin(recorded: Recorded, name: str, *steps: str) -> InstanceAction:

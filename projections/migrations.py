@@ -30,7 +30,8 @@ from domain.server.moves.course import (
 from domain.server.moves.evacuation import ServerEvacuated, ServerRemainsRemoved
 from domain.server.moves.live import ServerArrived, ServerLiveMigrated, ServerTargetReady
 from domain.server.moves.migration import Migration
-from domain.server.moves.move import EVACUATION
+from domain.server.moves.move import EVACUATION, LIVE_MIGRATION
+from domain.server.moves.steering import ServerMigrationLost
 from projections.table import Key, Rows, Table
 
 COLUMNS = {
@@ -77,13 +78,20 @@ STATUSES: dict[type[Event], str] = {
     ServerArrived: migration.POST_MIGRATING,
     ServerLiveMigrated: migration.COMPLETED,
     ServerEvacuated: migration.DONE,
+    ServerMigrationLost: migration.RUNNING,
 }
 """What each event makes of it."""
+LIVE: dict[type[Event], str] = {
+    ServerTargetChosen: migration.PREPARING,
+    ServerTargetFailed: migration.QUEUED,
+}
 EVACUATING: dict[type[Event], str] = {
     ServerTargetChosen: migration.PRE_MIGRATING,
     ServerTargetFailed: migration.ACCEPTED,
 }
-"""And what of an evacuation, where that is otherwise."""
+"""And what of one that goes on live, or of an evacuation, where that is otherwise."""
+OTHERWISE: dict[str, dict[type[Event], str]] = {LIVE_MIGRATION: LIVE, EVACUATION: EVACUATING}
+BEGUN: dict[str, str] = {LIVE_MIGRATION: migration.QUEUED, EVACUATION: migration.ACCEPTED}
 CUT_OFF = (ServerActionFailed, ServerElsewhereCleared)
 """Events that end it, if it is under way."""
 
@@ -92,7 +100,7 @@ class MigrationsView:
     """Follows the servers' events."""
 
     name = "migrations"
-    version = 2
+    version = 3
     folds = True
     tables = (TABLE, LAST, EVACUATIONS)
 
@@ -116,8 +124,7 @@ class MigrationsView:
             row = rows.get(LAST, (recorded.aggregate.id,))
             if row is None or (isinstance(event, CUT_OFF) and row.status not in migration.UNDER_WAY):
                 return
-            own = EVACUATING if row.migration_type == EVACUATION else {}
-            status = own.get(type(event)) or STATUSES.get(type(event), migration.FAILED)
+            status = _status(row, event)
             row = msgspec.structs.replace(row, status=status, updated_at=meta.time, target=_target(row, event))
         else:
             return
@@ -134,6 +141,13 @@ def _complete(recorded: Recorded, event: ServerRemainsRemoved, rows: Rows) -> No
         ended = msgspec.structs.replace(row, status=migration.COMPLETED, updated_at=recorded.meta.time)
         rows.put(TABLE, ended)
         rows.put(EVACUATIONS, ended)
+
+
+def _status(row: Migration, event: Event) -> str:
+    if row.status == migration.CANCELLED or getattr(event, "cancelled", False):
+        return migration.CANCELLED
+    own = OTHERWISE.get(row.migration_type, {})
+    return own.get(type(event)) or STATUSES.get(type(event), migration.FAILED)
 
 
 def _target(row: Migration, event: Event) -> str | None:
@@ -154,7 +168,7 @@ def _begun(recorded: Recorded, event: MoveRequested) -> Migration:
         uuid=move.id,
         cell=recorded.cell,
         migration_type=move.kind,
-        status=migration.ACCEPTED if move.kind == EVACUATION else migration.PRE_MIGRATING,
+        status=BEGUN.get(move.kind, migration.PRE_MIGRATING),
         source=move.source.host,
         target=None,
         old_flavor=move.flavor.id,

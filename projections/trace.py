@@ -11,7 +11,10 @@ from projections.event_log import LogRow
 Facts = dict[str, Any]
 """What an event says, by the names of its fields."""
 
-TOLD = ("name", "host", "epoch", "ip_address", "allocations", "power_state", "vm_state", "fault", "reason")
+TOLD = (
+    "name", "host", "epoch", "ip_address", "allocations", "power_state", "vm_state", "fault", "reason", "downtime_ms",
+    "policy",
+)  # fmt: skip
 """The fields of events that a trace tells, as far as an event has them."""
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from adapters.disk_space import spare
 from adapters.libvirt import host
@@ -12,6 +13,7 @@ from adapters.libvirt.console import read_console
 from adapters.libvirt.disks import disk_size, ensure_disk
 from adapters.libvirt.guests import Domain, list_guests
 from adapters.libvirt.handiwork import GONE
+from adapters.libvirt.holding import Holding, holding
 from adapters.libvirt.live_moving import LiveMoving
 from adapters.libvirt.moving import VOID
 from adapters.libvirt.screens import graphics_address
@@ -37,7 +39,16 @@ class LibvirtHypervisor(LiveMoving):
     async def guests(self) -> list[GuestState]:
         """As in the port. Networks that these guests lack are made again at the same time."""
         await self._networks.mend()
-        return await self._connection.call(lambda conn: list_guests(conn, self._settings.home))
+        home = self._settings.home
+
+        def listed(conn: Any) -> list[GuestState]:
+            """Without those that are on their way here: they stand still until all of them has come."""
+            found = list_guests(conn, home)
+            still = [guest for guest in found if guest.power_state is PowerState.PAUSED]
+            coming = {guest.server_id for guest in still if holding(conn, home, guest.server_id) is Holding.COMING}
+            return [guest for guest in found if guest.server_id not in coming]
+
+        return await self._connection.call(listed)
 
     async def remove_everything(self) -> list[str]:
         """Destroy every guest of ours that libvirt or the state directory knows, then all networks and rules.

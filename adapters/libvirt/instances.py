@@ -25,6 +25,8 @@ SWAP = "swap.qcow2"
 CONSOLE_LOG = "console.log"
 GIVEN = "given"
 """There is a file of this name where only the disk counts."""
+COMING = "coming"
+"""And of this, where a running guest is expected."""
 ASIDE = "before"
 """What the guest was before it was moved within this host."""
 FORGOTTEN = "forgotten"
@@ -159,6 +161,20 @@ class Instances:
         """Write down that only the guest's disk counts from now on."""
         with file_failures("The host could not write down that the server leaves it."):
             (self.directory(server_id) / GIVEN).touch()
+
+    def expect(self, server_id: str) -> None:
+        """Write down that the guest, of which it is known what it will be, comes here while it runs."""
+        with file_failures("The host could not write down that the server comes."):
+            (self.directory(server_id) / COMING).touch()
+
+    def expected(self) -> list[str]:
+        """Whom to expect; some may have come meanwhile."""
+        return [path.parent.name for path in self._dir.glob(f"*/{COMING}") if not (path.parent / GIVEN).exists()]
+
+    def stop_expecting(self, server_id: str) -> None:
+        """The guest has come."""
+        with file_failures("The host could not write down that the server has come."):
+            (self.directory(server_id) / COMING).unlink(missing_ok=True)
 
     def take_back(self, server_id: str) -> None:
         """The guest counts again; harmless if it does."""

@@ -6,6 +6,7 @@ for it again joins it. What happens if one of the ends dies is in ``holding``.
 
 import asyncio
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -25,6 +26,7 @@ LOOK_SECONDS = 0.5
 """Between two looks at a migration that was joined."""
 REPORT_SECONDS = 2.0
 """How long the report of one that has ended may take to come."""
+KEEP_COMPLETED = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
 FLAGS = (
     libvirt.VIR_MIGRATE_LIVE
     | libvirt.VIR_MIGRATE_PERSIST_DEST
@@ -47,6 +49,8 @@ class Migration:
     have to be common to both hosts."""
     bandwidth: int = 0
     """MiB a second; 0: no limit."""
+    slows_down: bool = False
+    """A guest that writes faster than is sent gets less and less of the processor."""
     post_copy: bool = False
     """It may be completed by running on at the target before its memory is there: then it is lost if one end dies."""
 
@@ -56,8 +60,10 @@ class Progress(NamedTuple):
 
     seconds: float
     memory_total: int
+    memory_processed: int
     memory_remaining: int
     disk_total: int
+    disk_processed: int
     disk_remaining: int
     dirtied: int
     """A second, of memory, as last measured."""
@@ -82,6 +88,7 @@ class LiveMigrations:
         self._moving = Connection(uri)
         self._asking = Connection(uri)
         self._room = asyncio.Semaphore(at_once)
+        self._waiting: Counter[str] = Counter()
 
     async def close(self) -> None:
         """What is under way goes on."""
@@ -96,8 +103,19 @@ class LiveMigrations:
         """
         if await self.progress(migration.server_id) is not None:
             return await self._join(migration.server_id)
-        async with self._room:
+        self._waiting[migration.server_id] += 1
+        try:
+            await self._room.acquire()
+        finally:
+            self._waiting[migration.server_id] -= 1
+        try:
             return await self._moving.call(lambda conn: _move(conn, self._home, migration))
+        finally:
+            self._room.release()
+
+    def waits(self, server_id: str) -> bool:
+        """Whether others have to leave first, so that nothing is begun yet."""
+        return self._waiting[server_id] > 0
 
     async def progress(self, server_id: str) -> Progress | None:
         """How far it is; None if it does not leave. May take seconds while QEMU is busy."""
@@ -144,7 +162,10 @@ def _move(conn: Any, home: str, migration: Migration) -> Report | None:
         parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(migration.copied)
     if migration.bandwidth:
         parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = migration.bandwidth
-    if migration.post_copy:
+    if migration.slows_down:
+        flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    if migration.post_copy and domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+        # One that stands still writes nothing; libvirt refuses it so.
         flags |= libvirt.VIR_MIGRATE_POSTCOPY
     with _Ear(conn, domain) as ear:
         try:
@@ -188,6 +209,17 @@ class _Ear:
             return
 
 
+def downtime(conn: Any, server_id: str) -> int | None:
+    """How long a guest that has come to the host of ``conn`` stood still on its way, in milliseconds."""
+    try:
+        domain = conn.lookupByUUIDString(server_id)
+        said: dict[str, int] = domain.jobStats(KEEP_COMPLETED)
+    except libvirt.libvirtError:
+        # It is measured, and not always told.
+        return None
+    return said.get("downtime")
+
+
 def _progress(conn: Any, home: str, server_id: str) -> Progress | None:
     said = _leaving(conn, home, server_id)
     if said is None:
@@ -195,8 +227,10 @@ def _progress(conn: Any, home: str, server_id: str) -> Progress | None:
     return Progress(
         seconds=said.get("time_elapsed", 0) / 1000,
         memory_total=said.get("memory_total", 0),
+        memory_processed=said.get("memory_processed", 0),
         memory_remaining=said.get("memory_remaining", 0),
         disk_total=said.get("disk_total", 0),
+        disk_processed=said.get("disk_processed", 0),
         disk_remaining=said.get("disk_remaining", 0),
         dirtied=said.get("memory_dirty_rate", 0) * said.get("memory_page_size", 0),
         downtime_ms=said.get("downtime", 0),

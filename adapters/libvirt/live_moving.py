@@ -1,26 +1,29 @@
 """A host's part in moving a server that runs: being ready for its guest, and sending it."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
-from xml.etree import ElementTree as ET
 
-from adapters.libvirt.connection import Connection
+from adapters.libvirt import other_host, post_copy
 from adapters.libvirt.cpu_check import check_cpu, cpu_of
 from adapters.libvirt.disks import disk_size, ensure_disk
 from adapters.libvirt.domain_xml import domain_xml
 from adapters.libvirt.guests import Domain
 from adapters.libvirt.handiwork import GONE
-from adapters.libvirt.holding import Holding, holding
+from adapters.libvirt.holding import Holding, Keeper, holding, keeper
 from adapters.libvirt.imaging import Imaging
-from adapters.libvirt.live_migration import LiveMigrations, Migration
+from adapters.libvirt.line import Line
+from adapters.libvirt.live_migration import ABORTED, LiveMigrations, Migration, Report
 from adapters.libvirt.moving import VOID
 from adapters.libvirt.settings import LibvirtSettings
-from domain.errors import HostFailed, Unavailable
+from adapters.libvirt.steering import Steering
+from domain.errors import HostFailed, InLine, Unavailable
 from domain.guest import GuestSpec, GuestState, PowerState
-from handlers.messages import Arrival, Peer
+from domain.server.moves.orders import KEEP_TRYING, Orders
+from handlers.messages import Arrival, Peer, Progress
 from handlers.ports import ImageFiles
 
+LEAVES = (Holding.ON, Holding.LEAVING)
 NOT_READY = "Nothing is ready for the server on this host."
 
 
@@ -30,6 +33,8 @@ class LiveMoving(Imaging):
     def __init__(self, settings: LibvirtSettings, files: ImageFiles) -> None:
         super().__init__(settings, files)
         self._leaving = LiveMigrations(settings.uri, settings.home)
+        self._line = Line(settings.max_incoming)
+        self._admission = asyncio.Lock()
 
     async def close(self) -> None:
         """What is leaving goes on."""
@@ -44,6 +49,7 @@ class LiveMoving(Imaging):
                 raise HostFailed(VOID, f"epoch {spec.epoch}, here is {known.epoch}")
             if known and known.epoch < spec.epoch:
                 await self._remove(spec.server_id)
+            await self._wait_in_line(spec)
             try:
                 await self._prepare(spec)
             except Unavailable:
@@ -53,6 +59,29 @@ class LiveMoving(Imaging):
                 await self._undo(spec)
                 raise
             return GuestState(server_id=spec.server_id, epoch=spec.epoch, power_state=PowerState.NOSTATE)
+
+    async def _wait_in_line(self, spec: GuestSpec) -> None:
+        """Raise InLine while others come first. Who comes is written down, for an agent that is started anew."""
+        async with self._admission:
+            coming = await self._coming()
+            if not self._line.admits(spec.server_id, coming, asyncio.get_running_loop().time()):
+                raise InLine("Others come to the host first.")
+            await asyncio.to_thread(self._instances.save, spec)
+            await asyncio.to_thread(self._instances.expect, spec.server_id)
+
+    async def discard(self, server_id: str, epoch: int) -> None:
+        self._line.leave(server_id)
+        await super().discard(server_id, epoch)
+
+    async def _coming(self) -> set[str]:
+        """The guests that are expected here and have not come."""
+        coming = set()
+        for server_id in await asyncio.to_thread(self._instances.expected):
+            if await self._held(server_id) in {Holding.NOTHING, Holding.COMING}:
+                coming.add(server_id)
+            else:
+                await asyncio.to_thread(self._instances.stop_expecting, server_id)
+        return coming
 
     async def _prepare(self, spec: GuestSpec) -> None:
         if spec.image is None:
@@ -77,63 +106,75 @@ class LiveMoving(Imaging):
             definition = domain_xml(known, self._facts(known))
             uri = self._settings.migration_uri.format(host=self._settings.host_name)
             found = await asyncio.to_thread(self._instances.has_found, known)
-            return Arrival(uri=uri, definition=definition, copied=_disks(definition)[1 if found else 0 :])
+            return Arrival(
+                uri=uri,
+                definition=definition,
+                copied=other_host.disks(definition)[1 if found else 0 :],
+                post_copy=self._settings.post_copy and await self._connection.call(post_copy.is_possible),
+            )
 
-    async def leave(self, server_id: str, target: Peer, deadline: datetime | None) -> GuestState:
+    async def leave(self, server_id: str, target: Peer, orders: Callable[[], Orders]) -> GuestState:
         """As in the port. A migration that is under way is joined."""
         if target.arrival is None:
             raise HostFailed("The host was not told how the server comes to the other one.")
+        arrival = target.arrival
         async with self._turns.turn(server_id):
             known = await self._known(server_id)
-            left = GuestState(server_id=server_id, epoch=known.epoch, power_state=PowerState.RUNNING)
-            if await self._find(server_id) is None:
-                if await self._is_there(server_id, target.arrival):
-                    return left
+            here = await self._held(server_id)
+            report: Report | None = None
+            if here in LEAVES:
+                report = await self._send(server_id, arrival, orders, joins=here is Holding.LEAVING)
+            identity = other_host.expected(arrival.definition)
+            there = await other_host.at(arrival.uri, lambda conn: other_host.found(conn, identity))
+            if here not in LEAVES and keeper(here, there.held) is not Keeper.TARGET:
                 raise HostFailed(GONE)
-            await self._check_cpu(server_id, target.arrival)
-            # It may run without a disk that it will have from its next start on.
-            present = _disks(await self._on(server_id, Domain.xml))
-            migration = Migration(
+            return GuestState(
                 server_id=server_id,
-                target_uri=target.arrival.uri,
-                wanted=target.arrival.definition,
-                copied=tuple(disk for disk in target.arrival.copied if disk in present),
+                epoch=known.epoch,
+                power_state=there.power_state,
+                downtime_ms=report.downtime_ms if report else there.downtime_ms,
             )
-            await self._send(migration, deadline)
-            return left
 
-    async def _send(self, migration: Migration, deadline: datetime | None) -> None:
-        """Have it there by the deadline, or raise HostFailed."""
-        sending = asyncio.create_task(self._leaving.run(migration))
-        seconds = max(0.0, (deadline - datetime.now(UTC)).total_seconds()) if deadline else None
-        done, _ = await asyncio.wait({sending}, timeout=seconds)
-        if not done:
-            await self._leaving.abort(migration.server_id)
-        await sending
+    async def progress(self, server_id: str) -> Progress | None:
+        found = await self._leaving.progress(server_id)
+        if found is None:
+            return None
+        return Progress(
+            memory_total=found.memory_total,
+            memory_processed=found.memory_processed,
+            memory_remaining=found.memory_remaining,
+            disk_total=found.disk_total,
+            disk_processed=found.disk_processed,
+            disk_remaining=found.disk_remaining,
+        )
 
-    async def _is_there(self, server_id: str, arrival: Arrival) -> bool:
-        def ask(conn: Any) -> bool:
-            return holding(conn, self._settings.home, server_id) in {Holding.ON, Holding.OFF}
+    async def _held(self, server_id: str) -> Holding:
+        self._instances.directory(server_id)
+        return await self._connection.call(lambda conn: holding(conn, self._settings.home, server_id))
 
-        return bool(await _at(arrival.uri, ask))
+    async def _send(
+        self, server_id: str, arrival: Arrival, orders: Callable[[], Orders], *, joins: bool
+    ) -> Report | None:
+        """Have it there, or raise HostFailed: by itself, or because that is wanted meanwhile."""
+        if not joins:
+            if orders().due(datetime.now(UTC)):
+                raise HostFailed(ABORTED)
+            await self._check_cpu(server_id, arrival)
+        # It may run without a disk that it will have from its next start on.
+        present = other_host.disks(await self._on(server_id, Domain.xml))
+        migration = Migration(
+            server_id=server_id,
+            target_uri=arrival.uri,
+            wanted=arrival.definition,
+            copied=tuple(disk for disk in arrival.copied if disk in present),
+            bandwidth=self._settings.migration_mib,
+            post_copy=arrival.post_copy,
+            slows_down=orders().policy == KEEP_TRYING,
+        )
+        steering = Steering(self._leaving, migration, orders)
+        return await steering.run()
 
     async def _check_cpu(self, server_id: str, arrival: Arrival) -> None:
         document = await self._on(server_id, Domain.xml)
         cpu = await self._connection.call(lambda conn: cpu_of(conn, document))
-        await _at(arrival.uri, lambda conn: check_cpu(conn, cpu))
-
-
-async def _at(uri: str, ask: Any) -> Any:
-    """Ask the libvirtd of another host."""
-    connection = Connection(uri)
-    try:
-        return await connection.call(ask)
-    finally:
-        await connection.close()
-
-
-def _disks(definition: str) -> tuple[str, ...]:
-    """The names that the disks to which the guest writes have for libvirt, its root disk first."""
-    disks = ET.fromstring(definition).findall("devices/disk[@device='disk']")  # noqa: S314 (from us)
-    written = (disk.find("target") for disk in disks if disk.find("readonly") is None)
-    return tuple(target.get("dev", "") for target in written if target is not None)
+        await other_host.at(arrival.uri, lambda conn: check_cpu(conn, cpu))

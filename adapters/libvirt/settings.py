@@ -42,6 +42,12 @@ class LibvirtSettings:
     """At which other hosts reach this one, if not at ``host_ip``."""
     migration_uri: str = "qemu+tcp://{host}/system"
     """Of this host's libvirtd, as those of other hosts reach it; ``{host}`` is its name."""
+    migration_mib: int = 0
+    """MiB a second that one guest which leaves may send; 0: no limit."""
+    max_incoming: int = 2
+    """Guests that may come from other hosts at a time while they run."""
+    post_copy: bool = True
+    """One that is made to end may run on at its target before its memory is there, where that can be done."""
     tunnel_device: str | None = None
     """The interface on the network between hosts; without it guests' networks end at this host."""
     metadata: MetadataUpstream | None = None

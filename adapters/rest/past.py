@@ -11,8 +11,10 @@ from domain.fleet import host
 from domain.kinds import KINDS
 from domain.log.moment import Moment
 from domain.placement.ledger import Ledger
+from domain.server.state import Server
 from handlers.fleet.fleet import Fleet
 from handlers.fleet.hosts import Hosts
+from handlers.messages import Progress
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.past import NotRead
@@ -77,8 +79,14 @@ class PastServices:
             ),
             queries=self._queries(moment, stores),
             liveness=Unheard(),
+            progress=_unknown,
         )
         return _View(present, hosts, self._ledgers, moment[store.cell])
+
+
+async def _unknown(_server: Server) -> Progress | None:
+    """Nobody has written down how far a guest was."""
+    return None
 
 
 class _View:

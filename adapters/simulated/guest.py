@@ -55,6 +55,10 @@ class Guest:
     """It was suspended: its next start is no boot."""
     disk: tuple[str, ...] = ()
     """What has been done to it: which host made it, and which took it over."""
+    coming: bool = False
+    """All is ready for it, and it is not here yet."""
+    restless: bool = False
+    """It writes its memory faster than that can be sent."""
     given: bool = False
     """Only its disk is left."""
     saved: str | None = None

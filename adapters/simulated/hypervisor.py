@@ -5,24 +5,28 @@ that a simulation repeats itself exactly. Like a real host it outlives its agent
 way leaves what a killed agent would leave.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Mapping
 from io import BytesIO
 from random import Random
 
 import msgspec
 
+from adapters.simulated.copy import ABORTED, Copy
 from adapters.simulated.guest import OPERATIONS, Behaviour, Guest, Operation, image_bytes
 from adapters.turns import Turns
-from domain.errors import HostFailed, Unavailable
+from domain.errors import HostFailed, InLine, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
-from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer
+from domain.server.moves.orders import KEEP_TRYING, Orders, Policy
+from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer, Progress
 from handlers.ports import Clock, GuestEvent, ImageFiles
 
 NOT_RUNNING = "The server does not run."
 VOID = "The server was assigned to this host anew; the older assignment is void."
 NOT_SAVED = "Nothing was kept for this image."
 GONE = "The server is not on the host where it should be."
+RUNS = (PowerState.RUNNING, PowerState.PAUSED)
+SLOWED_SECONDS = 300.0
+"""After so long a guest that is slowed down can be sent, whatever it writes."""
 
 
 class SimulatedHypervisor:
@@ -40,9 +44,12 @@ class SimulatedHypervisor:
         behaviour: Mapping[Operation, Behaviour] | None = None,
         others: Mapping[str, "SimulatedHypervisor"] | None = None,
         files: ImageFiles | None = None,
+        restless: float = 0.0,
+        max_incoming: int = 1000,
     ) -> None:
         """Operations not named in ``behaviour`` take no time and do not fail. ``others`` are the hosts from which
-        guests may come, by name. Images that are made go to ``files``."""
+        guests may come, by name; so many running ones at a time. ``restless`` is the share of guests whose memory
+        can never be sent while they run. Images that are made go to ``files``."""
         self.behaviour: dict[Operation, Behaviour] = {name: Behaviour() for name in OPERATIONS}
         self.behaviour.update(behaviour or {})
         self._description = HostDescription(
@@ -60,6 +67,10 @@ class SimulatedHypervisor:
         self._guests: dict[str, Guest] = {}
         self._left: dict[str, int] = {}
         """Those that went to another host while they ran, with their epoch here."""
+        self._copies: dict[str, Copy] = {}
+        """The last attempt to send each guest to another host."""
+        self._restless = restless
+        self._max_incoming = max_incoming
         self._turns = Turns()
         self._available = True
 
@@ -107,6 +118,7 @@ class SimulatedHypervisor:
                     del self._guests[spec.server_id]
                 raise
             guest.spec, guest.disk = spec, (self._description.name,)
+            guest.restless = self._restless > 0 and self._random.random() < self._restless
             guest.power_off()
             return self._power_on(guest) if spec.powered_on else self._turns.tell(_state(guest))
 
@@ -209,7 +221,9 @@ class SimulatedHypervisor:
             await self._work("prepare")
             here = self._guests.get(spec.server_id)
             if here is None or here.spec.epoch < spec.epoch:
-                self._guests[spec.server_id] = Guest(spec)
+                if sum(guest.coming for guest in self._guests.values()) >= self._max_incoming:
+                    raise InLine("Others come to this host first.")
+                self._guests[spec.server_id] = Guest(spec, coming=True)
             return GuestState(server_id=spec.server_id, epoch=spec.epoch, power_state=PowerState.NOSTATE)
 
     async def arrival(self, server_id: str) -> Arrival | None:
@@ -218,25 +232,52 @@ class SimulatedHypervisor:
             raise HostFailed("Nothing is ready for the server here.")
         return None
 
-    async def leave(self, server_id: str, target: Peer, deadline: datetime | None) -> GuestState:
+    async def leave(self, server_id: str, target: Peer, orders: Callable[[], Orders]) -> GuestState:
         async with self._turns.turn(server_id):
             self._check_available()
             other = self._others.get(target.host)
-            if server_id not in self._guests and other and other.has_come(server_id):
-                return GuestState(server_id=server_id, epoch=self._left[server_id], power_state=PowerState.RUNNING)
+            if server_id not in self._guests and other and (come := other.has_come(server_id)):
+                return GuestState(server_id=server_id, epoch=self._left[server_id], power_state=come)
             guest = self._find(server_id)
-            await self._work("leave")
+            copy = self._copies.get(server_id)
+            if copy is None or copy.has_ended:
+                if orders().due(self._clock.now()):
+                    raise HostFailed(ABORTED)
+                copy = self._copies[server_id] = self._copy(guest, other, orders().policy)
+            await copy.follow(orders)
+            state = GuestState(server_id=server_id, epoch=guest.spec.epoch, power_state=guest.power_state)
+            return msgspec.structs.replace(state, downtime_ms=copy.downtime_ms)
+
+    def _copy(self, guest: Guest, other: "SimulatedHypervisor | None", policy: Policy) -> Copy:
+        """Begin to send it."""
+        server_id = guest.spec.server_id
+        seconds = self._random.uniform(*self.behaviour["leave"].delay)
+
+        def arrive() -> None:
+            if self._guests.get(server_id) is not guest or guest.power_state not in RUNS:
+                raise HostFailed("The server has ended on its way.")
+            self._fail_perhaps("leave")
             if other is None or not other.take_in(server_id, guest):
                 raise HostFailed("The other host cannot be reached.")
             self._left[server_id] = guest.spec.epoch
             del self._guests[server_id]
-            return GuestState(server_id=server_id, epoch=guest.spec.epoch, power_state=guest.power_state)
+
+        if guest.restless:
+            # Who keeps trying slows it down, more and more.
+            return Copy(self._clock, guest, seconds + SLOWED_SECONDS if policy == KEEP_TRYING else None, arrive)
+        return Copy(self._clock, guest, seconds, arrive)
+
+    async def progress(self, server_id: str) -> Progress | None:
+        self._check_available()
+        copy = self._copies.get(server_id)
+        return copy.progress() if copy and not copy.has_ended else None
 
     def take_in(self, server_id: str, guest: Guest) -> bool:
         """Have a guest come from another host, if this one is ready for it."""
         here = self._guests.get(server_id)
-        if not self._available or here is None or here.power_state is not PowerState.NOSTATE:
+        if not self._available or here is None or not here.coming:
             return False
+        here.coming, here.restless = False, guest.restless
         here.power_state, here.boots, here.disk = (
             guest.power_state,
             guest.boots,
@@ -247,10 +288,10 @@ class SimulatedHypervisor:
         self._turns.tell(_state(here))
         return True
 
-    def has_come(self, server_id: str) -> bool:
-        """Whether a guest runs here."""
+    def has_come(self, server_id: str) -> PowerState | None:
+        """What a guest is that is here."""
         here = self._guests.get(server_id)
-        return here is not None and _is_guest(here)
+        return here.power_state if here is not None and _is_guest(here) else None
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
         """Take over a disk; its guest must be off where it is."""
@@ -362,6 +403,10 @@ class SimulatedHypervisor:
         if seconds > 0:
             await self._clock.sleep(seconds)
         self._check_available()
+        self._fail_perhaps(operation)
+
+    def _fail_perhaps(self, operation: Operation) -> None:
+        behaviour = self.behaviour[operation]
         if behaviour.fail_next > 0:
             behaviour.fail_next -= 1
         elif not (behaviour.failure > 0 and self._random.random() < behaviour.failure):

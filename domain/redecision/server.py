@@ -30,7 +30,7 @@ from domain.server.details import (
     ServerUnlocked,
 )
 from domain.server.erasure import ErasureDecided
-from domain.server.moves import cold, course, evacuation, live
+from domain.server.moves import cold, course, evacuation, live, steering
 from domain.server.moves.cold import (
     ServerMigrateRequested,
     ServerMoved,
@@ -55,6 +55,13 @@ from domain.server.moves.live import (
     ServerLiveMigrateRequested,
     ServerTargetReady,
 )
+from domain.server.moves.steering import (
+    ServerMigrationAbortRequested,
+    ServerMigrationForceCompleteRequested,
+    ServerMigrationLost,
+    ServerMigrationPolicyChanged,
+    Which,
+)
 from domain.server.observation import ServerPowerChanged
 from domain.server.parts import Fault
 from domain.server.password import ServerPasswordCleared, ServerPasswordSet
@@ -77,7 +84,9 @@ def _done(server: Server | None, event: ActionDone, _meta: Metadata) -> Event | 
     if task is None or server.action is None:
         return None
     power = getattr(event, "power_state", PowerState.NOSTATE)
-    guest = GuestState(server_id=server.id, epoch=event.epoch, power_state=power)
+    guest = GuestState(
+        server_id=server.id, epoch=event.epoch, power_state=power, downtime_ms=getattr(event, "downtime_ms", None)
+    )
     return reported.done(server, task.command, server.action.version, guest)
 
 
@@ -112,6 +121,26 @@ def _abandoned(server: Server | None, event: ServerMoveAbandoned, _meta: Metadat
 
 def _returned(server: Server | None, event: ServerMoveReturned, meta: Metadata) -> Event | None:
     return course.returned(server) or _done(server, event, meta)
+
+
+def _spoken_of(server: Server) -> Which:
+    """The migration that is under way: no other can be steered."""
+    return Which(0, server.move.id if server.move else "", "")
+
+
+def _abort(server: Server | None, _event: ServerMigrationAbortRequested, _meta: Metadata) -> Event | None:
+    server = _here(server)
+    return steering.abort(server, _spoken_of(server), waiting_too=True)
+
+
+def _force(server: Server | None, _event: ServerMigrationForceCompleteRequested, _meta: Metadata) -> Event | None:
+    server = _here(server)
+    return steering.force_complete(server, _spoken_of(server))
+
+
+def _other_policy(server: Server | None, event: ServerMigrationPolicyChanged, _meta: Metadata) -> Event | None:
+    server = _here(server)
+    return steering.change_policy(server, _spoken_of(server), event.policy, event.deadline)
 
 
 def _confirmed(server: Server | None, event: ServerResizeConfirmed, _meta: Metadata) -> Event | None:
@@ -169,7 +198,7 @@ RULES: dict[type[Event], Rule] = {
         _here(server), event.deadline, event.move.requested_host, event.move.confirm_after
     ),
     ServerLiveMigrateRequested: lambda server, event, _: live.migrate(
-        _here(server), event.deadline, event.move.requested_host
+        _here(server), event.deadline, event.move.requested_host, event.move.policy
     ),
     ServerEvacuateRequested: lambda server, event, _: evacuation.evacuate(
         _here(server),
@@ -182,6 +211,10 @@ RULES: dict[type[Event], Rule] = {
     ServerRemainsRemoved: lambda server, event, _: evacuation.removed(
         server, event.move_id, without_host=event.without_host
     ),
+    ServerMigrationAbortRequested: _abort,
+    ServerMigrationForceCompleteRequested: _force,
+    ServerMigrationPolicyChanged: _other_policy,
+    ServerMigrationLost: lambda server, _event, meta: steering.lost(server, meta.time),
     ServerTargetReady: _done,
     ServerArrived: _done,
     ServerLiveMigrated: lambda server, event, _: live.migrated(server, without_host=event.without_host),

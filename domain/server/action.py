@@ -110,7 +110,9 @@ class Action(NamedTuple):
     def check(self, server: Server) -> None:
         """Raise Refused (409) where the server's state forbids it."""
         check(server, self.name, self.allowed)
-        if (server.move is not None) != self.ends_move:
+        # One whose action is under way is on its way still, and its user's word is not waited for.
+        fits = (server.move is not None and server.action is None) if self.ends_move else server.move is None
+        if not fits:
             has = "has" if server.move else "has not"
             raise Refused("server.state", f"Cannot '{self.name}' instance {server.id} while it {has} been moved")
 

@@ -23,6 +23,8 @@ class ServerDeleteRequested(ActionRequested, tag="server.delete_requested", froz
 
     supersedes: str | None = None
     """The request id of the action under way that ends by this."""
+    order: str | None = None
+    """And of what was said of its move."""
 
 
 class ServerDeleted(Event, tag="server.deleted", frozen=True, kw_only=True):
@@ -41,7 +43,8 @@ def request(server: Server, deadline: datetime) -> ServerDeleteRequested | None:
     """Delete in any state; None if that is under way already."""
     if server.task_state == DELETING:
         return None
-    return ServerDeleteRequested(deadline=deadline, supersedes=superseded(server))
+    order = server.move.order_request if server.move else None
+    return ServerDeleteRequested(deadline=deadline, supersedes=superseded(server), order=order)
 
 
 def deleted(server: Server | None, *, without_host: bool) -> ServerDeleted | None:

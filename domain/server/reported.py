@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import msgspec
+
 from domain.guest import GuestState
 from domain.server import creation, deletion
 from domain.server.action import ActionDone, ServerActionFailed, Task
@@ -11,6 +13,7 @@ from domain.server.moves import all as moves
 from domain.server.moves import course
 from domain.server.moves.cold import RESIZE_CONFIRMING
 from domain.server.moves.course import ServerMoveAbandoned, ServerTargetFailed
+from domain.server.moves.live import ServerArrived
 from domain.server.moves.move import EVACUATION, TARGET
 from domain.server.parts import Fault
 from domain.server.state import DELETED, Server
@@ -63,7 +66,11 @@ def done(server: Server | None, command: str, version: int, guest: GuestState) -
     acting = _acting(server, guest.epoch, version)
     if acting is None or acting[1].command != command:
         return None
-    return acting[1].done(guest)
+    server, task = acting
+    event = task.done(guest)
+    if isinstance(event, ServerArrived) and server.move:
+        return msgspec.structs.replace(event, order=server.move.order_request)
+    return event
 
 
 Failed = ServerBuildFailed | ServerActionFailed | ServerTargetFailed | ServerMoveAbandoned

@@ -10,9 +10,9 @@ from domain.guest import GuestSpec
 from domain.placement.scheduling import Demand
 from domain.server import deletion
 from domain.server.creation import MAX_ATTEMPTS
-from domain.server.moves import cold, course
+from domain.server.moves import cold, course, steering
 from domain.server.reported import TASKS, task_of, told
-from domain.server.state import DELETED, STOPPED, Server
+from domain.server.state import DELETED, PAUSED, STOPPED, Server
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -90,9 +90,16 @@ class ClearRemains(msgspec.Struct, frozen=True):
     there."""
 
 
+class LoseSight(msgspec.Struct, frozen=True):
+    """A guest's source should have ended its migration long ago. Tell it so; or, if it does not live, record that
+    nobody knows where the guest is, and look for it."""
+
+    leave: Command
+
+
 Step = (
     Place | GiveUp | Command | Expire | DropImage | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm
-    | FinishConfirm | ClearRemains
+    | FinishConfirm | ClearRemains | LoseSight
 )  # fmt: skip
 
 
@@ -110,7 +117,7 @@ def next_step(server: Server, now: datetime) -> Step | None:
         other = deletion.elsewhere(server)
         return destroy(other.host, other.epoch) if other else destroy(server.host)
     if server.move is not None:
-        return _move_on(server, late=late)
+        return _move_on(server, now)
     if server.is_creating and server.host is None:
         if late:
             return GiveUp("The creation did not finish in time.")
@@ -134,9 +141,13 @@ def _at_rest(server: Server, now: datetime) -> Step | None:
     return ClearRemains() if server.remains else None
 
 
-def _move_on(server: Server, *, late: bool) -> Step | None:
+def _move_on(server: Server, now: datetime) -> Step | None:
     """What is next of an action on a move."""
     move = course.moving(server)
+    assert server.action
+    late = now >= server.action.deadline
+    if steering.is_aborted(server):
+        return Abandon("The migration was aborted.")
     if course.is_choosing(server):
         if late:
             return Expire()
@@ -151,6 +162,8 @@ def _move_on(server: Server, *, late: bool) -> Step | None:
     host, epoch = told(server, task)
     assert host is not None
     command = Command(host, task.command, task.with_spec, epoch, task.by_peer)
+    if steering.is_late(server, now) or steering.is_lost(server):
+        return LoseSight(command)
     if late and move.leg in (cold.RESIZE_CONFIRMING, course.LIVE_CLEARING):
         return FinishConfirm(command)
     if late and move.leg != course.LIVE_LEAVING:
@@ -218,5 +231,5 @@ def guest_spec(server: Server) -> GuestSpec:
         config_drive=server.config_drive,
         generation=server.generation,
         rescue_image=server.rescue.image if server.rescue else None,
-        powered_on=server.vm_state != STOPPED,
+        powered_on=server.vm_state not in {STOPPED, PAUSED},
     )

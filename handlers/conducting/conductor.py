@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
+from datetime import datetime
 
 from domain.errors import HostFailed, Invalid, LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
 from domain.guest import GuestSpec
@@ -17,7 +18,9 @@ from domain.placement.scheduling import NO_VALID_HOST
 from domain.server import creation, deletion, reported
 from domain.server.actions import create_image
 from domain.server.creation import ServerPlaced
-from domain.server.parts import Fault
+from domain.server.moves import course, steering
+from domain.server.moves.move import Place as HostPlace
+from domain.server.parts import Fault, UnderWay
 from domain.server.state import Server
 from domain.server.steps import (
     Abandon,
@@ -31,6 +34,7 @@ from domain.server.steps import (
     FinishDelete,
     FinishReturn,
     GiveUp,
+    LoseSight,
     Place,
     destroy,
     guest_spec,
@@ -39,6 +43,7 @@ from domain.server.steps import (
 from handlers.conducting.attention import Attention
 from handlers.conducting.holdings import Holdings
 from handlers.conducting.leftovers import Leftovers, ReadServers
+from handlers.conducting.lost import Lost
 from handlers.conducting.moving import Moving
 from handlers.conducting.remains import Clearing
 from handlers.conducting.states import ServerStates
@@ -57,6 +62,8 @@ RESEND_SECONDS = 60.0
 """A command without outcome is sent again, each time after twice as long: mostly it lies in its queue, behind others.
 The host knows what it has done."""
 RETRY_SECONDS = 1.0
+LATE_SECONDS = 2.0
+"""Between two looks at what should have ended, and is waited for all the same."""
 MAX_RETRY_SECONDS = 30.0
 """How long after a failed attempt the next one is made, at first and at the most."""
 
@@ -94,6 +101,7 @@ class Conductor:
         self._listener = listener
         self.attention = Attention(self._try_advance, stamp.clock)
         self.moving = Moving(states, holdings, hosts, host_up, bus, stamp)
+        self._lost = Lost(states, hosts, bus, stamp)
         self.clearing = Clearing(states, holdings, hosts, host_up, bus, stamp)
         self._sent: dict[str, tuple[str, float, int]] = {}
         """Per server: the command sent last, when (loop time), how many times."""
@@ -189,11 +197,9 @@ class Conductor:
                 case None | ClearRemains():
                     self.attention.leave(server_id)
                     return await self.clearing.clear(server) if step else self.moving.waits(server)
-                case Command():
-                    try:
-                        return await self._command(server, step)
-                    except HostFailed as error:
-                        await self.moving.refused(context, server, error)
+                case Command() | LoseSight():
+                    if (seconds := await self._tell(context, server, step)) is not None:
+                        return seconds
                 case FinishConfirm():
                     await self._command(server, step.discard)
                     await self.moving.take(context, server, step)
@@ -216,6 +222,19 @@ class Conductor:
                 await self._drop_image(context, server, step.image_id)
             case FinishDelete():
                 await self.finish_delete(context, server, without_host=step.without_host)
+
+    async def _tell(self, context: Context, server: Server, step: Command | LoseSight) -> float | None:
+        """Have a host told; the seconds until its outcome should be there, None if it came otherwise."""
+        if isinstance(step, LoseSight) and not self._lives(course.moving(server).source):
+            return await self._lost.seek(context, server)
+        try:
+            return await self._command(server, step.leave if isinstance(step, LoseSight) else step)
+        except HostFailed as error:
+            await self.moving.refused(context, server, error)
+            return None
+
+    def _lives(self, place: HostPlace) -> bool:
+        return self._host_up(place.host) and not self._lost.is_dead(place)
 
     async def _place(self, context: Context, server: Server, step: Place) -> None:
         try:
@@ -296,7 +315,7 @@ class Conductor:
         epoch = server.epoch if step.epoch is None else step.epoch
         name = f"{server.id}-{epoch}-{action.version}-{step.kind}"
         sent, at, times = self._sent.get(server.id, ("", 0.0, 0))
-        left = (action.deadline - self._stamp.clock.now()).total_seconds()
+        left = _until(action, self._stamp.clock.now())
         if sent == name and (wait := at + RESEND_SECONDS * 2.0 ** (times - 1) - now) > 0:
             return max(0.0, min(wait, left))
         times = times + 1 if sent == name else 1
@@ -315,6 +334,7 @@ class Conductor:
             peer=await self.moving.peer(server, step),
             deadline=action.deadline,
             repeated=times > 1,
+            orders=steering.orders(server) if steering.is_live(server) else None,
         )
         await self._bus.send(step.host, name if times == 1 else f"{name}-{times}", encode(command))
         self._sent[server.id] = name, now, times
@@ -331,6 +351,12 @@ class Conductor:
 
     def _context_of(self, server: Server) -> Context:
         return on_behalf_of(server.action) if server.action else self._stamp.own_context()
+
+
+def _until(action: UnderWay, now: datetime) -> float:
+    """The seconds until its deadline; until another look, if that is over."""
+    left = (action.deadline - now).total_seconds()
+    return left if left > 0 else LATE_SECONDS
 
 
 def _no_host(server: Server) -> str:

@@ -10,7 +10,7 @@ from domain.guest import GuestState, PowerState
 from domain.log.record import Event, Recorded
 from domain.server import deletion, observation, reported
 from domain.server.deletion import DELETING
-from domain.server.moves import evacuation
+from domain.server.moves import evacuation, live, steering
 from domain.server.parts import Fault
 from domain.server.state import DELETED, Server, places
 from handlers.allowances import Allowances
@@ -77,13 +77,7 @@ class Reports:
             case Enrolment():
                 return await self._enrol(host, report)
             case StillWanted():
-                server = await self._fresh(report.server_id)
-                wanted = bool(
-                    _belongs(server, host, report.epoch) and server and server.action
-                    and server.action.version == report.version
-                )  # fmt: skip
-                guest = GuestState(server_id=report.server_id, epoch=report.epoch, power_state=PowerState.NOSTATE)
-                return Answer(wanted=wanted, remove=() if wanted else self._unwanted(server, host, guest))
+                return await self._still_wanted(host, report)
             case Outcome():
                 return await self._outcome(host, report)
             case Failure():
@@ -102,6 +96,13 @@ class Reports:
                 give=tuple(guest for each in judged for guest in each.give),
             )
         return msgspec.structs.replace(answer, fenced=True)
+
+    async def _still_wanted(self, host: str, report: StillWanted) -> Answer:
+        server = await self._fresh(report.server_id)
+        if server and _is_wanted(server, host, report):
+            return Answer(orders=steering.orders(server) if steering.is_live(server) else None)
+        guest = GuestState(server_id=report.server_id, epoch=report.epoch, power_state=PowerState.NOSTATE)
+        return Answer(wanted=False, remove=self._unwanted(server, host, guest))
 
     async def _enrol(self, host: str, report: Enrolment) -> Answer:
         if report.description.name != host:
@@ -182,7 +183,9 @@ class Reports:
             if not self._changes.take(host):
                 self._refusals.count(host, "its guests change too often")
                 break
-            await self._states.execute(Context(request_id=report.request_id), guest.server_id, decision)
+            action = server.action if server else None
+            context = on_behalf_of(action) if action else Context(request_id=report.request_id)
+            await self._states.execute(context, guest.server_id, decision)
         return Answer(remove=tuple(remove), give=tuple(give))
 
     async def _judge(self, host: str, guest: GuestState) -> Answer:
@@ -228,6 +231,9 @@ class Reports:
 def _observed(guest: GuestState, version: int | None, server: Server | None) -> Event | None:
     if server is None or (version is not None and version < server.last_action):
         return None
+    # One that stands still may be on its way yet.
+    if guest.power_state is PowerState.RUNNING and (arrived := live.seen_at_target(server, guest)):
+        return arrived
     return observation.power_observed(server, guest.epoch, guest.power_state)
 
 
@@ -237,6 +243,13 @@ def _belongs(server: Server | None, host: str, epoch: int) -> bool:
     return server is not None and server.vm_state != DELETED and (host, epoch) in places(server)
 
 
+def _is_wanted(server: Server, host: str, report: StillWanted) -> bool:
+    if not _belongs(server, host, report.epoch) or not server.action or server.action.version != report.version:
+        return False
+    task = reported.task_of(server)
+    return report.kind is None or (task is not None and task.command == report.kind)
+
+
 def _decide_by(server: Server | None, host: str, report: Outcome) -> Event | None:
     if not _belongs(server, host, report.epoch):
         return None
@@ -244,4 +257,9 @@ def _decide_by(server: Server | None, host: str, report: Outcome) -> Event | Non
 
 
 def _guest(report: Outcome) -> GuestState:
-    return GuestState(server_id=report.server_id, epoch=report.epoch, power_state=report.power_state)
+    return GuestState(
+        server_id=report.server_id,
+        epoch=report.epoch,
+        power_state=report.power_state,
+        downtime_ms=report.downtime_ms,
+    )

@@ -17,24 +17,21 @@ from domain.errors import HostFailed, LightcurveError, Unavailable
 from domain.guest import GuestState, PowerState
 from handlers.context import Stamp, current_request
 from handlers.fleet.liveness import keep_beating
-from handlers.host.carrying_out import execute
+from handlers.host.answering import answer
+from handlers.host.carrying_out import STEERED, execute
 from handlers.host.gate import FENCED_SECONDS, Gate, again, check
+from handlers.host.guidance import Guidance, still_wanted
 from handlers.messages import (
     MAX_DETAILS,
     MAX_GUESTS,
     MAX_MESSAGE,
     Answer,
-    ArrivalQuestion,
-    ConsoleAddressQuestion,
-    ConsoleLogQuestion,
-    DiskQuestion,
     Enrolment,
     Failure,
     HostCommand,
     Observation,
     Outcome,
     Report,
-    StillWanted,
     answer_decoder,
     clean,
     command_decoder,
@@ -196,7 +193,7 @@ class Agent:
                 await delivery.done()
             else:
                 log.warning("%s of server %s put off: %s", command.kind, command.server_id, error)
-                await delivery.retry(_pause(delivery.attempt))
+                await delivery.retry(error.retry_after or _pause(delivery.attempt))
 
     def _is_doubtful(self, command: HostCommand, *, again: bool) -> bool:
         now = self._stamp.clock.now()
@@ -218,11 +215,12 @@ class Agent:
         which = command.version, command.kind, command.epoch
         done, report = self._done.get(guest, (None, None))
         if report is None or done != which:
-            if ask and not await self._still_wanted(command):
+            guidance = self._guidance(command)
+            if ask and not await self._still_wanted(command, guidance):
                 return
             self._newest[guest] = command.version
             self._keep_tickets(command.image_tickets)
-            report = await self._try(command)
+            report = await self._try(command, guidance)
             self._remember(guest, (which, report))
         await self._remove(command.host, check(await self._report(command.host, report)).remove)
 
@@ -233,20 +231,21 @@ class Agent:
             del self._done[oldest]
             self._newest.pop(oldest, None)
 
-    async def _still_wanted(self, command: HostCommand) -> bool:
-        question = StillWanted(
-            request_id=command.request_id,
-            server_id=command.server_id,
-            epoch=command.epoch,
-            version=command.version,
-        )
-        answer = check(await self._report(command.host, question))
+    async def _still_wanted(self, command: HostCommand, guidance: Guidance) -> bool:
+        answer = check(await self._report(command.host, still_wanted(command)))
         await self._remove(command.host, answer.remove)
+        guidance.take(answer)
         return answer.wanted
 
-    async def _try(self, command: HostCommand) -> Report:
+    def _guidance(self, command: HostCommand) -> Guidance:
+        async def ask() -> Answer:
+            return answer_decoder.decode(await self._bus.report(command.host, encode(still_wanted(command))))
+
+        return Guidance(command.orders, ask, self._stamp.clock)
+
+    async def _try(self, command: HostCommand, guidance: Guidance) -> Report:
         try:
-            state = await self._try_to_execute(command)
+            state = await self._try_to_execute(command, guidance)
         except HostFailed as error:
             log.warning("%s of server %s failed: %s %s", command.kind, command.server_id, error, error.details)
             if command.kind in CANNOT_FAIL:
@@ -268,17 +267,22 @@ class Agent:
             epoch=command.epoch,
             version=command.version,
             power_state=state.power_state if state else PowerState.NOSTATE,
+            downtime_ms=state.downtime_ms if state else None,
         )
 
-    async def _try_to_execute(self, command: HostCommand) -> GuestState | None:
+    async def _try_to_execute(self, command: HostCommand, guidance: Guidance) -> GuestState | None:
         """Whatever goes wrong with one command, the others go on. Raises HostFailed, Unavailable."""
+        following = asyncio.create_task(guidance.follow()) if command.kind in STEERED else None
         try:
-            return await execute(self._hypervisors[command.host], command)
+            return await execute(self._hypervisors[command.host], command, guidance)
         except LightcurveError:
             raise
         except Exception as error:
             log.exception("%s of server %s", command.kind, command.server_id)
             raise HostFailed("The host failed unexpectedly.", f"{type(error).__name__}: {error}") from error
+        finally:
+            if following:
+                following.cancel()
 
     async def _watch(self, host: str) -> None:
         """Report guests that change by themselves, for as long as the hypervisor can be reached at all."""
@@ -373,16 +377,7 @@ class Agent:
     async def _answer_question(self, host: str, question: bytes) -> bytes:
         asked = question_decoder.decode(question)
         current_request.set(asked.request_id)
-        hypervisor = self._hypervisors[host]
-        match asked:
-            case ConsoleAddressQuestion():
-                return encode(await hypervisor.console(asked.server_id, asked.protocol))
-            case DiskQuestion():
-                return encode(await hypervisor.offer(asked.server_id, asked.epoch))
-            case ArrivalQuestion():
-                return encode(await hypervisor.arrival(asked.server_id))
-            case ConsoleLogQuestion():
-                return (await hypervisor.console_log(asked.server_id, asked.lines)).encode()
+        return await answer(self._hypervisors[host], asked)
 
     def _request_id(self) -> str:
         return f"req-{self._stamp.ids.uuid()}"

@@ -6,6 +6,7 @@ from operator import methodcaller
 from domain.errors import HostFailed
 from domain.guest import GuestSpec, GuestState
 from domain.server.actions.all import ACTIONS
+from handlers.host.guidance import Guidance
 from handlers.messages import HostCommand
 from handlers.ports import Hypervisor
 
@@ -46,10 +47,14 @@ def _receive(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
     return host.receive(_spec(command), command.peer)
 
 
-def _leave(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
+def _prepare(host: Hypervisor, command: HostCommand, guidance: Guidance) -> Awaitable[GuestState]:
+    return guidance.while_wanted(host.prepare(_spec(command)))
+
+
+def _leave(host: Hypervisor, command: HostCommand, guidance: Guidance) -> Awaitable[GuestState]:
     if command.peer is None:
         raise HostFailed("The host was not told where the server goes.", "leave without a peer")
-    return host.leave(command.server_id, command.peer, command.deadline)
+    return host.leave(command.server_id, command.peer, guidance)
 
 
 def _snapshot(host: Hypervisor, command: HostCommand) -> Awaitable[GuestState]:
@@ -86,8 +91,6 @@ CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command i
     "give": lambda host, command: host.give(command.server_id, command.timeout),
     "receive": _receive,
     "recreate": lambda host, command: host.recreate(_spec(command)),
-    "prepare": lambda host, command: host.prepare(_spec(command)),
-    "leave": _leave,
     "adopt": lambda host, command: host.adopt(_spec(command)),
     "discard": lambda host, command: host.discard(command.server_id, command.epoch),
     "destroy": lambda host, command: host.destroy(command.server_id),
@@ -95,8 +98,16 @@ CARRY_OUT: dict[str, CarryOut] = {command: _on_the_server(command) for command i
 """What each command comes to: what needs no more than the server's id is the operation of its name."""
 
 
-async def execute(hypervisor: Hypervisor, command: HostCommand) -> GuestState | None:
-    """Carry it out. Raises HostFailed, Unavailable."""
+Steered = Callable[[Hypervisor, HostCommand, Guidance], Awaitable[GuestState | None]]
+STEERED: dict[str, Steered] = {"prepare": _prepare, "leave": _leave}
+"""And what takes so long that it may be wanted otherwise meanwhile."""
+
+
+async def execute(hypervisor: Hypervisor, command: HostCommand, guidance: Guidance) -> GuestState | None:
+    """Carry it out. ``guidance`` tells what is wanted of it by now. Raises HostFailed,
+    Unavailable."""
+    if command.kind in STEERED:
+        return await STEERED[command.kind](hypervisor, command, guidance)
     if command.kind not in CARRY_OUT:
         raise HostFailed(f"This host cannot {command.kind} a server.")
     return await CARRY_OUT[command.kind](hypervisor, command)

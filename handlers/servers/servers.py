@@ -1,7 +1,7 @@
 """What a user may have done with servers: each call becomes one command on one aggregate."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -14,7 +14,9 @@ from domain.server.action import Action
 from domain.server.actions import rebuild, rescue
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.creation import ServerRequested
-from domain.server.moves import cold, evacuation, live
+from domain.server.moves import cold, evacuation, live, steering
+from domain.server.moves.orders import ABORT, Policy
+from domain.server.moves.steering import Which
 from domain.server.state import Server, aggregate
 from domain.server.wish import wish_of
 from handlers.accepted import Accepted
@@ -166,10 +168,21 @@ class Servers:
         # Should somebody have been quicker, or this process end here, the conductor sets it right.
         return await self.act(context, server_id, cold.RESIZE_ACTION, request)
 
-    async def live_migrate(self, context: Context, server_id: str, host: str | None) -> Accepted:
-        """Have the server on another host, running meanwhile. Raises Refused (400, 404, 409)."""
-        return await self.act(
-            context, server_id, live.LIVE_MIGRATE, lambda server, deadline: live.migrate(server, deadline, host)
+    async def live_migrate(
+        self, context: Context, server_id: str, host: str | None, seconds: float, policy: Policy = ABORT
+    ) -> Accepted:
+        """Have the server on another host, running meanwhile; it has so much time, if its policy heeds that. Raises
+        Refused (400, 404, 409)."""
+        deadline = steering.until(policy, self._stamp.clock.now(), seconds)
+        return await self.change(context, server_id, lambda server: live.migrate(server, deadline, host, policy))
+
+    async def steer(
+        self, context: Context, server_id: str, which: Which, policy: Policy | None, seconds: float | None
+    ) -> Accepted:
+        """Give a live migration other time, from now on, or another end. Raises Refused (400, 404, 409)."""
+        deadline = self._stamp.clock.now() + timedelta(seconds=seconds) if seconds else None
+        return await self.change(
+            context, server_id, lambda server: steering.change_policy(server, which, policy, deadline)
         )
 
     async def migrate(

@@ -43,6 +43,7 @@ from handlers.neighbours.volumes import NoVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
 from handlers.servers.admission import Admission
+from handlers.servers.progress import MigrationProgress
 from handlers.servers.servers import Servers
 from handlers.together import together
 from ops.identity import LiveIdentity, identity_settings
@@ -105,6 +106,7 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
         audit=AuditServices(queries, News(plane.positions, projector.NAME, clock), plane.event_at, Streams()),
         liveness=life,
         ledger=lambda: feed.writer.state,
+        progress=MigrationProgress(plane.cells),
         settle=workers.settle,
         consoles=ConsoleServices(
             consoles(plane),
@@ -230,4 +232,6 @@ def rest_settings(settings: Settings) -> RestSettings:
         region=settings.api.region,
         placement_url=settings.placement.public_url.rstrip("/"),
         resize_confirm_seconds=settings.api.resize_confirm_seconds,
+        live_migration_seconds=settings.api.live_migration_seconds,
+        live_migration_policy=settings.api.live_migration_policy,
     )

@@ -6,6 +6,7 @@ from random import Random
 
 from domain.server.action import Action
 from domain.server.actions import reboot
+from domain.server.moves.orders import POLICIES
 from handlers.context import Context
 from handlers.neighbours import BootImage, Images
 from handlers.servers.images import make_image
@@ -26,7 +27,11 @@ ARGUMENTS: dict[str, Ask] = {
         context, server_id, random.choice(FLAVORS), random.choice((None, 600.0))
     ),
     "live-migration": lambda servers, _images, context, server_id, random: servers.live_migrate(
-        context, server_id, random.choice((None, "host1", "host2", "host3"))
+        context,
+        server_id,
+        random.choice((None, "host1", "host2", "host3")),
+        random.choice((5.0, 60.0, 1800.0)),
+        random.choice(POLICIES),
     ),
     "migrate": lambda servers, _images, context, server_id, random: servers.migrate(
         context, server_id, random.choice((None, "host1", "host2", "host3"))

@@ -105,7 +105,7 @@ def _amounts(book: ledger.Ledger, server: Server) -> Iterator[str]:
         flavors.append(server.move.flavor)
     claim = book.claims.get(server.id)
     vcpus = max(flavor.vcpus for flavor in flavors)
-    if claim and server.host_id and claim.allocations[server.host_id]["VCPU"] != vcpus:
+    if claim and server.host_id and claim.allocations.get(server.host_id, {}).get("VCPU") != vcpus:
         yield f"server {server.id} claims {claim.allocations}, and is {server.flavor.name} in {server.vm_state}"
 
 

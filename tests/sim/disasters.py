@@ -39,9 +39,20 @@ async def strike(world: World) -> None:
         await _say(world, host, dead=True)
         if kind == "declared":
             await process.kill()
-        await (await world.hosts()).forget(world.context(), host)
+        await _forget(world, host)
         return
     await bring_back(world, host)
+
+
+async def _forget(world: World, host: str) -> None:
+    """Until it is heard."""
+    while True:
+        try:
+            await (await world.hosts()).forget(world.context(), host)
+        except LightcurveError:
+            await asyncio.sleep(1.0)
+        else:
+            return
 
 
 async def bring_back(world: World, host: str) -> None:

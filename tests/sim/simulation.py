@@ -7,6 +7,7 @@ from domain.guest import PowerState
 from domain.server import reset
 from domain.server.actions.all import ACTIONS
 from domain.server.moves.all import ENDINGS, MOVES
+from domain.server.moves.live import LIVE_MIGRATE
 from domain.server.parts import NetworkRequest
 from handlers.servers.guest_secrets import Secrets
 from projections.servers import TABLE
@@ -14,6 +15,7 @@ from tests.new_servers import new_server
 from tests.sim.arguments import ask
 from tests.sim.checks import violations
 from tests.sim.disasters import strike, zombies
+from tests.sim.steering import steer, under_way
 from tests.sim.virtual_time import run
 from tests.sim.world import FLAVOR, NETWORK, World
 
@@ -29,6 +31,10 @@ async def _act(world: World) -> None:
     random = world.random
     servers, images = await world.api()
     rows = [row for row in world.rows.all(TABLE) if not row.deleted][-world.focus :]
+    moving = under_way(world.rows)
+    if moving and random.random() < 0.5:
+        await steer(servers, world.context(), random.choice(moving), random)
+        return
     choice = random.random()
     if not rows or choice < (0.4 if world.focus > 3 else 0.1):
         count = random.choice((1, 1, 1, 3))
@@ -42,6 +48,9 @@ async def _act(world: World) -> None:
         return
     row = random.choice(rows)
     server_id = row.id
+    if random.random() < world.travels:
+        await ask(servers, world.context(), server_id, LIVE_MIGRATE, random)
+        return
     if choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
     elif choice < 0.63:

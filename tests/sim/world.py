@@ -125,6 +125,8 @@ class World:
         """Requests go to so many servers, the newest."""
         self.pause = self.random.choice((0.1, 5.0, 60.0))
         """Seconds between two requests, at the most."""
+        self.travels = self.random.choice((0.0, 0.0, 0.7))
+        """The share of requests that are for live migrations."""
         self.deadly = self.random.choice((0.0, 0.2, 0.5))
         """The chance that a process is killed after a request."""
         self.disastrous = self.random.choice((0.0, 0.0, 0.05, 0.2))
@@ -170,6 +172,8 @@ class World:
             behaviour=behaviour,
             others=self.hypervisors,
             files=SentImages(self),
+            restless=random.choice((0.0, 0.3, 1.0)),
+            max_incoming=random.choice((1, 2, 1000)),
         )
 
     def store(self, cell: str, faults: ProcessFaults | None = None) -> MemoryEventStore:

@@ -9,6 +9,7 @@ from adapters.rest.compute.servers import (
     create,
     instance_actions,
     listing,
+    migration_steering,
     migrations,
     server_groups,
     shown,
@@ -27,7 +28,7 @@ from adapters.rest.compute.servers.actions import (
 from adapters.rest.compute.servers.parts import addresses, interfaces, metadata, security_groups, tags, volumes
 from adapters.rest.kit.operation import Operation
 
-SERVERS = (listing, shown, create, consoles, instance_actions, migrations, server_groups)
+SERVERS = (listing, shown, create, consoles, instance_actions, migrations, migration_steering, server_groups)
 ACTIONS = (simple, lock, rebuild, rescue, moves, evacuate, create_image, console_log, not_yet)
 PARTS = (metadata, tags, addresses, interfaces, volumes, security_groups)
 CATALOGUE = (flavors, flavor_specs, keypairs, quotas)

@@ -13,6 +13,7 @@ from domain.catalogue.quota import Limits
 from domain.log.moment import Moment
 from domain.log.record import Recorded
 from domain.placement.ledger import Ledger
+from domain.server.state import Server
 from handlers.accepted import Accepted
 from handlers.consoles.consoles import Consoles
 from handlers.consoles.logs import ConsoleLogs
@@ -22,6 +23,7 @@ from handlers.fleet.hosts import Hosts
 from handlers.fleet.liveness import LifeSigns
 from handlers.host.image_tickets import ImageTickets
 from handlers.log.registry import Registry
+from handlers.messages import Progress
 from handlers.metadata import Passwords
 from handlers.neighbours import Neighbours
 from handlers.neighbours.revocations import Revocations
@@ -114,6 +116,8 @@ class Services:
     liveness: LifeSigns
     ledger: Callable[[], Ledger]
     """The cell's ledger, for reading."""
+    progress: Callable[[Server], Awaitable[Progress | None]]
+    """How far a server is that leaves its host; None if it does not, or if that cannot be told now."""
     settle: Callable[[Iterable[Accepted]], Awaitable[None]]
     """Wait (within a bound) until all who answer have read what was written: read-your-writes."""
     consoles: ConsoleServices

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from domain.server.moves.orders import ABORT, Policy
+
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """A project of the embedded identity."""
@@ -58,3 +60,7 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
     default_zone: str = "nova"
     resize_confirm_seconds: float = 0
     """After so long a moved server counts as confirmed; 0: never."""
+    live_migration_seconds: float = 1800
+    """The time of a live migration that says nothing of it."""
+    live_migration_policy: Policy = ABORT
+    """And its end."""

@@ -24,8 +24,12 @@ DESCRIPTION = 19
 """Servers have a description; before, the name was that."""
 ACTIONS_OF_DELETED = 21
 """The actions of deleted servers are shown."""
+FORCE_COMPLETE = 22
+"""A live migration can be made to end."""
 LIVE_MIGRATIONS = 23
 """Those under way are shown with their server, and others say of which type they are."""
+ABORTED_LIVE_MIGRATION = 24
+"""And can be aborted."""
 BLOCK_MIGRATION_AUTO = 25
 """A live migration may leave it to the cloud whether disks are copied."""
 TAGS = 26
@@ -76,6 +80,8 @@ ACTION_HOSTS = 62
 """The steps of an action show their host."""
 TRUSTED_CERTIFICATES = 63
 """Servers show their trusted image certificates."""
+ABORTED_WAITING = 65
+"""A live migration can be aborted before the server leaves."""
 CHANGES_BEFORE = 66
 """Lists take ``changes-before``."""
 NO_FORCED_LIVE_MIGRATION = 68

@@ -2,7 +2,7 @@
 
 from domain.log.record import Event
 from domain.server.action import Action, Change, Task
-from domain.server.moves import cold, course, evacuation, live
+from domain.server.moves import cold, course, evacuation, live, steering
 from domain.server.moves.cold import CONFIRM, MIGRATE, RESIZE_ACTION, REVERT
 from domain.server.moves.evacuation import EVACUATE
 from domain.server.moves.live import LIVE_MIGRATE
@@ -11,7 +11,9 @@ MOVES: tuple[Action, ...] = (RESIZE_ACTION, MIGRATE, LIVE_MIGRATE, EVACUATE)
 """They begin a move."""
 ENDINGS: tuple[Action, ...] = (CONFIRM, REVERT)
 """And these are the user's word on it."""
-CHANGES: dict[type[Event], Change] = course.CHANGES | cold.CHANGES | live.CHANGES | evacuation.CHANGES
+CHANGES: dict[type[Event], Change] = (
+    course.CHANGES | cold.CHANGES | live.CHANGES | evacuation.CHANGES | steering.CHANGES
+)
 """For each event but those that begin or end an action."""
 TASKS: tuple[Task, ...] = course.TASKS
 """Of a move that is given up."""

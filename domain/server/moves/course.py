@@ -17,6 +17,7 @@ from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, ActionDone, ActionDoneAs, ActionRequested, Change, Fields, Task
 from domain.server.actions.rebuild import REBUILDING
 from domain.server.moves.move import EVACUATION, LIVE_MIGRATION, MIGRATION, RESIZE, SOURCE, TARGET, Kind, Move, Place
+from domain.server.moves.orders import ABORT
 from domain.server.parts import Fault
 from domain.server.state import STOPPED, VM_STATE_OF_POWER, Server, place_of
 
@@ -86,6 +87,10 @@ class ServerMoveAbandoned(Event, tag="server.move_abandoned", frozen=True, kw_on
     fault: Fault
     deadline: datetime
     removed: dict[str, int] = {}
+    cancelled: bool = False
+    """Somebody has said so, or its time was over."""
+    order: str | None = None
+    """The request of an order that was given to it, which ends by this."""
 
 
 class ServerTargetCleared(ActionDone, tag="server.target_cleared", frozen=True, kw_only=True):
@@ -163,9 +168,16 @@ def abandoned(
     """Give up a move whose server is at its source."""
     if server is None or not started_at(server) or is_going_back(server):
         return None
-    if server.epoch != moving(server).source.epoch:
+    move, action = moving(server), server.action
+    if server.epoch != move.source.epoch or action is None:
         return None
-    return ServerMoveAbandoned(fault=fault, deadline=now + TIME_BACK, removed=removed or {})
+    return ServerMoveAbandoned(
+        fault=fault,
+        deadline=now + TIME_BACK,
+        removed=removed or {},
+        cancelled=move.kind == LIVE_MIGRATION and (move.order == ABORT or now >= action.deadline),
+        order=move.order_request,
+    )
 
 
 def is_going_back(server: Server) -> bool:

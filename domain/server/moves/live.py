@@ -5,14 +5,17 @@ then it runs at its source, and goes on there if that fails.
 """
 
 from datetime import datetime, timedelta
+from typing import Self
 
 from domain.errors import Refused
+from domain.guest import GuestState
 from domain.log.record import Event, Metadata
 from domain.server.action import Action, ActionDone, ActionDoneAs, Change, Fields, Task
 from domain.server.moves.course import (
     LIVE_CLEARING,
     LIVE_LEAVING,
     LIVE_PREPARING,
+    MIGRATING,
     MoveRequested,
     began,
     begun,
@@ -22,7 +25,8 @@ from domain.server.moves.course import (
     replace,
 )
 from domain.server.moves.move import LIVE_MIGRATION, SOURCE, TARGET
-from domain.server.state import ACTIVE, Server
+from domain.server.moves.orders import ABORT, Policy
+from domain.server.state import ACTIVE, PAUSED, Server
 
 
 class ServerLiveMigrateRequested(MoveRequested, tag="server.live_migrate_requested", frozen=True, kw_only=True):
@@ -34,7 +38,16 @@ class ServerTargetReady(ActionDone, tag="server.target_ready", frozen=True, kw_o
 
 
 class ServerArrived(ActionDoneAs, tag="server.arrived", frozen=True, kw_only=True):
-    """The guest is at its target, and runs or stands as it did."""
+    """The guest is at its target, and runs or stands as it did. ``order`` is the request of an order that was given
+    to its migration, which ends by this."""
+
+    downtime_ms: int | None = None
+    """How long it stood still in between, as measured."""
+    order: str | None = None
+
+    @classmethod
+    def of(cls, guest: GuestState) -> Self:
+        return cls(epoch=guest.epoch, power_state=guest.power_state, downtime_ms=guest.downtime_ms)
 
 
 class ServerLiveMigrated(ActionDone, tag="server.live_migrated", frozen=True, kw_only=True):
@@ -44,7 +57,9 @@ class ServerLiveMigrated(ActionDone, tag="server.live_migrated", frozen=True, kw
     without_host: bool = False
 
 
-def migrate(server: Server, deadline: datetime, requested_host: str | None) -> ServerLiveMigrateRequested:
+def migrate(
+    server: Server, deadline: datetime, requested_host: str | None, policy: Policy = ABORT
+) -> ServerLiveMigrateRequested:
     """Begin a live migration. Raises Refused (409; 400 for the host where it is)."""
     LIVE_MIGRATE.check(server)
     if requested_host is not None and requested_host == server.host:
@@ -53,9 +68,8 @@ def migrate(server: Server, deadline: datetime, requested_host: str | None) -> S
             f"Unable to migrate instance ({server.id}) to current host ({requested_host}).",
             status=400,
         )
-    return ServerLiveMigrateRequested(
-        deadline=deadline, move=began(server, LIVE_MIGRATION, requested_host=requested_host)
-    )
+    move = began(server, LIVE_MIGRATION, requested_host=requested_host)
+    return ServerLiveMigrateRequested(deadline=deadline, move=replace(move, policy=policy))
 
 
 def migrated(server: Server | None, *, without_host: bool) -> ServerLiveMigrated | None:
@@ -65,13 +79,31 @@ def migrated(server: Server | None, *, without_host: bool) -> ServerLiveMigrated
     return ServerLiveMigrated(epoch=server.move.source.epoch, without_host=without_host)
 
 
+def seen_at_target(server: Server | None, guest: GuestState) -> ServerArrived | None:
+    """The guest of which its source does not speak any more has come to its target: it ran nowhere else by then, for
+    the target's processors start when all of it was sent, and the source's never again after that."""
+    move = server.move if server else None
+    if move is None or not move.lost or move.leg != LIVE_LEAVING or move.target is None:
+        return None
+    if guest.epoch != move.target.epoch:
+        return None
+    return ServerArrived(epoch=move.source.epoch, power_state=guest.power_state, order=move.order_request)
+
+
 def _ready(server: Server, _event: ServerTargetReady, _meta: Metadata) -> Fields:
     return {"move": replace(moving(server), leg=LIVE_LEAVING)}
 
 
 def _arrived(server: Server, event: ServerArrived, _meta: Metadata) -> Fields:
     move = moving(server)
-    return on(server, move.at(TARGET)) | powered(server, event) | {"move": replace(move, leg=LIVE_CLEARING)}
+    return (
+        on(server, move.at(TARGET))
+        | powered(server, event)
+        | {
+            "move": replace(move, leg=LIVE_CLEARING),
+            "task_state": MIGRATING,
+        }
+    )
 
 
 LIVE_MIGRATE = Action(
@@ -79,7 +111,7 @@ LIVE_MIGRATE = Action(
     step="conductor_live_migrate_instance",
     requested=ServerLiveMigrateRequested,
     done=ServerLiveMigrated,
-    allowed=(ACTIVE,),
+    allowed=(ACTIVE, PAUSED),
     time=timedelta(minutes=30),
     tasks=(
         Task(LIVE_PREPARING, "prepare", ServerTargetReady.of, at=TARGET),

@@ -5,11 +5,12 @@ from datetime import datetime
 import msgspec
 
 PRE_MIGRATING, MIGRATING, POST_MIGRATING, FINISHED = "pre-migrating", "migrating", "post-migrating", "finished"
-RUNNING, COMPLETED = "running", "completed"
+QUEUED, PREPARING, RUNNING, COMPLETED = "queued", "preparing", "running", "completed"
+CANCELLED = "cancelled"
 ACCEPTED, DONE = "accepted", "done"
 CONFIRMING, CONFIRMED, REVERTING, REVERTED, FAILED = "confirming", "confirmed", "reverting", "reverted", "error"
 """Its status, in Nova's words."""
-UNDER_WAY = (ACCEPTED, PRE_MIGRATING, MIGRATING, RUNNING, POST_MIGRATING, CONFIRMING, REVERTING)
+UNDER_WAY = (ACCEPTED, PRE_MIGRATING, MIGRATING, QUEUED, PREPARING, RUNNING, POST_MIGRATING, CONFIRMING, REVERTING)
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):

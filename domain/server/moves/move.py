@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from domain.catalogue.flavor import Flavor
+from domain.server.moves.orders import ABORT, Order, Policy
 
 Kind = Literal["resize", "migration", "live-migration", "evacuation"]
 RESIZE: Kind = "resize"
@@ -59,6 +60,14 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When that is, once it has arrived."""
     arrives_off: bool = False
     """Whether its guest is powered off at its target, whatever the server was."""
+    policy: Policy = ABORT
+    """What is done at the deadline with one that goes on live."""
+    order: Order | None = None
+    """What was said of it while it was under way."""
+    order_request: str | None = None
+    """The request by which."""
+    lost: bool = False
+    """Nobody can say where the guest is until one of its hosts does."""
 
     @property
     def may_stay(self) -> bool:

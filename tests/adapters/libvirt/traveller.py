@@ -1,6 +1,7 @@
 """A real guest on one of two hosts, with its disk on each or on both, for tests that move it."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +85,7 @@ class Traveller:
     def say(self, place: int, command: str, awaited: str) -> None:
         """Type a command at its console there, until it answers so."""
 
-        def answers() -> bool:
-            with self.libvirt(place) as conn:
-                stream = conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
-                conn.lookupByUUIDString(self.id).openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
-                stream.send(f"{command}\n".encode())
-                wait_until(lambda: awaited in self.printed(place), 5)
-                stream.finish()
-            return True
-
-        wait_until(answers, 30)
+        type_until(self.hosts[place].uri, self.id, command, lambda: awaited in self.printed(place))
 
     def end(self) -> None:
         for place in range(2):
@@ -104,6 +96,21 @@ class Traveller:
                             domain.destroy()
                         if domain.isPersistent():
                             domain.undefine()
+
+
+def type_until(uri: str, server_id: str, command: str, is_answered: Callable[[], bool]) -> None:
+    """Type a command at a guest's console, until that has an answer."""
+
+    def answers() -> bool:
+        with Opened(uri) as conn:
+            stream = conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
+            conn.lookupByUUIDString(server_id).openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+            stream.send(f"{command}\n".encode())
+            wait_until(is_answered, 10)
+            stream.finish()
+        return True
+
+    wait_until(answers, 30)
 
 
 class Opened:

@@ -56,6 +56,7 @@ from handlers.neighbours.revocations import Revocations
 from handlers.neighbours.volumes import NoVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
+from handlers.servers.progress import MigrationProgress
 from handlers.servers.servers import Servers
 from projections.console_sessions import ConsoleSessionsView
 from projections.event_log import EventLogView
@@ -165,6 +166,7 @@ class World:
             ),
             liveness=self.life,
             ledger=lambda: self.ledger.writer.state,
+            progress=MigrationProgress(cells),
             settle=self._settle,
             consoles=ConsoleServices(
                 Consoles(self.store, self.bus, self.stamp), ConsoleLogs(cells), "http://consoles.test:6080"
@@ -226,11 +228,19 @@ class World:
         self._run("ledger", self.ledger.run())
         self._run("life", self.life.run())
         for name, agent in self.agents.items():
-            self._run(name, agent.run())
+            self.run_agent(name)
             await agent.enrolled()
         await self._found_all()
         await turns_until(lambda: self.services.fleet.numbered(2) and all(map(self.life.host_up, HOST_IDS)))
         self._gate.open.clear()
+
+    def run_agent(self, name: str) -> None:
+        """Start the agent of a host."""
+        self._run(name, self.agents[name].run())
+
+    def open(self) -> None:
+        """Let conductor and hosts work, for as long as somebody waits for something."""
+        self._gate.open.set()
 
     async def read(self) -> None:
         """Take in what a log has that somebody else wrote. Nobody works on it."""

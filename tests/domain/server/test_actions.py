@@ -17,8 +17,9 @@ from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.moves.cold import RESIZE_ACTION, ServerSourceReady
 from domain.server.moves.course import ServerMoveReturned, ServerTargetCleared
 from domain.server.moves.live import LIVE_MIGRATE, ServerArrived, ServerTargetReady
+from domain.server.moves.steering import ServerMigrationAbortRequested, ServerMigrationForceCompleteRequested
 from domain.server.state import existing
-from handlers.host.carrying_out import CARRY_OUT
+from handlers.host.carrying_out import CARRY_OUT, STEERED
 from projections.instance_actions import STARTS, SUCCESSES
 from tests.domain.server.servers import (
     FAULT,
@@ -52,14 +53,16 @@ def _takes_arguments(action: Action) -> bool:
 
 def test_what_begins_and_what_ends_an_action_is_shown_so() -> None:
     begins = {event for event in EVENTS if issubclass(event, ActionRequested)} | {ServerRequested}
-    assert set(STARTS) == begins
+    assert set(STARTS) == begins | {ServerMigrationAbortRequested, ServerMigrationForceCompleteRequested}
     assert set(SUCCESSES) == {event for event in EVENTS if issubclass(event, ActionDone)} - LEGS - {
         ServerMoveReturned
     } | {deletion.ServerDeleted}
 
 
 def test_a_host_can_carry_out_every_command_and_is_told_no_other() -> None:
-    assert CARRY_OUT.keys() == {task.command for task in reported.TASKS.values()} | {deletion.COMMAND}
+    assert CARRY_OUT.keys() | STEERED.keys() == {task.command for task in reported.TASKS.values()} | {
+        deletion.COMMAND
+    }
 
 
 def test_every_action_names_what_no_other_does() -> None:

@@ -16,8 +16,13 @@ from domain.guest import GuestState, PowerState
 from domain.kinds import EVENTS
 from domain.log.record import GENESIS, Event, Recorded
 from domain.server.deletion import ServerDeleted
+from domain.server.moves import live
 from domain.server.moves.cold import ServerResizeConfirmed
-from domain.server.state import ACTIVE, aggregate
+from domain.server.moves.course import ServerMoveAbandoned
+from domain.server.moves.live import ServerTargetReady
+from domain.server.moves.orders import Orders
+from domain.server.moves.steering import ServerMigrationAbortRequested
+from domain.server.state import ACTIVE, aggregate, existing
 from domain.server.state import STOPPED as STOPPED_STATE
 from handlers.conducting.reports import Reports
 from handlers.conducting.states import ServerStates
@@ -26,9 +31,20 @@ from handlers.fleet.refusals import Refusals
 from handlers.messages import Answer, Observation, Report, StillWanted, answer_decoder, encode
 from tests.aio import asynchronous
 from tests.cell import Cell
-from tests.domain.server.moves.servers import ARRIVED, CLEARED, CONFIRM, MOVING, RESIZE
+from tests.domain.server.moves.servers import ARRIVED, CHOSEN, CLEARED, CONFIRM, MOVING, RESIZE
 from tests.domain.server.moves.test_evacuation import HISTORIES as EVACUATION
-from tests.domain.server.servers import BUILT, DELETE, PLACED, REQUESTED, SERVER_ID, STOP, STOPPED
+from tests.domain.server.servers import (
+    BUILT,
+    DELETE,
+    FAULT,
+    LATER,
+    PLACED,
+    REQUESTED,
+    SERVER_ID,
+    STOP,
+    STOPPED,
+    told_by,
+)  # fmt: skip
 
 ALIVE: tuple[Event, ...] = (REQUESTED, PLACED, BUILT)
 GUEST = GuestState(server_id=SERVER_ID, epoch=1, power_state=PowerState.RUNNING)
@@ -182,3 +198,27 @@ async def test_what_a_confirmed_servers_host_sees_counts_though_it_was_told_of_n
     confirmed = await states.get(server_id)
     assert confirmed
     assert confirmed.vm_state == STOPPED_STATE
+
+
+LIVE = live.migrate(existing(told_by(ALIVE), SERVER_ID), LATER, None, "force_complete")
+LEAVING: tuple[Event, ...] = (*ALIVE, LIVE, CHOSEN, ServerTargetReady(epoch=2))
+
+
+@pytest.mark.parametrize(("history", "host", "epoch", "kind", "orders"), [
+    (LEAVING, "node1", 1, "leave", Orders(deadline=LATER, policy="force_complete")),
+    ((*LEAVING, ServerMigrationAbortRequested()), "node1", 1, "leave",
+     Orders(deadline=LATER, policy="force_complete", order="abort")),
+    (LEAVING[:-1], "node2", 2, "prepare", Orders(deadline=LATER, policy="force_complete")),
+    (LEAVING, "node2", 2, "prepare", None),
+    ((*LEAVING, DELETE), "node1", 1, "leave", None),
+    ((*LEAVING, ServerMoveAbandoned(fault=FAULT, deadline=LATER)), "node1", 1, "leave", None),
+])  # fmt: skip
+@asynchronous
+async def test_who_carries_out_what_takes_long_is_told_what_is_wanted_by_now(
+    history: tuple[Event, ...], host: str, epoch: int, kind: str, orders: Orders | None
+) -> None:
+    question = StillWanted(
+        request_id=f"req-{uuid4()}", server_id=SERVER_ID, epoch=epoch, version=len(ALIVE) + 1, kind=kind
+    )
+    answer = await answered(history, host, question)
+    assert (answer.wanted, answer.orders) == (orders is not None, orders)

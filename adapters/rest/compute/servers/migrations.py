@@ -8,14 +8,17 @@ from typing import Any
 
 from adapters.rest.compute import links
 from adapters.rest.compute.servers.access import find
+from adapters.rest.compute.servers.migration_orders import find_migration, shown
 from adapters.rest.kit import since
 from adapters.rest.kit.changes import times
-from adapters.rest.kit.operation import Access, Call, Operations
+from adapters.rest.kit.operation import Access, Call, Operations, Reply
 from adapters.rest.kit.paging import MAX_PAGE, page_limit
 from adapters.rest.kit.times import micros
+from adapters.rest.kit.words import words
 from domain.errors import Invalid, Refused
 from domain.server.moves.migration import UNDER_WAY, Migration, MigrationFilter
 from domain.server.moves.move import LIVE_MIGRATION
+from handlers.messages import Progress
 
 operations = Operations()
 
@@ -72,27 +75,24 @@ async def of_server(call: Call) -> Any:
     server = await find(call)
     wanted = MigrationFilter(server_id=server.id, migration_type=LIVE_MIGRATION)
     rows = await call.services.queries.migrations(wanted)
-    return {"migrations": [_shown_live(call, row) for row in rows if row.status in UNDER_WAY]}
+    under_way = [row for row in rows if row.status in UNDER_WAY]
+    progress = await call.services.progress(server) if under_way else None
+    return {"migrations": [_shown_live(call, row, progress) for row in under_way]}
 
 
 @operations("GET", f"{OF_SERVER}/{{migration_id}}", Access.ADMIN, "os_compute_api:servers:migrations:show",
             first=since.LIVE_MIGRATIONS)  # fmt: skip
 async def show(call: Call) -> Any:
     server = await find(call)
-    migration_id = call.params["migration_id"]
-    rows = await call.services.queries.migrations(MigrationFilter(server_id=server.id))
-    row = next((row for row in rows if str(row.id) == migration_id), None)
-    if row is None:
-        raise Refused(
-            "migration.not_found", f"Migration {migration_id} for server {server.id} not found.", status=404
-        )
+    row = await find_migration(call, server)
     if row.migration_type != LIVE_MIGRATION or row.status not in UNDER_WAY:
         raise Refused(
             "migration.not_under_way",
-            f"Migration {migration_id} for server {server.id} is not live-migration in progress.",
+            f"Migration {row.id} for server {server.id} is not live-migration in progress.",
             status=404,
         )
-    return {"migration": _shown_live(call, row)}
+    document = _shown_live(call, row, await call.services.progress(server))
+    return Reply({"migration": document}, headers=shown(server, row))
 
 
 def _shown(call: Call, row: Migration) -> dict[str, Any]:
@@ -110,11 +110,13 @@ def _shown(call: Call, row: Migration) -> dict[str, Any]:
     return document | _owners(call, row)
 
 
-def _shown_live(call: Call, row: Migration) -> dict[str, Any]:
-    """How much is left is a question to its host; None is unknown."""
-    amounts = ("memory_total_bytes", "memory_processed_bytes", "memory_remaining_bytes",
-               "disk_total_bytes", "disk_processed_bytes", "disk_remaining_bytes")  # fmt: skip
-    document = _places(call, row) | {"server_uuid": row.server_id} | dict.fromkeys(amounts)
+AMOUNTS = words("memory_total memory_processed memory_remaining disk_total disk_processed disk_remaining")
+
+
+def _shown_live(call: Call, row: Migration, progress: Progress | None) -> dict[str, Any]:
+    """Amounts of which nothing is known are null."""
+    document = _places(call, row) | {"server_uuid": row.server_id}
+    document |= {f"{name}_bytes": getattr(progress, name, None) for name in AMOUNTS}
     if call.minor >= since.MIGRATION_PAGES:
         document["uuid"] = row.uuid
     return document | _owners(call, row)

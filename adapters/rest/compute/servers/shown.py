@@ -26,7 +26,8 @@ operations = Operations()
 @operations("GET", "/servers/{server_id}", Access.READER, "os_compute_api:servers:show")
 async def show(call: Call) -> Any:
     server = await find(call)
-    return {"server": detailed(call, server, host_of(call, server))}
+    progress = await call.services.progress(server)
+    return {"server": detailed(call, server, host_of(call, server), progress=progress.percent if progress else 0)}
 
 
 class ServerUpdate(Body):

@@ -39,7 +39,7 @@ STATUSES: dict[str, dict[str | None, str]] = {
         REBUILDING: "REBUILD",
         REBUILD_SPAWNING: "REBUILD",
     },
-    PAUSED: {None: "PAUSED"},
+    PAUSED: {None: "PAUSED", MIGRATING: "MIGRATING"},
     SUSPENDED: {None: "SUSPENDED"},
     RESCUED: {None: "RESCUE"},
     RESIZED: {None: "VERIFY_RESIZE", RESIZE_REVERTING: "REVERT_RESIZE"},

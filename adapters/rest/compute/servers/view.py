@@ -24,9 +24,9 @@ def basic(call: Call, server: Server) -> Document:
     return {"id": server.id, "name": server.name, "links": item(call, "servers", server.id)}
 
 
-def detailed(call: Call, server: Server, host: Host | None, *, alone: bool = True) -> Document:
+def detailed(call: Call, server: Server, host: Host | None, *, alone: bool = True, progress: int = 0) -> Document:
     """Everything. ``host`` is the server's, needed for an administrator only; ``alone`` tells a single server
-    from one in a listing."""
+    from one in a listing. ``progress`` is in percent."""
     status = status_of(server)
     document: Document = {
         "id": server.id,
@@ -61,7 +61,7 @@ def detailed(call: Call, server: Server, host: Host | None, *, alone: bool = Tru
     if status in WITH_FAULT and server.fault and server.fault_at:
         document["fault"] = _fault(call, server)
     if status in WITH_PROGRESS:
-        document["progress"] = 0
+        document["progress"] = progress
     if call.is_admin:
         _add_operators_view(call, document, server, host)
     elif call.minor >= since.HOSTNAME:

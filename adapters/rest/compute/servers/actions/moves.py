@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute.servers import choices
 from adapters.rest.compute.servers.actions.simple import PATH, command, plain
+from adapters.rest.compute.servers.migration_orders import begun
 from adapters.rest.kit import since
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.validation import Body, Integer, Text255, boolean
@@ -118,7 +119,7 @@ def _declare_live(arguments: type[Body], first: int, last: int | None) -> None:
         asked = call.body.argument
         boolean_or_auto("block_migration", asked.block_migration, auto=call.minor >= since.BLOCK_MIGRATION_AUTO)
         _check_host(call, asked.host)
-        await command(call, call.services.servers.live_migrate, host=asked.host)
+        await command(call, call.services.servers.live_migrate, host=asked.host, **begun(call))
 
 
 for _arguments in LIVE_BODIES:
