@@ -49,7 +49,7 @@ async def _act(world: World) -> None:
     row = random.choice(rows)
     server_id = row.id
     if random.random() < world.travels:
-        await ask(servers, world.context(), server_id, LIVE_MIGRATE, random)
+        await ask(servers, images, world.context(), server_id, LIVE_MIGRATE, random)
         return
     if choice < (0.6 if world.focus > 3 else 0.15):
         await servers.delete(world.context(), server_id)
