@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import Invalid, Unavailable, not_found
+from ops import host_moves
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def register(commands: Any) -> None:
     """Declare the commands on the parser's ``commands``."""
-    host = commands.add_parser("host", help="which hosts may take part: add, join, list, remove, address, exec")
+    host = commands.add_parser("host", help="add, join, list, remove, address, exec; evacuate, drain")
     of_host = host.add_subparsers(required=True, metavar="COMMAND")
 
     add = of_host.add_parser("add", help="make a host's credential, and print the token with which it joins")
@@ -53,6 +54,8 @@ def register(commands: Any) -> None:
     inside.add_argument("name")
     inside.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="default: a shell")
     inside.set_defaults(command=_exec)
+
+    host_moves.register(of_host)
 
     address = of_host.add_parser("address", help="a host has moved: the console proxies go there from now on")
     address.add_argument("name")

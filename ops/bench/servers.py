@@ -72,13 +72,13 @@ async def _measure(measured: Stack, arguments: argparse.Namespace) -> None:
         await clients[0].until(
             "GET", f"/network/v2.0/networks/{NETWORK.network_id}", lambda answer: answer.status == OK
         )
-    await _burst(measured, settings, clients, [("POST", "/compute/v2.1/servers", body)] * 50, ServerBuilt)
+    await burst(measured, settings, clients, [("POST", "/compute/v2.1/servers", body)] * 50, ServerBuilt)
     creates = [("POST", "/compute/v2.1/servers", body)] * arguments.servers
-    created = await _burst(measured, settings, clients, creates, ServerBuilt)
+    created = await burst(measured, settings, clients, creates, ServerBuilt)
     listed = await _list(clients[0])
     ids = [] if arguments.no_deletes else await _ids(clients[0])
     deletes = [("DELETE", f"/compute/v2.1/servers/{server_id}", None) for server_id in ids]
-    deleted = await _burst(measured, settings, clients, deletes, ServerDeleted) if deletes else None
+    deleted = await burst(measured, settings, clients, deletes, ServerDeleted) if deletes else None
     replay = await _replay(settings)
     for client in clients:
         client.close()
@@ -115,7 +115,7 @@ async def _body(client: Client, *, network: bool) -> dict[str, Any]:
     return {"server": {"name": "bench", "flavorRef": "42", "imageRef": images[0]["id"], "networks": asked}}
 
 
-async def _burst(
+async def burst(
     measured: Stack,
     settings: Settings,
     clients: list[Client],
