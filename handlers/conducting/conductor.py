@@ -225,6 +225,8 @@ class Conductor:
 
     async def _tell(self, context: Context, server: Server, step: Command | LoseSight) -> float | None:
         """Have a host told; the seconds until its outcome should be there, None if it came otherwise."""
+        if isinstance(step, Command) and await self.moving.has_lost_target(context, server, step):
+            return None
         if isinstance(step, LoseSight) and not self._lives(course.moving(server).source):
             return await self._lost.seek(context, server)
         try:

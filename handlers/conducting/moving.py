@@ -5,7 +5,7 @@ from collections.abc import Callable
 from domain.errors import HostFailed, Invalid, NoCapacity, Refused, Stale
 from domain.log.record import Event
 from domain.placement.scheduling import NO_VALID_HOST
-from domain.server.moves import cold, course, live
+from domain.server.moves import cold, course, evacuation, live
 from domain.server.moves.course import ServerTargetChosen
 from domain.server.moves.move import SOURCE, TARGET
 from domain.server.parts import Fault
@@ -108,6 +108,15 @@ class Moving:
         answer = await self._bus.ask(host.name, encode(DiskQuestion(server_id=server.id, epoch=step.epoch or 0)))
         offer = read_disk_offer(answer, {described.migration_ip or described.host_ip})
         return Peer(host=host.name, offer=offer)
+
+    async def has_lost_target(self, context: Context, server: Server, step: Command) -> bool:
+        """Whether the host that shall make an evacuated server's guest was declared dead, too: then another one is
+        chosen. In other moves the deadline is waited for, since the server is at its source."""
+        epoch = step.epoch or 0
+        if not self._hosts.fenced(step.host) or evacuation.target_lost(server, epoch) is None:
+            return False
+        await self._states.execute(context, server.id, lambda state: evacuation.target_lost(state, epoch))
+        return True
 
     async def refused(self, context: Context, server: Server, error: HostFailed) -> None:
         """The other host has not what the server needs of it."""

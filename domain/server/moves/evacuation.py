@@ -11,8 +11,19 @@ from domain.errors import Refused
 from domain.log.record import Event, Metadata
 from domain.server.action import Action, ActionDoneAs, Change, Fields, Task, check, superseded
 from domain.server.deletion import DELETING
-from domain.server.moves.course import EVACUATING, UNDOING, MoveRequested, began, begun, moving, on, powered
+from domain.server.moves.course import (
+    EVACUATING,
+    UNDOING,
+    MoveRequested,
+    ServerTargetFailed,
+    began,
+    begun,
+    moving,
+    on,
+    powered,
+)
 from domain.server.moves.move import EVACUATION, TARGET, Remains
+from domain.server.parts import Fault
 from domain.server.state import ACTIVE, ERROR, STOPPED, Server
 
 
@@ -60,6 +71,14 @@ def is_void(server: Server | None, host: str, epoch: int) -> bool:
     if move is None or move.kind != EVACUATION or move.leg not in (EVACUATING, UNDOING):
         return False
     return (move.source.host, move.source.epoch) == (host, epoch)
+
+
+def target_lost(server: Server | None, epoch: int) -> ServerTargetFailed | None:
+    """The host that was chosen is declared dead, too; what it may have made is of an epoch that is over."""
+    move = server.move if server else None
+    if move is None or move.leg != EVACUATING or move.target is None or move.target.epoch != epoch:
+        return None
+    return ServerTargetFailed(epoch=epoch, fault=Fault(code=500, message="The host that was chosen is dead, too."))
 
 
 def left_at(server: Server | None, host: str, epoch: int) -> Remains | None:

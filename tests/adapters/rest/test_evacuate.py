@@ -182,6 +182,31 @@ async def test_where_no_host_takes_it_it_stays_what_it_was(cloud: MakeWorld) -> 
 
 
 @asynchronous
+async def test_a_target_that_is_declared_dead_too_is_given_up_at_once(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        root, server_id, source, other = await stricken(world)
+        await world.stop(other)
+        assert (await act(root, server_id, evacuate={})).status == 200
+
+        async def is_chosen() -> bool:
+            return (await shown(root, server_id))["OS-EXT-STS:task_state"] == "rebuild_spawning"
+
+        await world.advance_until(is_chosen)
+        await declare(root, other, dead=True)
+        await declare(root, source, dead=False)
+        await world.start_agent(source)
+
+        async def is_over() -> bool:
+            return (await shown(root, server_id))["OS-EXT-STS:task_state"] is None
+
+        await world.advance_until(is_over)
+        # No other host is there: its own has it again, as it was.
+        there = await shown(root, server_id)
+        assert (there["status"], there[HOST]) == ("ACTIVE", source)
+        assert claims(world) == {source: 64}
+
+
+@asynchronous
 async def test_what_is_no_good_request(cloud: MakeWorld) -> None:
     async with cloud() as world:
         root, server_id, source, other = await stricken(world)

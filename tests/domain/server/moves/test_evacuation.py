@@ -200,6 +200,20 @@ def test_another_target_is_tried() -> None:
     assert (step.demand.excluded_hosts, step.demand.epoch) == (("node2",), 3)
 
 
+def test_a_target_that_dies_too_is_given_up() -> None:
+    making = there("making")
+    lost = evacuation.target_lost(making, 2)
+    assert isinstance(lost, ServerTargetFailed)
+    again = after(making, lost)
+    assert isinstance(next_step(again, NOW), ChooseTarget)
+    assert ("node2", 2) not in places(again)
+    assert evacuation.target_lost(again, 2) is None
+    assert evacuation.target_lost(making, 3) is None
+    assert evacuation.target_lost(there("undoing"), 2) is None
+    for history in MOVING.values():
+        assert evacuation.target_lost(told_by(history), 2) is None
+
+
 @pytest.mark.parametrize("before", [ALIVE, GIVEN["reboot failed"], (*ALIVE, STOP, STOPPED)])
 def test_where_no_host_takes_it_the_server_stays_what_it_was(before: tuple[Event, ...]) -> None:
     server = existing(told_by(before), SERVER_ID)
