@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from domain.errors import Refused
 from domain.log.record import Event, Metadata
 from domain.server.action import Action, ActionDoneAs, Change, Fields, Task, check, superseded
+from domain.server.actions import create_image
 from domain.server.deletion import DELETING
 from domain.server.moves.course import (
     EVACUATING,
@@ -95,8 +96,8 @@ def removed(server: Server | None, move_id: str, *, without_host: bool) -> Serve
 
 
 def _begun(server: Server, event: ServerEvacuateRequested, meta: Metadata) -> Fields:
-    # It starts from its own disk, whatever it was in.
-    fields = begun(server, event, meta) | {"rescue": None}
+    # It starts from its own disk, whatever it was in; an image that was being made of it will not be.
+    fields = begun(server, event, meta) | {"rescue": None} | create_image.given_up(server)
     return fields if event.secrets is None else fields | {"secrets": event.secrets, "has_key": True}
 
 

@@ -11,6 +11,7 @@ from domain.guest import GuestState, PowerState
 from domain.log.record import Event
 from domain.server import deletion, reported, reset
 from domain.server.action import ServerActionFailed
+from domain.server.actions import create_image
 from domain.server.actions.rebuild import REBUILDING
 from domain.server.deletion import ServerDeleted
 from domain.server.fold import evolve
@@ -33,6 +34,7 @@ from tests.domain.server.servers import (
     DELETE,
     FAULT,
     GIVEN,
+    IMAGE,
     LATER,
     NOW,
     PLACED,
@@ -267,3 +269,10 @@ def test_a_reset_waits_for_its_end() -> None:
     with pytest.raises(Refused):
         reset.request(there("making"), "active")
     assert isinstance(reset.request(there("evacuated"), "error"), ServerStateReset)
+
+
+def test_an_image_that_a_dead_host_was_making_is_unwanted() -> None:
+    server = existing(given("active"), SERVER_ID)
+    imaging = after(server, create_image.request(server, LATER, IMAGE.id))
+    begun = after(imaging, evacuate(imaging))
+    assert (begun.imaging, begun.unwanted_images) == (None, (IMAGE.id,))
