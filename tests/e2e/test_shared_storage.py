@@ -1,5 +1,7 @@
 """Real hosts that have their guests' disks in common."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
@@ -8,7 +10,9 @@ import pytest
 
 from tests.e2e.guests import await_console, remote_console, say, terminal
 from tests.e2e.live_stack import LiveStack
+from tests.e2e.test_evacuate import guests, statuses, stop_at_once
 from tests.e2e.test_moves import act, disks, place
+from tests.waiting import wait_until
 
 WRITE = "dd of=/dev/vdb bs=512 seek=2000 conv=sync"
 READ = "dd if=/dev/vdb bs=512 skip=2000 count=1 | head -1"
@@ -77,3 +81,26 @@ def test_a_server_moves_and_its_disk_stays(cloud: LiveStack) -> None:
     cloud.openstack("server", "delete", "--wait", server)
     assert in_common(cloud) == []
     cloud.lightcurve("placement", "check")
+
+
+def test_a_dead_hosts_server_goes_on_with_its_disk(cloud: LiveStack) -> None:
+    server = cloud.create("kept", host="node1")
+    cloud.await_status(server, "ACTIVE")
+    await_console(cloud, server, "boots=1")
+    stopped = stop_at_once(cloud, "node1")
+    for qemu in guests(server):
+        os.kill(qemu, signal.SIGKILL)
+    cloud.openstack("compute", "service", "set", "--down", "node1", "nova-compute")
+    cloud.openstack("--os-compute-api-version", "2.94", "server", "evacuate", server)
+    cloud.await_status(server, "ACTIVE")
+    assert place(cloud, server) == "node2"
+    await_console(cloud, server, "boots=2")
+    for process in stopped:
+        process.kill()
+    cloud.openstack("compute", "service", "set", "--up", "node1", "nova-compute")
+    wait_until(lambda: statuses(cloud, server) == ["completed"], 90, "nothing is left at the host that was dead")
+    # Which has let go of the disk, and has not removed it.
+    assert set(disks(cloud, server)) == {"node2"}
+    assert in_common(cloud) == ["disk-1-0.qcow2"]
+    cloud.openstack("server", "delete", "--wait", server)
+    assert in_common(cloud) == []
