@@ -190,4 +190,8 @@ async def _work(settings: "Settings", name: str) -> AsyncIterator[_Work]:
         servers = Servers(plane.cells, Registry(plane.api_store, plane.stamp, []), plane.stamp, Limits())
         watched = Watched(plane.cells)
         async with watched.following(plane.store):
-            yield _Work(plane, Hosts(registry), queries, Leaving(name, servers, watched, plane.stamp))
+            api = settings.api
+            leaving = Leaving(
+                name, servers, watched, plane.stamp, api.live_migration_policy, api.live_migration_seconds
+            )
+            yield _Work(plane, Hosts(registry), queries, leaving)

@@ -19,6 +19,7 @@ from domain.server.fold import KIND
 from domain.server.moves.cold import MIGRATE
 from domain.server.moves.live import LIVE_MIGRATE
 from domain.server.moves.move import EVACUATION
+from domain.server.moves.orders import Policy
 from domain.server.state import DELETED, Server, aggregate
 from handlers.accepted import Accepted
 from handlers.cells import Cells
@@ -118,11 +119,16 @@ def at_rest(server: Server) -> bool:
 class Leaving:
     """Has servers leave one host."""
 
-    def __init__(self, host: str, servers: Servers, watched: Watched, stamp: Stamp) -> None:
+    def __init__(
+        self, host: str, servers: Servers, watched: Watched, stamp: Stamp, alive: Policy, seconds: float
+    ) -> None:
+        """A migration of what runs has so much time, and ends as ``alive`` says if that is over."""
         self._host = host
         self._servers = servers
         self._watched = watched
         self._stamp = stamp
+        self._policy = alive
+        self._seconds = seconds
 
     async def evacuate(self, server_id: str) -> Left | None:
         """Have it made anew elsewhere; None if it was on the host no more. Raises Unavailable."""
@@ -164,7 +170,7 @@ class Leaving:
         return left
 
     async def _alive(self, server_id: str) -> Accepted:
-        return await self._servers.live_migrate(self._context(), server_id, None)
+        return await self._servers.live_migrate(self._context(), server_id, None, self._seconds, self._policy)
 
     async def _off(self, server_id: str) -> Accepted:
         return await self._servers.migrate(self._context(), server_id, None, CONFIRM_SECONDS)

@@ -87,6 +87,8 @@ def test_a_dead_hosts_server_goes_on_with_its_disk(cloud: LiveStack) -> None:
     server = cloud.create("kept", host="node1")
     cloud.await_status(server, "ACTIVE")
     await_console(cloud, server, "boots=1")
+    with terminal(remote_console(cloud, server, "serial")) as viewer:
+        say(viewer, "sync; echo $((40+2))done", "42done")
     stopped = stop_at_once(cloud, "node1")
     for qemu in guests(server):
         os.kill(qemu, signal.SIGKILL)

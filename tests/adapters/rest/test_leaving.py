@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from domain.server.moves.orders import ABORT
 from handlers.cells import Cell, Cells
 from handlers.servers.leaving import Leaving, Watched
 from tests.adapters.rest.conftest import MakeWorld
@@ -21,7 +22,7 @@ T = TypeVar("T")
 async def leaving(world: World, host: str) -> AsyncIterator[Leaving]:
     watched = Watched(Cells(Cell(world.store, world.bus, world.vault, world.stamp)))
     async with watched.following(world.store):
-        yield Leaving(host, world.services.servers, watched, world.stamp)
+        yield Leaving(host, world.services.servers, watched, world.stamp, ABORT, 1800.0)
 
 
 async def end(world: World, work: Awaitable[T]) -> T:
