@@ -197,10 +197,12 @@ class Agent:
 
     def _is_doubtful(self, command: HostCommand, *, again: bool) -> bool:
         now = self._stamp.clock.now()
-        again = again or self._gates[command.host].silent(now)
+        silent = self._gates[command.host].silent(now)
         late = command.deadline is not None and now >= command.deadline
         # What names one assignment only can do no harm to another.
-        return command.kind not in ALWAYS_WANTED and (again or command.repeated or late or command.kind in ASK_FIRST)
+        return command.kind not in ALWAYS_WANTED and (
+            again or silent or command.repeated or late or command.kind in ASK_FIRST
+        )
 
     async def _keep_working(self, delivery: Delivery) -> None:
         while True:
@@ -239,7 +241,7 @@ class Agent:
 
     def _guidance(self, command: HostCommand) -> Guidance:
         async def ask() -> Answer:
-            return answer_decoder.decode(await self._bus.report(command.host, encode(still_wanted(command))))
+            return check(answer_decoder.decode(await self._bus.report(command.host, encode(still_wanted(command)))))
 
         return Guidance(command.orders, ask, self._stamp.clock)
 

@@ -142,3 +142,15 @@ def test_a_host_with_ten_guests_is_drained(cloud: LiveStack) -> None:
     assert all(place(cloud, server) != "node1" for server in servers)
     cloud.delete_all()
     cloud.lightcurve("placement", "check")
+
+
+@pytest.mark.long
+def test_with_a_host_that_is_removed_go_its_claims(cloud: LiveStack) -> None:
+    """The last one here: the host does not come back."""
+    server = brought(cloud, "left", "node1")
+    emptied(cloud, "evacuate", "node1", "--although-alive")
+    assert statuses(cloud, server) == ["done"]
+    cloud.lightcurve("host", "remove", "node1")
+    wait_until(lambda: statuses(cloud, server) == ["completed"], 60, "what is claimed for the remains is given back")
+    cloud.lightcurve("placement", "check")
+    cloud.delete_all()

@@ -15,8 +15,9 @@ from adapters.memory.commands import MemoryCommandBus, MemoryDelivery
 from adapters.memory.signs import MemoryLiveness
 from adapters.simulated import SimulatedHypervisor
 from adapters.system import SystemClock, SystemIds
-from domain.errors import HostFailed
+from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestState, PowerState
+from domain.server.moves.orders import Orders
 from handlers.context import Stamp
 from handlers.host import agent, gate
 from handlers.host.agent import Agent
@@ -335,3 +336,16 @@ async def test_what_can_never_be_removed_does_not_stay_in_the_queue_for_ever(mon
         for task in work:
             task.cancel()
     assert tried == 4
+
+
+@asynchronous
+async def test_a_fenced_host_goes_on_with_what_it_is_doing_by_what_was_said_last() -> None:
+    cell = Cell()
+    cell.fenced = True
+    serving = asyncio.create_task(cell.bus.serve_reports(cell.answer))
+    guidance = cell.agent._guidance(command("leave"))
+    with pytest.raises(Unavailable, match="declared dead"):
+        await guidance._ask()
+    assert guidance() == Orders()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
