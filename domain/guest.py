@@ -89,6 +89,8 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Counts the server's rebuilds: a disk of an older one is replaced when the guest is built."""
     rescue_image: ImageSource | None = None
     """With it the guest starts from a fresh disk of this image, and its own disk is the second."""
+    disk_image: ImageSource | None = None
+    """With it the guest's disk is made of this image, and stands alone; ``image`` says what its hardware is."""
     powered_on: bool = True
     """Whether building ends with the guest running; rebuilding leaves one off that was off, and one that stands
     still stays so."""

@@ -5,8 +5,10 @@ from datetime import datetime
 from domain.console import ConsoleClosed, ConsoleGranted, ConsoleOpened
 from domain.log.moment import Moment
 from domain.log.record import Event
+from domain.server.actions.create_image import ServerImageRequested
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.actions.rescue import ServerRescueRequested
+from domain.server.actions.shelve import ServerShelveRequested
 from domain.server.state import DELETED, Server
 from ops.at import say
 from ops.past import Past, Then, events_of, written
@@ -14,6 +16,8 @@ from ops.tables import ago, table
 from ops.whereabouts import stays
 
 WAYS: dict[type[Event], str] = {
+    ServerImageRequested: "had an image made of it, for whoever may use that",
+    ServerShelveRequested: "had it put away: an image of it was made",
     ServerRescueRequested: "had it started from another image, with its disk beside it",
     ServerRebuildRequested: "had its disk made anew: what was on it before is gone",
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from domain.server.actions.all import ACTIONS
 from domain.server.moves.all import ENDINGS, MOVES
-from domain.server.state import ACTIVE, ERROR, PAUSED, RESCUED, RESIZED, STOPPED, SUSPENDED
+from domain.server.state import ACTIVE, ERROR, OFFLOADED, PAUSED, RESCUED, RESIZED, SHELVED, STOPPED, SUSPENDED
 
 FILE = Path(__file__).parent / "docs" / "actions.md"
 HEAD = """# Every action on a server
@@ -26,7 +26,7 @@ Until its host has carried out the command, a server has the task_state. A failu
 is leaves the server in `error`. A move that fails before the server has arrived is given up: the server goes on where
 it was.
 """
-STATES = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED, ERROR)
+STATES = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED, SHELVED, OFFLOADED, ERROR)
 EVERY_ACTION = (*ACTIONS, *MOVES, *ENDINGS)
 
 

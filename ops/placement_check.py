@@ -103,6 +103,9 @@ def _misclaimed(claim: Claimed, server: Server | None) -> Iterator[str]:
         yield f"consumer {claim.consumer_id} has a claim, but its server is gone"
         return
     hosts = ", ".join(claim.allocations)
+    if server.is_nowhere:
+        yield f"server {claim.consumer_id} is on no host, but claims {hosts}"
+        return
     host_id = server.host_id
     if server.move and (server.action or server.vm_state != RESIZED):
         # Between two hosts: what it claims is the last target's that was tried, until it is settled.

@@ -59,6 +59,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     live_migration_policy: Literal["abort", "force_complete", "keep_trying"] = "abort"
     """What comes then, where it says nothing by ``Lightcurve-Migration-Policy``: it is aborted; or made to end, for
     which the server stands still until it is there. Who keeps trying takes a day, and slows the server down."""
+    shelved_offload_seconds: Annotated[float, Meta(ge=-1, le=10_000_000_000)] = 0.0
+    """After so long a shelved server leaves its host; 0: at once, -1: never by itself."""
     ticket_key_file: Path | None = None
     """What conductors sign the tickets with by which hosts fetch images; the API believes them."""
     policy_file: Path | None = None

@@ -12,6 +12,8 @@ from domain.log.record import Event, Recorded
 from domain.server import deletion
 from domain.server.action import ServerActionFailed
 from domain.server.actions.all import ACTIONS
+from domain.server.actions.shelve import OFFLOAD, ServerShelved
+from domain.server.actions.unshelve import UNSHELVE
 from domain.server.creation import ServerBuildFailed, ServerBuilt, ServerFailed, ServerPlaced, ServerRequested
 from domain.server.deletion import ServerDeleted, ServerDeleteRequested
 from domain.server.details import ServerLocked, ServerUnlocked
@@ -76,8 +78,9 @@ NEXT_STEPS: dict[type, str] = {
 OTHER_STEPS: dict[str, dict[str, str]] = {
     LIVE_MIGRATE.name: {LEAVE: "compute_pre_live_migration", RETURN: "compute_rollback_live_migration"},
     EVACUATE.name: {LEAVE: "compute_rebuild_instance", CHOOSE: EVACUATE.step},
+    UNSHELVE.name: {BUILD: "compute_unshelve_instance", SCHEDULE: UNSHELVE.step},
 }
-"""What other names these steps have where the guest runs meanwhile, or is made anew."""
+"""What other names these steps have where the guest runs meanwhile, is made anew, or comes back."""
 SUPERSEDED = "Superseded by a later action."
 TOO_LATE = "The server had arrived at its target before."
 
@@ -145,22 +148,29 @@ class InstanceActionsView:
         action = _open(rows, recorded, meta.request_id)
         if action is None:
             return
-        match event:
-            case ServerPlaced():
-                action = _next_step(_end_step(action, meta.time, "Success"), BUILD, meta.time, event.host)
-            case _ if step := NEXT_STEPS.get(type(event)):
-                fault = getattr(event, "fault", None)
-                told = (fault.message, fault.details) if fault else (_measured(event),)
-                action = _end_step(action, meta.time, "Error" if fault else "Success", *told)
-                step = OTHER_STEPS.get(action.action, {}).get(step, step)
-                action = _next_step(action, step, meta.time)
-            case ServerMoveReturned():
-                action = _end(action, meta.time, "Success", message="Error")
-            case ServerFailed() | ServerActionFailed():
-                action = _end(action, meta.time, "Error", event.fault.message, event.fault.details)
-            case _ if isinstance(event, SUCCESSES):
-                action = _end(action, meta.time, "Success")
-        rows.put(TABLE, action)
+        rows.put(TABLE, _followed(action, event, meta.time))
+
+
+def _followed(action: InstanceAction, event: Event, at: datetime) -> InstanceAction:
+    """What an open action is after an event of its request."""
+    match event:
+        case ServerPlaced():
+            build = OTHER_STEPS.get(action.action, {}).get(BUILD, BUILD)
+            return _next_step(_end_step(action, at, "Success"), build, at, event.host)
+        case ServerShelved() if event.offloading:
+            return _next_step(_end_step(action, at, "Success"), OFFLOAD.step, at)
+        case _ if step := NEXT_STEPS.get(type(event)):
+            fault = getattr(event, "fault", None)
+            told = (fault.message, fault.details) if fault else (_measured(event),)
+            action = _end_step(action, at, "Error" if fault else "Success", *told)
+            return _next_step(action, OTHER_STEPS.get(action.action, {}).get(step, step), at)
+        case ServerMoveReturned():
+            return _end(action, at, "Success", message="Error")
+        case ServerFailed() | ServerActionFailed():
+            return _end(action, at, "Error", event.fault.message, event.fault.details)
+        case _ if isinstance(event, SUCCESSES):
+            return _end(action, at, "Success")
+    return action
 
 
 def _open(rows: Rows, recorded: Recorded, request_id: str | None) -> InstanceAction | None:

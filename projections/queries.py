@@ -12,7 +12,7 @@ from domain.errors import Unavailable
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import ServerFilter
 from domain.server.moves.migration import Migration, MigrationFilter
-from domain.server.state import ERROR, Server
+from domain.server.state import ERROR, OFFLOADED, Server
 from projections import migration_pages
 from projections.hosts import HostRow
 from projections.pool import STATEMENT_SECONDS, Owner, Pool, Unread, nobody, nothing
@@ -153,16 +153,16 @@ class PostgresQueries:
         return ids, position
 
     async def living(self, cell: str, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        """Those of a cell's servers that are neither deleted nor failed before they were anywhere, and the
-        position for which that holds."""
+        """Those of a cell's servers that are neither deleted, nor failed before they were anywhere, nor put away
+        without a host, and the position for which that holds."""
         text = (
             "SELECT (SELECT coalesce(min(position), 0) FROM projection_positions JOIN projection_builds b"
             " USING (build) WHERE b.name = 'servers' AND b.in_force AND cell = %s),"
             " ARRAY(SELECT id FROM servers WHERE id = ANY(%s) AND NOT deleted"
-            " AND NOT (vm_state = %s AND host IS NULL AND launched_at IS NULL))"
+            " AND NOT (host IS NULL AND (vm_state = %s OR (vm_state = %s AND launched_at IS NULL))))"
         )
         try:
-            position, ids = (await self._rows(text, cell, list(server_ids), ERROR))[0]
+            position, ids = (await self._rows(text, cell, list(server_ids), OFFLOADED, ERROR))[0]
         except psycopg.errors.UndefinedTable:
             raise Unavailable("The projector has not made its tables yet.") from None
         return set(ids), position

@@ -80,7 +80,8 @@ async def offered(disk: Path, address: str) -> AsyncIterator[DiskOffer]:
 
 
 async def fetch(offer: DiskOffer, disk: Path, base: BaseImage | None, told: Callable[[int], None]) -> None:
-    """Have the offered disk here, over ``base`` if it has an image beneath it: whole or not at all.
+    """Have the offered disk here, over ``base`` if it has an image beneath it, as it says itself; whole or not at
+    all.
 
     A disk that is there is left alone. ``told`` hears how many per cent have come. Raises HostFailed, also for a disk
     that would have QEMU open other files.
@@ -136,19 +137,23 @@ async def _receive(offer: DiskOffer, fresh: Path, told: Callable[[int], None]) -
 
 async def _put_over(fresh: Path, base: BaseImage | None) -> None:
     """Another host has written this: QEMU gets to see it only once nothing in it names a file of this host."""
-    await asyncio.to_thread(_check_header, fresh)
-    beneath = ("-F", base.disk_format, "-b", str(base.path)) if base else ("-b", "")
+    alone = await asyncio.to_thread(_stands_alone, fresh)
+    beneath = ("-F", base.disk_format, "-b", str(base.path)) if base and not alone else ("-b", "")
     await run(FETCH, "prlimit", *INFO_LIMITS, "qemu-img", "rebase", "-u", "-f", "qcow2", *beneath, fresh)
 
 
-def _check_header(fresh: Path) -> None:
-    """Format: https://www.qemu.org/docs/master/interop/qcow2.html."""
+def _stands_alone(fresh: Path) -> bool:
+    """Whether no image is beneath. Raises HostFailed for what QEMU must not see.
+
+    Format: https://www.qemu.org/docs/master/interop/qcow2.html.
+    """
     with file_failures(FETCH), fresh.open("rb") as file:
         header = file.read(80)
     if len(header) < 80 or header[:4] != QCOW2_MAGIC or struct.unpack_from(">I", header, 4)[0] < 3:
         raise HostFailed(FETCH, "what came is no qcow2 file")
     if struct.unpack_from(">Q", header, 72)[0] & EXTERNAL_DATA_FILE:
         raise HostFailed(FETCH, "what came has its data in another file")
+    return bool(struct.unpack_from(">Q", header, 8)[0] == 0)
 
 
 async def _start(message: str, *words: str, pass_fds: tuple[int, ...] = ()) -> asyncio.subprocess.Process:

@@ -8,6 +8,8 @@ from adapters.libvirt.commands import file_failures, run
 from domain.errors import HostFailed
 
 GIB = 1024**3
+COPY_SECONDS = 600.0
+"""As long as a server may take to be built."""
 
 
 class BaseImage(NamedTuple):
@@ -30,6 +32,20 @@ def disk_size(base: BaseImage, disk_gb: int, min_disk_gb: int = 0) -> int:
     if disk_gb < needed:
         raise HostFailed(f"The flavor's disk of {disk_gb} GB is too small: the image needs {needed} GB.")
     return disk_gb * GIB
+
+
+async def ensure_own_disk(path: Path, base: BaseImage, size: int) -> None:
+    """The same for a disk that stands alone: a copy of the image, of that size."""
+    message = "The host could not make the guest's disk."
+    fresh = path.with_suffix(".new")
+    if await asyncio.to_thread(path.exists):
+        return
+    convert = ("qemu-img", "convert", "-f", base.disk_format, "-O", "qcow2", base.path, fresh)
+    await run(message, *convert, seconds=COPY_SECONDS)
+    await run(message, "qemu-img", "resize", "-q", "-f", "qcow2", fresh, str(size))
+    with file_failures(message):
+        await asyncio.to_thread(fresh.chmod, 0o600)
+        await asyncio.to_thread(fresh.replace, path)
 
 
 async def ensure_disk(path: Path, base: BaseImage, size: int) -> None:

@@ -10,7 +10,7 @@ from adapters.disk_space import spare
 from adapters.libvirt import host
 from adapters.libvirt.commands import NO_SPACE, file_failures
 from adapters.libvirt.console import read_console
-from adapters.libvirt.disks import disk_size, ensure_disk
+from adapters.libvirt.disks import disk_size, ensure_disk, ensure_own_disk
 from adapters.libvirt.guests import Domain, list_guests
 from adapters.libvirt.handiwork import GONE
 from adapters.libvirt.holding import Holding, holding
@@ -89,7 +89,7 @@ class LibvirtHypervisor(LiveMoving):
                 # It will be tried again, and goes on from here.
                 raise
             except Exception:
-                if spec.generation == 0:
+                if spec.generation == 0 or spec.disk_image:
                     await self._clean_up(spec.server_id)
                 raise
 
@@ -211,12 +211,14 @@ class LibvirtHypervisor(LiveMoving):
         with file_failures(NO_SPACE):
             if not spare(self._settings.state_dir):
                 raise HostFailed(NO_SPACE, "only the reserve of the disk is left")
-        base = await self._images.ensure(spec.image)
-        size = disk_size(base, spec.disk_gb, spec.image.min_disk_gb)
+        image = spec.disk_image or spec.image
+        base = await self._images.ensure(image)
+        size = disk_size(base, spec.disk_gb, image.min_disk_gb)
         await self._discard_older(spec)
         await asyncio.to_thread(self._instances.save, spec)
         await asyncio.to_thread(self._instances.place, spec, found=lost)
-        await ensure_disk(self._instances.disk(spec.server_id), base, size)
+        make = ensure_own_disk if spec.disk_image else ensure_disk
+        await make(self._instances.disk(spec.server_id), base, size)
         return await self._start(spec, power=spec.powered_on)
 
     async def _discard_older(self, spec: GuestSpec) -> None:

@@ -14,7 +14,7 @@ import libvirt
 
 from adapters.libvirt.connection import Connection
 from adapters.libvirt.guests import find_domain
-from adapters.libvirt.migration_xml import for_target
+from adapters.libvirt.migration_xml import for_target, stands_alone
 from domain.errors import HostFailed
 
 GONE = "The server is not on the host where it should be."
@@ -157,8 +157,10 @@ def _move(conn: Any, home: str, migration: Migration) -> Report | None:
     # Whether a directory is shared libvirt judges by the kind of the file system only.
     flags = FLAGS | libvirt.VIR_MIGRATE_UNSAFE
     if migration.copied:
-        # What the image says is at the target already: only what lies over it is sent.
-        flags |= libvirt.VIR_MIGRATE_NON_SHARED_INC
+        # What the image says is at the target already: only what lies over it is sent. Of a disk that stands alone
+        # all is sent, for it need not hold what its image says.
+        alone = stands_alone(domain.XMLDesc(), migration.copied)
+        flags |= libvirt.VIR_MIGRATE_NON_SHARED_DISK if alone else libvirt.VIR_MIGRATE_NON_SHARED_INC
         parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(migration.copied)
     if migration.bandwidth:
         parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = migration.bandwidth

@@ -87,3 +87,12 @@ def _replace(mine: ET.Element, theirs: ET.Element) -> None:
     mine.tag, mine.text, mine.tail = theirs.tag, theirs.text, tail
     mine.attrib.update(theirs.attrib)
     mine.extend(theirs)
+
+
+def stands_alone(running: str, names: tuple[str, ...]) -> bool:
+    """Whether the root disk of a running guest is among these (``vda``), and has no image beneath."""
+    root = ET.fromstring(running).find("devices/disk[@device='disk']")  # noqa: S314 (from libvirtd)
+    if root is None:
+        return False
+    target, beneath = root.find("target"), root.find("backingStore")
+    return target is not None and target.get("dev") in names and beneath is not None and len(beneath) == 0

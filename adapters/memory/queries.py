@@ -11,7 +11,7 @@ from domain.log.moment import Moment
 from domain.server.instance_action import InstanceAction
 from domain.server.listing import WHOLE_ADDRESS, ServerFilter
 from domain.server.moves.migration import Migration, MigrationFilter, fits
-from domain.server.state import DELETED, ERROR, Server
+from domain.server.state import DELETED, ERROR, OFFLOADED, Server
 from handlers.ports import EventStore
 from projections.event_log import TABLE as EVENT_LOG
 from projections.event_log import LogRow
@@ -190,7 +190,7 @@ class MemoryReadServers:
 
     async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
         rows: list[ServerRow] = [row for each in server_ids if (row := self._rows.get(SERVERS, (each,)))]
-        lives = {row.id for row in rows if not row.deleted and not _never_came(row)}
+        lives = {row.id for row in rows if not row.deleted and not _is_nowhere(row)}
         return lives, self._position
 
     @property
@@ -198,8 +198,8 @@ class MemoryReadServers:
         return self._rows.positions.get(self._cell, 0)
 
 
-def _never_came(row: ServerRow) -> bool:
-    return row.vm_state == ERROR and row.host is None and row.launched_at is None
+def _is_nowhere(row: ServerRow) -> bool:
+    return row.host is None and (row.vm_state == OFFLOADED or (row.vm_state == ERROR and row.launched_at is None))
 
 
 def _sorted(servers: Iterable[Server], sort: tuple[tuple[str, str], ...]) -> list[Server]:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from domain.guest import GuestSpec, PowerState
+from domain.guest import GuestSpec, GuestState, PowerState
 
 Operation = Literal[
     "build",
@@ -81,3 +81,7 @@ def image_bytes(disk: tuple[str, ...]) -> bytes:
     """A qcow2 file with nothing in it but a name for what a simulated disk is. An image service takes it."""
     header = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, 1 << 20, *(0,) * 10, 4, 104)
     return header + "\n".join(disk).encode()
+
+
+def state_of(guest: Guest) -> GuestState:
+    return GuestState(server_id=guest.spec.server_id, epoch=guest.spec.epoch, power_state=guest.power_state)

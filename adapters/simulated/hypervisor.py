@@ -6,13 +6,14 @@ way leaves what a killed agent would leave.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from io import BytesIO
 from random import Random
 
 import msgspec
 
 from adapters.simulated.copy import ABORTED, Copy
-from adapters.simulated.guest import OPERATIONS, Behaviour, Guest, Operation, image_bytes
+from adapters.simulated.guest import OPERATIONS, Behaviour, Guest, Operation
+from adapters.simulated.guest import state_of as _state
+from adapters.simulated.imaging import Imaging
 from adapters.turns import Turns
 from domain.errors import HostFailed, InLine, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
@@ -22,14 +23,13 @@ from handlers.ports import Clock, GuestEvent, ImageFiles
 
 NOT_RUNNING = "The server does not run."
 VOID = "The server was assigned to this host anew; the older assignment is void."
-NOT_SAVED = "Nothing was kept for this image."
 GONE = "The server is not on the host where it should be."
 RUNS = (PowerState.RUNNING, PowerState.PAUSED)
 SLOWED_SECONDS = 300.0
 """After so long a guest that is slowed down can be sent, whatever it writes."""
 
 
-class SimulatedHypervisor:
+class SimulatedHypervisor(Imaging):
     """One host in memory."""
 
     def __init__(
@@ -62,6 +62,7 @@ class SimulatedHypervisor:
         )
         self._others = others if others is not None else {}
         self._files = files
+        self.made = {}
         self._clock = clock
         self._random = random
         self._guests: dict[str, Guest] = {}
@@ -114,10 +115,10 @@ class SimulatedHypervisor:
             try:
                 await self._work("build")
             except HostFailed:
-                if spec.generation == 0:
+                if spec.generation == 0 or spec.disk_image:
                     del self._guests[spec.server_id]
                 raise
-            guest.spec, guest.disk = spec, (self._description.name,)
+            guest.spec, guest.disk = spec, self._disk_for(spec, self._description.name)
             guest.restless = self._restless > 0 and self._random.random() < self._restless
             guest.power_off()
             return self._power_on(guest) if spec.powered_on else self._turns.tell(_state(guest))
@@ -155,34 +156,6 @@ class SimulatedHypervisor:
             if guest.power_state not in {PowerState.RUNNING, PowerState.PAUSED}:
                 raise HostFailed(NOT_RUNNING)
             return self._turns.tell(_state(guest))
-
-    async def snapshot(self, server_id: str, image_id: str) -> GuestState:
-        async with self._turns.turn(server_id):
-            guest = self._find(server_id)
-            if guest.saved != image_id:
-                await self._work("snapshot")
-                guest.saved, guest.saved_disk = image_id, guest.disk
-            return self._turns.tell(_state(guest))
-
-    async def upload(self, server_id: str, image_id: str) -> GuestState:
-        """What is sent says which disk it is, and no more."""
-        async with self._turns.turn(server_id):
-            guest = self._find(server_id)
-            if guest.saved != image_id:
-                raise HostFailed(NOT_SAVED)
-            if guest.saved_disk is not None:
-                await self._send(guest, image_id, guest.saved_disk)
-            return self._turns.tell(_state(guest))
-
-    async def _send(self, guest: Guest, image_id: str, disk: tuple[str, ...]) -> None:
-        try:
-            await self._work("upload")
-            if self._files:
-                await self._files.upload(image_id, BytesIO(image_bytes(disk)))
-        except HostFailed:
-            guest.saved = guest.saved_disk = None
-            raise
-        guest.saved_disk = None
 
     async def stop(self, server_id: str, timeout: float) -> GuestState:
         """Power off. It takes what the behaviour says, and no longer than ``timeout`` seconds."""
@@ -449,7 +422,3 @@ class SimulatedHypervisor:
 
 def _is_guest(guest: Guest) -> bool:
     return guest.power_state is not PowerState.NOSTATE and not guest.given
-
-
-def _state(guest: Guest) -> GuestState:
-    return GuestState(server_id=guest.spec.server_id, epoch=guest.spec.epoch, power_state=guest.power_state)

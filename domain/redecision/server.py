@@ -7,9 +7,10 @@ from domain.log.record import Event, Metadata
 from domain.redecision.rules import Rule, there
 from domain.server import creation, deletion, details, erasure, observation, password, reported, reset
 from domain.server.action import Action, ActionDone, ServerActionFailed
-from domain.server.actions import create_image, reboot, rebuild, rescue
+from domain.server.actions import create_image, reboot, rebuild, rescue, shelve, unshelve
 from domain.server.actions.all import ACTIONS
 from domain.server.actions.create_image import ServerDiskSaved, ServerImageDropped
+from domain.server.actions.shelve import ServerLaidDown, ServerOffloaded, ServerOffloadRequested
 from domain.server.creation import (
     ServerAbandoned,
     ServerBuildFailed,
@@ -98,7 +99,13 @@ def _failed(server: Server | None, event: ServerActionFailed, meta: Metadata) ->
     late = reported.expired(server, meta.time, server.action.request_id)
     if late == event:
         return late
-    return _failure(server, event.fault, meta.time)
+    return unshelve.given_up(server, event.fault) or _failure(server, event.fault, meta.time)
+
+
+def _offload(server: Server | None, event: ServerOffloadRequested, _meta: Metadata) -> Event | None:
+    """By its user, or by the end of its time."""
+    by_time = shelve.offloaded_by_time(server, event.deadline - shelve.OFFLOAD.time)
+    return by_time or shelve.OFFLOAD.request(_here(server), event.deadline)
 
 
 def _failure(server: Server, fault: Fault, now: datetime) -> Event | None:
@@ -181,6 +188,13 @@ WITH_ARGUMENTS: dict[str, Rule] = {
     create_image.CREATE_IMAGE.name: lambda server, event, _: create_image.request(
         _here(server), event.deadline, event.image_id
     ),
+    shelve.SHELVE.name: lambda server, event, _: shelve.request(
+        _here(server), event.deadline, event.image_id, event.offload_after
+    ),
+    shelve.OFFLOAD.name: _offload,
+    unshelve.UNSHELVE.name: lambda server, event, _: unshelve.request(
+        _here(server), event.deadline, event.image, event.zone, event.requested_host
+    ),
 }
 """Of actions that are asked for with more than time."""
 
@@ -232,6 +246,8 @@ RULES: dict[type[Event], Rule] = {
     **{action.requested: WITH_ARGUMENTS.get(action.name) or _begins(action) for action in ACTIONS},
     **{action.done: _done for action in ACTIONS},
     ServerDiskSaved: _done,
+    ServerLaidDown: _done,
+    ServerOffloaded: lambda server, event, _: shelve.offloaded(server, without_host=event.without_host),
     ServerImageDropped: lambda server, event, _: create_image.dropped(server, event.image_id),
     ServerActionFailed: _failed,
     ServerPowerChanged: lambda server, event, _: observation.power_observed(server, event.epoch, event.power_state),

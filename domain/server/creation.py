@@ -12,7 +12,7 @@ from domain.server.action import IDLE, ActionDoneAs, Change, Fields, Task, under
 from domain.server.hostname import derived
 from domain.server.limits import check_metadata
 from domain.server.parts import Fault
-from domain.server.state import ACTIVE, CREATE, DELETED, ERROR, SCHEDULING, SPAWNING, Server
+from domain.server.state import ACTIVE, CREATE, DELETED, ERROR, SCHEDULING, SPAWNING, UNSHELVING, Server
 from domain.server.wish import Wish, wish_of
 
 MAX_ATTEMPTS = 3
@@ -90,7 +90,7 @@ def abandon(server: Server | None, server_id: str) -> ServerAbandoned | None:
 
 def placed(server: Server | None, event: ServerPlaced) -> ServerPlaced | None:
     """Record the host, if one is still being looked for in that epoch."""
-    wanted = server and server.host is None and server.is_creating and event.epoch == server.epoch + 1
+    wanted = server and server.host is None and server.is_building and event.epoch == server.newest_epoch + 1
     return event if wanted else None
 
 
@@ -150,7 +150,7 @@ def _built(_server: Server, event: ServerBuilt, meta: Metadata) -> Fields:
 
 def _build_failed(server: Server, event: ServerBuildFailed, meta: Metadata) -> Fields:
     return {
-        "task_state": SCHEDULING,
+        "task_state": UNSHELVING if server.is_returning else SCHEDULING,
         "failed_hosts": (*server.failed_hosts, server.host),
         "host": None,
         "host_id": None,

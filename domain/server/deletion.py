@@ -66,6 +66,7 @@ def _deleted(_server: Server, _event: ServerDeleted, meta: Metadata) -> Fields:
         "remains": (),
         "imaging": None,
         "unwanted_images": (),
+        "shelf": None,
     }
 
 

@@ -6,7 +6,7 @@ from domain.log.kind import Kind, Snapshots, unfoldable
 from domain.log.record import Event, Metadata
 from domain.server import action, creation, deletion, details, observation, password, reset
 from domain.server.action import Change, Fields, ServerActionFailed
-from domain.server.actions import create_image
+from domain.server.actions import create_image, shelve, unshelve
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerAbandoned, ServerRequested
 from domain.server.moves import all as moves
@@ -15,7 +15,8 @@ from domain.server.state import Server, weigh
 
 
 def _failed(server: Server, event: ServerActionFailed, meta: Metadata) -> Fields:
-    return action.failed(server, event, meta) | cold.failed(server) | create_image.given_up(server)
+    of_images = create_image.given_up(server) | shelve.given_up(server, event) | unshelve.failed(server, event)
+    return action.failed(server, event, meta) | cold.failed(server) | of_images
 
 
 CHANGES: dict[type[Event], Change] = (
@@ -27,6 +28,7 @@ CHANGES: dict[type[Event], Change] = (
     }
     | moves.CHANGES
     | create_image.CHANGES
+    | shelve.CHANGES
     | {ServerActionFailed: _failed}
     | observation.CHANGES
     | details.CHANGES
@@ -38,7 +40,7 @@ CHANGES: dict[type[Event], Change] = (
 
 EVENTS: tuple[type[Event], ...] = (ServerRequested, ServerAbandoned, *CHANGES)
 
-VERSION = 5
+VERSION = 6
 """Of what ``evolve`` makes of events: raised when it changes, so that what was kept of it is made anew."""
 
 

@@ -46,6 +46,19 @@ class Rescue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The password of the rescue system, sealed."""
 
 
+class Shelf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of a server that was put away."""
+
+    image_id: str
+    """Of the image that was made of its disk."""
+    offload_after: float | None = None
+    """Seconds after which it leaves its host; 0 at once, None never by itself."""
+    offload_at: datetime | None = None
+    """When that is, while it is waited for."""
+    image: ImageSource | None = None
+    """The same, once its disk is made of it on another host."""
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What keeps everybody but administrators from changing the guest."""
 

@@ -7,6 +7,7 @@ import msgspec
 from domain.guest import GuestState
 from domain.server import creation, deletion
 from domain.server.action import ActionDone, ServerActionFailed, Task
+from domain.server.actions import shelve, unshelve
 from domain.server.actions.all import ACTIONS
 from domain.server.creation import ServerBuildFailed, ServerFailed
 from domain.server.moves import all as moves
@@ -38,6 +39,8 @@ def task_of(server: Server) -> Task | None:
     """What a host is told now."""
     if course.is_choosing(server):
         return None
+    if server.is_returning:
+        return unshelve.BUILD if server.host else None
     leg = server.move.leg if server.move else None
     return TASKS.get(leg or server.task_state or "")
 
@@ -70,7 +73,7 @@ def done(server: Server | None, command: str, version: int, guest: GuestState) -
     event = task.done(guest)
     if isinstance(event, ServerArrived) and server.move:
         return msgspec.structs.replace(event, order=server.move.order_request)
-    return event
+    return shelve.with_what_follows(server, event)
 
 
 Failed = ServerBuildFailed | ServerActionFailed | ServerTargetFailed | ServerMoveAbandoned
@@ -87,7 +90,7 @@ def failed(
     server, task = acting
     if not task.can_fail:
         return None
-    if server.is_creating:
+    if server.is_building:
         return ServerBuildFailed(epoch=epoch, fault=fault)
     if course.started_at(server) and not course.is_going_back(server):
         if task.at == TARGET:
@@ -104,7 +107,8 @@ def expired(
     if server is None or action is None or action.request_id != request_id:
         return None
     leg = server.move.leg if server.move else None
-    if action.name == deletion.NAME or leg in NEVER_GIVEN_UP or now < action.deadline:
+    ends_otherwise = action.name == deletion.NAME or leg in NEVER_GIVEN_UP or shelve.is_offloading(server)
+    if ends_otherwise or now < action.deadline:
         return None
     fault = Fault(code=500, message=f"The {action.name} did not finish in time. Its host may be out of reach.")
     if server.move and server.move.kind == EVACUATION and server.fault and course.is_going_back(server):
@@ -116,4 +120,5 @@ def expired(
     if course.started_at(server) and not course.is_going_back(server):
         return course.abandoned(server, fault, now)
     task = task_of(server)
-    return ServerActionFailed(fault=fault, to_error=task is None or not task.of_image)
+    harmless = server.is_returning or (task is not None and task.of_image)
+    return ServerActionFailed(fault=fault, to_error=not harmless)

@@ -7,9 +7,9 @@ from domain.errors import Refused
 from domain.guest import PowerState
 from domain.log.record import Event, Metadata
 from domain.server.action import IDLE, Change, Fields, superseded
-from domain.server.actions import create_image
+from domain.server.actions.shelve import SHELVING_OFFLOADING
 from domain.server.deletion import DELETING
-from domain.server.state import ACTIVE, ERROR, Server
+from domain.server.state import ACTIVE, ERROR, OFFLOADED, Server
 
 
 class ServerStateReset(Event, tag="server.state_reset", frozen=True, kw_only=True):
@@ -27,6 +27,8 @@ def request(server: Server, vm_state: str) -> ServerStateReset:
         raise Refused("server.state", f"{cannot} while it is in task_state {DELETING}; its deletion ends by itself")
     if server.move is not None:
         raise Refused("server.state", f"{cannot} while it is moved, which ends by itself, or by its user's word")
+    if server.vm_state == OFFLOADED or server.task_state == SHELVING_OFFLOADING:
+        raise Refused("server.state", f"{cannot} while it is on no host, or leaves it; unshelve it")
     if vm_state == ACTIVE and server.launched_at is None:
         raise Refused("server.state", f"{cannot} to {ACTIVE}: it was never launched")
     if vm_state == ACTIVE and server.rescue is not None:
@@ -36,7 +38,9 @@ def request(server: Server, vm_state: str) -> ServerStateReset:
 
 def _reset(server: Server, event: ServerStateReset, _meta: Metadata) -> Fields:
     # The host may never have heard of the action that ends by this: whatever it reports counts from now on.
-    fields: Fields = IDLE | {"vm_state": event.vm_state, "last_action": 0} | create_image.given_up(server)
+    fields: Fields = IDLE | {"vm_state": event.vm_state, "last_action": 0, "shelf": None}
+    # On its host, it is shelved no longer; of what was being made, and of what was put away, there is no need.
+    fields |= {"imaging": None, "unwanted_images": server.images_of_it}
     if event.vm_state == ERROR:
         # As after any failure in doubt: next it starts from its own disk. Addresses without a host are given back.
         return fields | {"rescue": None, "nics": server.nics if server.host else ()}

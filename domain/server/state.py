@@ -7,11 +7,12 @@ from domain.guest import Nic, PowerState
 from domain.log.record import AggregateId
 from domain.server.hostname import derived
 from domain.server.moves.move import Move, Place, Remains
-from domain.server.parts import Fault, Lock, Rescue, UnderWay
+from domain.server.parts import Fault, Lock, Rescue, Shelf, UnderWay
 from domain.server.wish import Wish
 
 BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED = "building", "active", "stopped", "paused", "suspended"
 RESCUED, RESIZED, ERROR, DELETED = "rescued", "resized", "error", "deleted"
+SHELVED, OFFLOADED = "shelved", "shelved_offloaded"
 """vm_state: the stable state."""
 
 SCHEDULING, SPAWNING = "scheduling", "spawning"
@@ -19,6 +20,10 @@ SCHEDULING, SPAWNING = "scheduling", "spawning"
 
 CREATE = "create"
 """The name of the creation, in Nova's instance actions."""
+UNSHELVE_NAME = "unshelve"
+"""And of what brings one back that has no host."""
+UNSHELVING = "unshelving"
+"""Its task_state while a host is looked for."""
 
 VM_STATE_OF_POWER = {
     PowerState.RUNNING: ACTIVE,
@@ -82,17 +87,41 @@ class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
     """The id of the image that is being made of it."""
     unwanted_images: tuple[str, ...] = ()
     """Images that were made of it, or announced, and have to be removed."""
+    shelf: Shelf | None = None
+    """What is kept of it since it is put away, or about to be."""
 
     @property
     def unfinished(self) -> bool:
         """Whether anything is left to do for it."""
-        waits = self.move is not None and self.move.confirm_at is not None
+        waits = self.waits_until is not None
         return self.action is not None or waits or bool(self.remains or self.unwanted_images)
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """When something happens to it by itself: its move counts as confirmed, or it leaves its host."""
+        if self.move is not None:
+            return self.move.confirm_at
+        return self.shelf.offload_at if self.shelf else None
 
     @property
     def is_creating(self) -> bool:
         """Whether its creation is under way."""
         return self.action is not None and self.action.name == CREATE
+
+    @property
+    def is_returning(self) -> bool:
+        """Whether it has no host since it was put away, and shall have one again."""
+        return self.vm_state == OFFLOADED and self.action is not None and self.action.name == UNSHELVE_NAME
+
+    @property
+    def is_building(self) -> bool:
+        """Whether a host for it is looked for, or builds it."""
+        return self.is_creating or self.is_returning
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether it is put away, and nothing of it is on a host, or claimed there."""
+        return self.vm_state == OFFLOADED and not self.is_returning
 
     @property
     def never_came(self) -> bool:
@@ -103,7 +132,8 @@ class Server(Wish, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def images_of_it(self) -> tuple[str, ...]:
         """The images that end with it."""
-        return (*self.unwanted_images, *((self.imaging,) if self.imaging else ()))
+        shelved = (self.shelf.image_id,) if self.shelf else ()
+        return tuple(dict.fromkeys((*self.unwanted_images, *((self.imaging,) if self.imaging else ()), *shelved)))
 
     @property
     def newest_epoch(self) -> int:

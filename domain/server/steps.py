@@ -9,9 +9,10 @@ from domain.catalogue import flavor_specs
 from domain.guest import GuestSpec
 from domain.placement.scheduling import Demand
 from domain.server import deletion
+from domain.server.actions import shelve
 from domain.server.creation import MAX_ATTEMPTS
 from domain.server.moves import cold, course, steering
-from domain.server.reported import TASKS, task_of, told
+from domain.server.reported import task_of, told
 from domain.server.state import DELETED, PAUSED, STOPPED, Server
 
 
@@ -85,6 +86,17 @@ class FinishConfirm(msgspec.Struct, frozen=True):
     """That finds in its queue what it has to remove, when it comes back."""
 
 
+class Offload(msgspec.Struct, frozen=True):
+    """Record that a shelved server shall leave its host, now that its time is over."""
+
+
+class FinishOffload(msgspec.Struct, frozen=True):
+    """Give back what a server that leaves its host claims there, and record it, though that does not answer."""
+
+    discard: Command
+    """That finds in its queue what it has to remove, when it comes back."""
+
+
 class ClearRemains(msgspec.Struct, frozen=True):
     """Have removed what is left on hosts that were dead, as soon as they are back, and give back what is claimed
     there."""
@@ -99,7 +111,7 @@ class LoseSight(msgspec.Struct, frozen=True):
 
 Step = (
     Place | GiveUp | Command | Expire | DropImage | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm
-    | FinishConfirm | ClearRemains | LoseSight
+    | FinishConfirm | Offload | FinishOffload | ClearRemains | LoseSight
 )  # fmt: skip
 
 
@@ -118,19 +130,21 @@ def next_step(server: Server, now: datetime) -> Step | None:
         return destroy(other.host, other.epoch) if other else destroy(server.host)
     if server.move is not None:
         return _move_on(server, now)
-    if server.is_creating and server.host is None:
+    if server.is_building and server.host is None:
         if late:
-            return GiveUp("The creation did not finish in time.")
+            return GiveUp(f"The {action.name} did not finish in time.")
         if len(server.failed_hosts) >= MAX_ATTEMPTS:
             cause = server.fault.message if server.fault else ""
             return GiveUp(f"Exceeded maximum number of retries. The last attempt: {cause}")
         return Place(demand(server))
-    if late:
+    if late and not shelve.is_offloading(server):
         return Expire()
+    task = task_of(server)
     assert server.host is not None
-    assert server.task_state is not None
-    task = TASKS[server.task_state]
-    return Command(server.host, task.command, task.with_spec, image_id=server.imaging if task.of_image else None)
+    assert task is not None
+    image_id = server.imaging if task.of_image else None
+    command = Command(server.host, task.command, task.with_spec, image_id=image_id)
+    return FinishOffload(command) if late else command
 
 
 def _at_rest(server: Server, now: datetime) -> Step | None:
@@ -138,6 +152,8 @@ def _at_rest(server: Server, now: datetime) -> Step | None:
         return DropImage(server.unwanted_images[0])
     if cold.confirmed_by_time(server, now):
         return Confirm()
+    if shelve.offloaded_by_time(server, now):
+        return Offload()
     return ClearRemains() if server.remains else None
 
 
@@ -181,7 +197,7 @@ def demand(server: Server) -> Demand:
     asked = flavor_specs.scheduling(server.flavor)
     return Demand(
         server_id=server.id,
-        epoch=server.epoch + 1,
+        epoch=server.newest_epoch + 1,
         project_id=server.project_id,
         user_id=server.user_id,
         resources=asked.resources,
@@ -231,5 +247,6 @@ def guest_spec(server: Server) -> GuestSpec:
         config_drive=server.config_drive,
         generation=server.generation,
         rescue_image=server.rescue.image if server.rescue else None,
+        disk_image=server.shelf.image if server.shelf and server.is_returning else None,
         powered_on=server.vm_state not in {STOPPED, PAUSED},
     )

@@ -16,7 +16,7 @@ from domain.guest import GuestSpec
 from domain.log.record import Recorded
 from domain.placement.scheduling import NO_VALID_HOST
 from domain.server import creation, deletion, reported
-from domain.server.actions import create_image
+from domain.server.actions import create_image, unshelve
 from domain.server.creation import ServerPlaced
 from domain.server.moves import course, steering
 from domain.server.moves.move import Place as HostPlace
@@ -32,9 +32,11 @@ from domain.server.steps import (
     Expire,
     FinishConfirm,
     FinishDelete,
+    FinishOffload,
     FinishReturn,
     GiveUp,
     LoseSight,
+    Offload,
     Place,
     destroy,
     guest_spec,
@@ -200,10 +202,10 @@ class Conductor:
                 case Command() | LoseSight():
                     if (seconds := await self._tell(context, server, step)) is not None:
                         return seconds
-                case FinishConfirm():
+                case FinishConfirm() | FinishOffload():
                     await self._command(server, step.discard)
                     await self.moving.take(context, server, step)
-                case ChooseTarget() | Abandon() | FinishReturn() | Confirm():
+                case ChooseTarget() | Abandon() | FinishReturn() | Confirm() | Offload():
                     await self.moving.take(context, server, step)
                 case _:
                     await self._take_step(context, server, step)
@@ -270,22 +272,32 @@ class Conductor:
         now = self._stamp.clock.now()
         await self.moving.settle(context, server)
         # Only the action that was found late: another one would be ended under the wrong request.
-        await self._states.execute(
+        state, recorded = await self._states.execute(
             context,
             server.id,
             self.moving.if_settled(server, lambda state: reported.expired(state, now, context.request_id)),
         )
+        if recorded and state and state.is_nowhere:
+            # It might have been built after all: so nothing is removed, or given back, before the log says no.
+            if server.host:
+                await self._command(server, Command(server.host, "discard", with_spec=False, epoch=server.epoch))
+            await self._holdings.release_assignment(context, state)
 
     async def give_up(self, context: Context, server: Server, fault: Fault, removed: dict[str, int]) -> None:
-        """End a creation that has no host: nothing stays held but the quota, which counts until deletion.
+        """End a creation that has no host: nothing stays held but the quota, which counts until deletion. A server
+        that was to come back keeps its addresses, too.
 
         It is recorded first. Another conductor may be placing the server at this moment: only once the log says
         that it failed is it certain that what is held is for nothing.
         """
-        _, recorded = await self._states.execute(
-            context, server.id, lambda state: creation.given_up(state, fault, removed)
+        state, recorded = await self._states.execute(
+            context,
+            server.id,
+            lambda state: creation.given_up(state, fault, removed) or unshelve.given_up(state, fault),
         )
-        if recorded:
+        if recorded and state and state.is_nowhere:
+            await self._holdings.release_assignment(context, state)
+        elif recorded:
             await together(
                 self._holdings.release_claim(context, server.id),
                 self._holdings.release_addresses(context, server),
@@ -348,7 +360,7 @@ class Conductor:
             return {}
         if step.image_id is not None:
             return {step.image_id: self._tickets.issue(step.image_id, step.host, SENDING)}
-        images = (spec.image, spec.rescue_image) if spec else ()
+        images = (spec.image, spec.rescue_image, spec.disk_image) if spec else ()
         return {image.id: self._tickets.issue(image.id, step.host) for image in images if image}
 
     def _context_of(self, server: Server) -> Context:

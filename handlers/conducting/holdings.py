@@ -90,6 +90,13 @@ class Holdings:
     async def release_claim(self, context: Context, server_id: str) -> None:
         await self.ledger.submit(context, lambda state: ledger.release(state, server_id, context.request_id))
 
+    async def release_assignment(self, context: Context, server: Server) -> None:
+        """Give back what a server claims that has no host: for whatever assignment that is over."""
+        await self.ledger.submit(
+            context,
+            lambda state: ledger.release_assignment(state, server.id, server.newest_epoch, context.request_id),
+        )
+
     async def release_addresses(self, context: Context, server: Server) -> None:
         await self.networks.release(context, server)
 

@@ -46,8 +46,8 @@ class ReadServers(Protocol):
         ...
 
     async def living(self, server_ids: Sequence[str]) -> tuple[set[str], int]:
-        """Those of the servers that are there: neither deleted, nor failed before they were anywhere. Raises
-        Unavailable."""
+        """Those of the servers that are there: neither deleted, nor failed before they were anywhere, nor put away
+        without a host. Raises Unavailable."""
         ...
 
 
@@ -90,7 +90,9 @@ class Leftovers:
     def take(self, recorded: Recorded, state: Server | None) -> None:
         """A server's event: one that ended must hold nothing. A reset may have ended a creation."""
         self._position = recorded.position
-        if isinstance(recorded.event, ServerDeleted | ServerFailed | ServerStateReset):
+        if isinstance(recorded.event, ServerDeleted | ServerFailed | ServerStateReset) or (
+            state and state.is_nowhere
+        ):
             before = self._noted.pop(recorded.aggregate.id, None)
             holder = self._note(recorded.aggregate.id, state.project_id if state else "")
             holder.ended = True
@@ -238,6 +240,8 @@ class Leftovers:
                 await self._holdings.release_all(context, server)
             return
         await self._holdings.settle_quota(context, server, course.flavors(server))
+        if server.is_nowhere:
+            await self._holdings.release_assignment(context, server)
         if server.never_came:
             await self._holdings.release_claim(context, server_id)
             await self._holdings.release_addresses(context, server)

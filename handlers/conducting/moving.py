@@ -5,13 +5,23 @@ from collections.abc import Callable
 from domain.errors import HostFailed, Invalid, NoCapacity, Refused, Stale
 from domain.log.record import Event
 from domain.placement.scheduling import NO_VALID_HOST
+from domain.server.actions import shelve
 from domain.server.moves import cold, course, evacuation, live
 from domain.server.moves.course import ServerTargetChosen
 from domain.server.moves.move import SOURCE, TARGET
 from domain.server.parts import Fault
 from domain.server.reported import task_of
 from domain.server.state import Server
-from domain.server.steps import Abandon, ChooseTarget, Command, Confirm, FinishConfirm, FinishReturn
+from domain.server.steps import (
+    Abandon,
+    ChooseTarget,
+    Command,
+    Confirm,
+    FinishConfirm,
+    FinishOffload,
+    FinishReturn,
+    Offload,
+)
 from handlers.conducting.holdings import Holdings
 from handlers.conducting.states import ServerStates
 from handlers.context import Context, Stamp
@@ -43,7 +53,10 @@ class Moving:
         self._stamp = stamp
 
     async def take(
-        self, context: Context, server: Server, step: ChooseTarget | Abandon | FinishReturn | Confirm | FinishConfirm
+        self,
+        context: Context,
+        server: Server,
+        step: ChooseTarget | Abandon | FinishReturn | Confirm | FinishConfirm | Offload | FinishOffload,
     ) -> None:
         """Do one step."""
         match step:
@@ -56,6 +69,11 @@ class Moving:
             case Confirm():
                 now = self._stamp.clock.now()
                 await self._states.execute(context, server.id, lambda state: cold.confirmed_by_time(state, now))
+            case Offload():
+                now = self._stamp.clock.now()
+                await self._states.execute(context, server.id, lambda state: shelve.offloaded_by_time(state, now))
+            case FinishOffload():
+                await self._end(context, server, lambda state: shelve.offloaded(state, without_host=True))
             case FinishConfirm():
                 await self._end(
                     context,
@@ -68,28 +86,31 @@ class Moving:
         await self._states.execute(context, server.id, self.if_settled(server, decide))
 
     async def settle(self, context: Context, server: Server) -> None:
-        """Before a move ends, whatever ends it: give back what it holds beside the server. Harmless otherwise."""
+        """Before a move ends, whatever ends it, give back what it holds beside the server; before a server leaves its
+        host, what it claims there. Harmless otherwise."""
         if cold.is_ending(server):
             await self._holdings.settle_move(context, server)
+        elif shelve.is_offloading(server):
+            await self._holdings.release_assignment(context, server)
 
     def if_settled(self, server: Server | None, decide: Decide) -> Decide:
-        """``decide``, which raises Stale where it would end a move of which ``settle`` was not told: it is of a newer
-        version than ``server``."""
+        """``decide``, which raises Stale where it would end something of which ``settle`` was not told: it is of a
+        newer version than ``server``."""
 
         def decide_so(state: Server | None) -> Event | None:
             event = decide(state)
-            if event and state and cold.is_ending(state) and (server is None or state.version != server.version):
+            ends = state is not None and (cold.is_ending(state) or shelve.is_offloading(state))
+            if event and state and ends and (server is None or state.version != server.version):
                 raise Stale(f"Server {state.id} has come further meanwhile.")
             return event
 
         return decide_so
 
     def waits(self, server: Server) -> float | None:
-        """The seconds until a move that waits for its user's word counts as confirmed; None if none does."""
-        confirm_at = server.move.confirm_at if server.move else None
-        if server.action or confirm_at is None:
+        """The seconds until something happens to the server by itself; None if nothing does."""
+        if server.action or server.waits_until is None:
             return None
-        return max(0.0, (confirm_at - self._stamp.clock.now()).total_seconds())
+        return max(0.0, (server.waits_until - self._stamp.clock.now()).total_seconds())
 
     async def peer(self, server: Server, step: Command) -> Peer | None:
         """The move's other host, for a command that has to do with it. Raises Unavailable, and HostFailed in that

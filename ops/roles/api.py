@@ -234,4 +234,5 @@ def rest_settings(settings: Settings) -> RestSettings:
         resize_confirm_seconds=settings.api.resize_confirm_seconds,
         live_migration_seconds=settings.api.live_migration_seconds,
         live_migration_policy=settings.api.live_migration_policy,
+        shelved_offload_seconds=settings.api.shelved_offload_seconds,
     )

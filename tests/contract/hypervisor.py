@@ -55,6 +55,10 @@ class Host(Protocol):
         """What the image service has of an image."""
         ...
 
+    def image(self, image_id: str) -> ImageSource:
+        """An image that was sent, to build of."""
+        ...
+
     def take_nothing(self) -> None:
         """Have the image service refuse what is sent."""
         ...
@@ -102,6 +106,9 @@ class SimulatedHost:
     def sent(self, image_id: str) -> bytes | None:
         return self._images.sent.get(image_id)
 
+    def image(self, image_id: str) -> ImageSource:
+        return ImageSource(id=image_id, disk_format="qcow2", checksum="00")
+
     def take_nothing(self) -> None:
         self._images.full = True
 
@@ -147,6 +154,11 @@ class LibvirtHost:
 
     def sent(self, image_id: str) -> bytes | None:
         return self._images.sent.get(image_id)
+
+    def image(self, image_id: str) -> ImageSource:
+        path = self._dir / f"{image_id}.qcow2"
+        path.write_bytes(self._images.sent[image_id])
+        return self._images.add(path)
 
     def take_nothing(self) -> None:
         self._images.full = True

@@ -457,3 +457,34 @@ async def test_the_making_of_an_image_that_was_interrupted_begins_anew(host: Hos
             await agent.upload(spec.server_id, second)
             with pytest.raises(HostFailed):
                 await agent.upload(spec.server_id, first)
+
+
+@asynchronous
+async def test_a_guest_that_was_put_away_is_made_of_its_image_alone(host: Host) -> None:
+    async with cleared(host) as agent:
+        spec, image_id = msgspec.structs.replace(host.spec(), generation=1), str(uuid4())
+        await agent.build(spec)
+        await agent.stop(spec.server_id, 0)
+        await agent.snapshot(spec.server_id, image_id)
+        await agent.upload(spec.server_id, image_id)
+        for hand in (agent, host.agent()):
+            await hand.discard(spec.server_id, 1)
+        assert await agent.guests() == []
+        assert not host.left()
+        again = msgspec.structs.replace(spec, epoch=2, disk_image=host.image(image_id))
+        for hand in (agent, host.agent()):
+            assert await hand.build(again) == state(again, PowerState.RUNNING)
+        assert await agent.reboot(msgspec.structs.replace(again, disk_image=None), hard=True, timeout=0) == state(
+            again, PowerState.RUNNING
+        )
+
+
+@asynchronous
+async def test_what_cannot_be_made_of_an_image_leaves_nothing(host: Host) -> None:
+    """Also of a guest that was rebuilt once: here is nothing of it that anybody wants."""
+    async with cleared(host) as agent:
+        spec = msgspec.structs.replace(host.broken_spec(), epoch=2, generation=1)
+        with pytest.raises(HostFailed):
+            await agent.build(msgspec.structs.replace(spec, disk_image=spec.image or host.image(str(uuid4()))))
+        assert await agent.guests() == []
+        assert not host.left()

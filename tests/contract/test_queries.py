@@ -332,7 +332,7 @@ class TestReadServers:
             lives, position = await read_servers.living([*everybody, "nobody"])
             assert await read_servers.living([]) == (set(), position)
         there = [server for server in servers_of(events) if server.vm_state != DELETED]
-        assert lives == {server.id for server in there if not server.never_came}
+        assert lives == {server.id for server in there if not (server.never_came or server.is_nowhere)}
         assert 0 < len(lives) < 60
         assert position == len(events)
 

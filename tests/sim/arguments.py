@@ -12,6 +12,7 @@ from handlers.neighbours import BootImage, Images
 from handlers.servers.images import make_image
 from handlers.servers.requests import Evacuation, Rebuild
 from handlers.servers.servers import Servers
+from handlers.servers.shelving import have_again, put_away
 from tests.sim.world import FLAVORS, IMAGE
 
 Ask = Callable[[Servers, Images, Context, str, Random], Awaitable[object]]
@@ -44,6 +45,12 @@ ARGUMENTS: dict[str, Ask] = {
     ),
     "createImage": lambda servers, images, context, server_id, _: make_image(
         servers, images, context, server_id, "image", {}
+    ),
+    "shelve": lambda servers, images, context, server_id, random: put_away(
+        servers, images, context, server_id, random.choice((0.0, 0.0, 300.0, None))
+    ),
+    "unshelve": lambda servers, images, context, server_id, random: have_again(
+        servers, images, context, server_id, host=random.choice((None, None, "host1", "host2", "host3"))
     ),
 }
 

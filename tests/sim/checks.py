@@ -18,22 +18,24 @@ from domain.server.actions.power import ServerStarted
 from domain.server.actions.reboot import ServerRebooted
 from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
 from domain.server.actions.rescue import ServerRescued, ServerRescueRequested, ServerUnrescued
+from domain.server.actions.shelve import ServerLaidDown
+from domain.server.actions.unshelve import ServerUnshelved
 from domain.server.creation import ServerBuilt
 from domain.server.fold import CHANGES, evolve
 from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.moves.course import ServerMoveReturned
 from domain.server.moves.evacuation import ServerEvacuated, ServerEvacuateRequested
 from domain.server.reset import ServerStateReset
-from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, RESIZED, STOPPED, SUSPENDED, Server, places
+from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, RESIZED, SHELVED, STOPPED, SUSPENDED, Server, places
 from projections import console_sessions, event_log, hosts, instance_actions, migrations, servers
 from projections.memory import MemoryRows
 from tests.sim.image_checks import images
 from tests.sim.world import API, CELL, LIMITS, NETWORK, PROJECT, World
 
-SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED)
-DONE = (ServerBuilt, ServerMoveReturned, *(action.done for action in (*ACTIONS, *MOVES, *ENDINGS)))
+SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED, SHELVED)
+DONE = (ServerBuilt, ServerMoveReturned, ServerLaidDown, *(action.done for action in (*ACTIONS, *MOVES, *ENDINGS)))
 """After which a guest is as was asked for."""
-FROM_ITS_DISK = (ServerBuilt, ServerStarted, ServerRebooted, ServerRebuilt, ServerUnrescued)
+FROM_ITS_DISK = (ServerBuilt, ServerStarted, ServerRebooted, ServerRebuilt, ServerUnrescued, ServerUnshelved)
 """After which a guest runs from its own disk."""
 
 
@@ -85,7 +87,7 @@ def _claims(all_servers: list[Server], states: dict[AggregateId, object]) -> Ite
     if not isinstance(book, ledger.Ledger):
         return
     yield from imbalances(book)
-    placed = [server for server in all_servers if _placed(server)]
+    placed = [server for server in all_servers if _placed(server) and not server.is_nowhere]
     expected = {server.id: (server.host_id, server.newest_epoch) for server in placed}
     for server in placed:
         if server.move and server.move.source.host != server.host:

@@ -6,6 +6,9 @@ from domain.errors import LightcurveError
 from domain.guest import PowerState
 from domain.server import reset
 from domain.server.actions.all import ACTIONS
+from domain.server.actions.create_image import CREATE_IMAGE
+from domain.server.actions.shelve import SHELVE
+from domain.server.actions.unshelve import UNSHELVE
 from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.moves.live import LIVE_MIGRATE
 from domain.server.parts import NetworkRequest
@@ -20,8 +23,9 @@ from tests.sim.virtual_time import run
 from tests.sim.world import FLAVOR, NETWORK, World
 
 STORM_ACTIONS = 25
-EVERYTHING = (*ACTIONS, *MOVES, *MOVES, *ENDINGS)
-"""Moves are asked for twice as often as other actions: more can go wrong on the way."""
+LONG_WAYS = (*MOVES, CREATE_IMAGE, SHELVE, UNSHELVE)
+EVERYTHING = (*ACTIONS, *MOVES, *ENDINGS, *LONG_WAYS)
+"""What has a long way is asked for twice as often as other actions: more can go wrong on it."""
 REST_SECONDS = 4500.0
 """Longer than every deadline, every grace period and every retry together."""
 

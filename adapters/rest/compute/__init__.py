@@ -23,13 +23,14 @@ from adapters.rest.compute.servers.actions import (
     not_yet,
     rebuild,
     rescue,
+    shelving,
     simple,
 )
 from adapters.rest.compute.servers.parts import addresses, interfaces, metadata, security_groups, tags, volumes
 from adapters.rest.kit.operation import Operation
 
 SERVERS = (listing, shown, create, consoles, instance_actions, migrations, migration_steering, server_groups)
-ACTIONS = (simple, lock, rebuild, rescue, moves, evacuate, create_image, console_log, not_yet)
+ACTIONS = (simple, lock, rebuild, rescue, moves, evacuate, create_image, shelving, console_log, not_yet)
 PARTS = (metadata, tags, addresses, interfaces, volumes, security_groups)
 CATALOGUE = (flavors, flavor_specs, keypairs, quotas)
 FLEET = (hypervisors, services, zones, aggregates)

@@ -19,4 +19,7 @@ UNLOCK_OVERRIDE = Rule(
     Access.ADMIN,
     "Unlock a server that was locked by somebody else.",
 )
-ALL = (ALL_PROJECTS, FORCED_HOST, REQUESTED_DESTINATION, OTHER_PROJECT, UNLOCK_OVERRIDE)
+UNSHELVE_TO_HOST = Rule(
+    "os_compute_api:os-shelve:unshelve_to_host", Access.ADMIN, "Name the host of a server that is unshelved."
+)
+ALL = (ALL_PROJECTS, FORCED_HOST, REQUESTED_DESTINATION, OTHER_PROJECT, UNLOCK_OVERRIDE, UNSHELVE_TO_HOST)

@@ -64,3 +64,5 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The time of a live migration that says nothing of it."""
     live_migration_policy: Policy = ABORT
     """And its end."""
+    shelved_offload_seconds: float = 0
+    """After so long a shelved server leaves its host; 0: at once, below: never by itself."""

@@ -94,6 +94,8 @@ LOCKED_REASON = 73
 """A lock has a reason; servers are found by whether they are locked."""
 STRICT = 75
 """Unknown parameters and fields are refused; answers are evened out."""
+UNSHELVE_ZONE = 77
+"""A server that is unshelved may be told its zone."""
 MIGRATION_OWNERS = 80
 """Migrations tell, and are found by, who asked for them."""
 ACTION_DETAILS = 84
@@ -104,6 +106,8 @@ HYPERVISOR_UPTIME = 88
 """Hypervisors show their uptime themselves; their statistics, and what they use, went to Placement."""
 HOSTNAME = 90
 """The host name of a server can be asked for and changed."""
+UNSHELVE_HOST = 91
+"""And its host, or that it has no zone any more."""
 KEYPAIRS_ARE_IMPORTED = 92
 """Keypairs are no longer generated; their names may have dots and at signs."""
 FULL_HOSTNAME = 94

@@ -27,6 +27,12 @@ def offer(ledger: Ledger, provider_id: str, name: str, inventories: dict[str, In
     return (InventoriesSet(provider_id=provider_id, inventories=claimed | inventories),)
 
 
+def release_assignment(ledger: Ledger, consumer_id: str, epoch: int, request_id: str | None) -> tuple[Released, ...]:
+    """Give back what a server has for that assignment, or an older one: what it has for a newer one it keeps."""
+    claim = ledger.claims.get(consumer_id)
+    return () if claim is None or claim.epoch > epoch else release(ledger, consumer_id, request_id)
+
+
 def release(ledger: Ledger, consumer_id: str, request_id: str | None) -> tuple[Released, ...]:
     """Give back all that a consumer has; nothing to do if it has nothing."""
     if consumer_id not in ledger.claims:

@@ -8,7 +8,9 @@ from domain.server.actions.power import START, STOP
 from domain.server.actions.reboot import REBOOT
 from domain.server.actions.rebuild import REBUILD
 from domain.server.actions.rescue import RESCUE, UNRESCUE
+from domain.server.actions.shelve import OFFLOAD, SHELVE
 from domain.server.actions.suspend import RESUME, SUSPEND
+from domain.server.actions.unshelve import UNSHELVE
 
 ACTIONS: tuple[Action, ...] = (
     STOP,
@@ -23,4 +25,7 @@ ACTIONS: tuple[Action, ...] = (
     UNRESCUE,
     TRIGGER_CRASH_DUMP,
     CREATE_IMAGE,
+    SHELVE,
+    OFFLOAD,
+    UNSHELVE,
 )

@@ -10,6 +10,13 @@ from domain.server.action import Action, ActionDone, ActionRequested, Change, Fi
 from domain.server.state import ACTIVE, PAUSED, STOPPED, SUSPENDED, Server
 
 IMAGE_SNAPSHOT, IMAGE_UPLOADING = "image_snapshot", "image_uploading"
+SHELVING_IMAGE_PENDING_UPLOAD = "shelving_image_pending_upload"
+SHELVING_IMAGE_UPLOADING = "shelving_image_uploading"
+SENDING = {
+    IMAGE_SNAPSHOT: IMAGE_UPLOADING,
+    SHELVING_IMAGE_PENDING_UPLOAD: SHELVING_IMAGE_UPLOADING,
+}
+"""What follows when the disk is saved, by what has led to it."""
 TIME = timedelta(minutes=50)
 """How long the making and the sending of an image may take: less than the ticket for it is good."""
 
@@ -55,8 +62,8 @@ def given_up(server: Server) -> Fields:
     return {"imaging": None, "unwanted_images": (*server.unwanted_images, server.imaging)}
 
 
-def _saved(_server: Server, _event: ServerDiskSaved, _meta: Metadata) -> Fields:
-    return {"task_state": IMAGE_UPLOADING}
+def _saved(server: Server, _event: ServerDiskSaved, _meta: Metadata) -> Fields:
+    return {"task_state": SENDING.get(server.task_state or "", IMAGE_UPLOADING)}
 
 
 def _dropped(server: Server, event: ServerImageDropped, _meta: Metadata) -> Fields:

@@ -8,6 +8,7 @@ anywhere else, what may still run at the source is of an epoch that is over.
 from datetime import datetime, timedelta
 
 from domain.errors import Refused
+from domain.guest import PowerState
 from domain.log.record import Event, Metadata
 from domain.server.action import Action, ActionDoneAs, Change, Fields, Task, check, superseded
 from domain.server.actions import create_image
@@ -98,6 +99,9 @@ def removed(server: Server | None, move_id: str, *, without_host: bool) -> Serve
 def _begun(server: Server, event: ServerEvacuateRequested, meta: Metadata) -> Fields:
     # It starts from its own disk, whatever it was in; an image that was being made of it will not be.
     fields = begun(server, event, meta) | {"rescue": None} | create_image.given_up(server)
+    if server.shelf:
+        # Its guest may be off already: should this come to nothing, its host tells.
+        fields |= {"shelf": None, "power_state": PowerState.NOSTATE}
     return fields if event.secrets is None else fields | {"secrets": event.secrets, "has_key": True}
 
 

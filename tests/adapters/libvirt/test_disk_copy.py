@@ -165,6 +165,18 @@ async def test_one_without_an_image_beneath(sites: Sites) -> None:
 
 
 @asynchronous
+async def test_one_that_says_that_nothing_is_beneath_gets_nothing_beneath(sites: Sites) -> None:
+    """It is not what its server's image says, but what another image had."""
+    alone = sites.disk.with_name("alone.qcow2")
+    qemu("qemu-img", "create", "-q", "-f", "qcow2", alone, "64M")
+    write(alone, "8M", 9)
+    async with offered(alone, "127.0.0.1") as offer:
+        await sites.copied(offer)
+    assert "backing-filename" not in json.loads(qemu("qemu-img", "info", "--output=json", sites.copy))
+    qemu("qemu-img", "compare", sites.copy, alone)
+
+
+@asynchronous
 async def test_a_disk_grows_and_never_shrinks(sites: Sites) -> None:
     await grow(sites.disk, 12 * 1024 * MIB)
     await grow(sites.disk, 12 * 1024 * MIB)

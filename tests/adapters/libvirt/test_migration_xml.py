@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from adapters.libvirt.domain_xml import HostFacts, domain_xml
-from adapters.libvirt.migration_xml import for_target
+from adapters.libvirt.migration_xml import for_target, stands_alone
 from domain.errors import HostFailed
 from tests.real_libvirt import guest_spec, nic
 
@@ -57,3 +57,16 @@ def test_what_the_other_host_does_not_know() -> None:
         assert "the other host has no" in refused.value.details
     with pytest.raises(HostFailed, match="cannot be defined"):
         for_target(on("one"), on("two").replace(SPEC.server_id, "another"))
+
+
+def test_whether_the_root_disk_stands_alone() -> None:
+    def guest(beneath: str) -> str:
+        disk = '<disk device="disk"><target dev="{}"/>{}</disk>'
+        second = disk.format("vdb", "<backingStore/>")
+        return f"<domain><devices>{disk.format('vda', beneath)}{second}</devices></domain>"
+
+    alone, over = guest("<backingStore/>"), guest('<backingStore type="file"><format type="qcow2"/></backingStore>')
+    assert stands_alone(alone, ("vda", "vdb"))
+    assert not stands_alone(over, ("vda", "vdb"))
+    assert not stands_alone(alone, ("vdb",)), "it is common to both hosts"
+    assert not stands_alone(guest(""), ("vda",)), "nobody has looked"

@@ -250,7 +250,7 @@ async def test_what_is_not_offered_says_so(cloud: MakeWorld):
     async with cloud() as world:
         amy = await world.client("amy")
         server_id = await boot(world, amy)
-        answer = await amy.post(f"{SERVERS}/{server_id}/action", {"shelve": None})
+        answer = await amy.post(f"{SERVERS}/{server_id}/action", {"createBackup": None})
         assert answer.fault[:2] == ("notImplemented", 501)
         changed = await amy.put(f"{SERVERS}/{server_id}", {"server": {"OS-DCF:diskConfig": "AUTO"}})
         assert changed.fault[:2] == ("notImplemented", 501)

@@ -14,7 +14,9 @@ from domain.server.actions.power import ServerStartRequested, ServerStopped, Ser
 from domain.server.actions.reboot import ServerRebootRequested
 from domain.server.actions.rebuild import ServerRebuildRequested, ServerRebuilt
 from domain.server.actions.rescue import ServerRescued, ServerRescueRequested, ServerUnrescueRequested
+from domain.server.actions.shelve import ServerLaidDown, ServerOffloaded, ServerShelved, ServerShelveRequested
 from domain.server.actions.suspend import ServerResumeRequested, ServerSuspended, ServerSuspendRequested
+from domain.server.actions.unshelve import ServerUnshelveRequested
 from domain.server.creation import (
     ServerAbandoned,
     ServerBuildFailed,
@@ -68,6 +70,14 @@ RESCUED = ServerRescued(epoch=1)
 UNRESCUE = ServerUnrescueRequested(deadline=LATER)
 IMAGE_REQUESTED = ServerImageRequested(deadline=LATER, image_id="33333333-3333-4333-8333-333333333333")
 DISK_SAVED = ServerDiskSaved(epoch=1)
+SHELVE = ServerShelveRequested(deadline=LATER, image_id="44444444-3333-4333-8333-333333333333", offload_after=None)
+SHELVE_AWAY = ServerShelveRequested(deadline=LATER, image_id="44444444-3333-4333-8333-333333333333", offload_after=0)
+LAID_DOWN = ServerLaidDown(epoch=1)
+SHELVED = (SHELVE, LAID_DOWN, DISK_SAVED, ServerShelved(epoch=1))
+AWAY = (SHELVE_AWAY, LAID_DOWN, DISK_SAVED, ServerShelved(epoch=1, offloading=True))
+OFFLOADED = ServerOffloaded(epoch=1)
+UNSHELVE = ServerUnshelveRequested(deadline=LATER, image=IMAGE)
+PLACED_AGAIN = ServerPlaced(host="node2", host_id="h2", epoch=2, availability_zone="nova")
 DELETE = ServerDeleteRequested(deadline=LATER)
 DELETED = ServerDeleted()
 
@@ -101,6 +111,15 @@ GIVEN: dict[str, list[Event]] = {
     "saving": [REQUESTED, PLACED, BUILT, IMAGE_REQUESTED],
     "uploading": [REQUESTED, PLACED, BUILT, IMAGE_REQUESTED, DISK_SAVED],
     "image failed": [REQUESTED, PLACED, BUILT, IMAGE_REQUESTED, ServerActionFailed(fault=FAULT)],
+    "shelving": [REQUESTED, PLACED, BUILT, SHELVE],
+    "shelving laid down": [REQUESTED, PLACED, BUILT, SHELVE, LAID_DOWN],
+    "shelving saved": [REQUESTED, PLACED, BUILT, SHELVE, LAID_DOWN, DISK_SAVED],
+    "shelved": [REQUESTED, PLACED, BUILT, *SHELVED],
+    "offloading": [REQUESTED, PLACED, BUILT, *AWAY],
+    "offloaded": [REQUESTED, PLACED, BUILT, *AWAY, OFFLOADED],
+    "unshelving": [REQUESTED, PLACED, BUILT, *SHELVED, ServerUnshelveRequested(deadline=LATER)],
+    "returning": [REQUESTED, PLACED, BUILT, *AWAY, OFFLOADED, UNSHELVE],
+    "returning placed": [REQUESTED, PLACED, BUILT, *AWAY, OFFLOADED, UNSHELVE, PLACED_AGAIN],
     "deleting": [REQUESTED, PLACED, BUILT, DELETE],
     "deleting unplaced": [REQUESTED, DELETE],
     "deleted": [REQUESTED, PLACED, BUILT, DELETE, DELETED],

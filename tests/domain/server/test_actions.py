@@ -11,6 +11,7 @@ from domain.server import deletion, reported
 from domain.server.action import Action, ActionDone, ActionRequested, ServerActionFailed
 from domain.server.actions.all import ACTIONS
 from domain.server.actions.create_image import ServerDiskSaved
+from domain.server.actions.shelve import ServerLaidDown
 from domain.server.creation import ServerRequested
 from domain.server.fold import EVENTS, evolve
 from domain.server.moves.all import ENDINGS, MOVES
@@ -30,6 +31,7 @@ from tests.domain.server.servers import (
     REBUILD,
     RESCUE,
     SERVER_ID,
+    SHELVE,
     SOFT_REBOOT,
     given,
     meta,
@@ -37,13 +39,19 @@ from tests.domain.server.servers import (
 from tests.sim.arguments import ARGUMENTS
 
 EVERY_ACTION = (*ACTIONS, *MOVES, *ENDINGS)
-LEGS = {ServerSourceReady, ServerTargetCleared, ServerTargetReady, ServerArrived, ServerDiskSaved}
+LEGS = {ServerSourceReady, ServerTargetCleared, ServerTargetReady, ServerArrived, ServerDiskSaved, ServerLaidDown}
 """What a host's success may be recorded as, and is no end."""
 BEGUN_BY: dict[str, Event] = {
-    "reboot": SOFT_REBOOT, "rebuild": REBUILD, "rescue": RESCUE, "createImage": IMAGE_REQUESTED,
+    "reboot": SOFT_REBOOT, "rebuild": REBUILD, "rescue": RESCUE, "createImage": IMAGE_REQUESTED, "shelve": SHELVE,
 }  # fmt: skip
 """The beginnings that say more than a deadline."""
-each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
+WITH_TESTS_OF_THEIR_OWN = ("shelveOffload", "unshelve")
+"""They go on with what another has left, or with another host."""
+each_action = pytest.mark.parametrize(
+    "action",
+    [action for action in ACTIONS if action.name not in WITH_TESTS_OF_THEIR_OWN],
+    ids=lambda action: action.name,
+)
 
 
 def _takes_arguments(action: Action) -> bool:
@@ -73,7 +81,7 @@ def test_every_action_names_what_no_other_does() -> None:
 
 def test_the_storm_and_these_tests_have_arguments_for_all_actions_that_take_any() -> None:
     moves = {action.name for action in MOVES}
-    assert ARGUMENTS.keys() == BEGUN_BY.keys() | moves
+    assert ARGUMENTS.keys() == BEGUN_BY.keys() | moves | {"unshelve"}
     assert BEGUN_BY.keys() == {action.name for action in ACTIONS if _takes_arguments(action)}
 
 

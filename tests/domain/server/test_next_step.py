@@ -7,10 +7,22 @@ import pytest
 
 from domain.guest import ImageSource
 from domain.server.creation import MAX_ATTEMPTS
-from domain.server.steps import Command, DropImage, Expire, FinishDelete, GiveUp, Place, Step, next_step
-from tests.domain.server.servers import GIVEN, IMAGE_REQUESTED, LATER, NOW, given
+from domain.server.steps import (
+    Command,
+    DropImage,
+    Expire,
+    FinishDelete,
+    FinishOffload,
+    GiveUp,
+    Place,
+    Step,
+    next_step,
+)
+from tests.domain.server.servers import GIVEN, IMAGE_REQUESTED, LATER, NOW, SHELVE, given
 
 SOON = LATER - timedelta(seconds=1)
+
+DISCARD = Command("node1", "discard", with_spec=False)
 
 STEPS: dict[str, tuple[object, object]] = {
     # state: (the step in time, the step past the deadline)
@@ -42,6 +54,15 @@ STEPS: dict[str, tuple[object, object]] = {
     "saving": (Command("node1", "snapshot", with_spec=False, image_id=IMAGE_REQUESTED.image_id), Expire()),
     "uploading": (Command("node1", "upload", with_spec=False, image_id=IMAGE_REQUESTED.image_id), Expire()),
     "image failed": (DropImage(IMAGE_REQUESTED.image_id), DropImage(IMAGE_REQUESTED.image_id)),
+    "shelving": (Command("node1", "stop", with_spec=False), Expire()),
+    "shelving laid down": (Command("node1", "snapshot", with_spec=False, image_id=SHELVE.image_id), Expire()),
+    "shelving saved": (Command("node1", "upload", with_spec=False, image_id=SHELVE.image_id), Expire()),
+    "shelved": (None, None),
+    "offloading": (FinishOffload(DISCARD), FinishOffload(DISCARD)),
+    "offloaded": (None, None),
+    "unshelving": (Command("node1", "start"), Expire()),
+    "returning": (Place, GiveUp),
+    "returning placed": (Command("node2", "build"), Expire()),
     "deleting": (Command("node1", "destroy", with_spec=False), FinishDelete(without_host=True)),
     "deleting unplaced": (FinishDelete(without_host=False), FinishDelete(without_host=False)),
     "deleted": (None, None),

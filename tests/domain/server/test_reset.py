@@ -11,10 +11,11 @@ from domain.server.steps import DropImage, next_step
 from tests.domain.server.servers import GIVEN, NOW, PLACED, SERVER_ID, given, meta
 
 NEVER_LAUNCHED = {"requested", "spawning", "build failed", "failed", "failed on host"}
+NOWHERE = {"offloading", "offloaded", "returning", "returning placed"}
 THERE = [name for name in GIVEN if name not in {"nothing", "abandoned", "deleted"}]
 REFUSED = {
-    "active": {*NEVER_LAUNCHED, "rescuing", "rescued", "deleting", "deleting unplaced"},
-    "error": {"deleting", "deleting unplaced"},
+    "active": {*NEVER_LAUNCHED, *NOWHERE, "rescuing", "rescued", "deleting", "deleting unplaced"},
+    "error": {*NOWHERE, "deleting", "deleting unplaced"},
 }
 
 

@@ -38,6 +38,7 @@ from domain.server.actions.rescue import (
     ServerUnrescued,
     ServerUnrescueRequested,
 )
+from domain.server.actions.shelve import ServerLaidDown
 from domain.server.actions.suspend import (
     RESUME,
     SUSPEND,
@@ -201,6 +202,15 @@ THEN: dict[str, dict[str, object]] = {
     "saving": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
     "uploading": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
     "image failed": IN_ACTIVE,
+    "shelving": {"delete": ServerDeleteRequested, "stopped": ServerLaidDown, "late": ServerActionFailed},
+    "shelving laid down": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
+    "shelving saved": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
+    "shelved": {"delete": ServerDeleteRequested},
+    "offloading": {"delete": ServerDeleteRequested},
+    "offloaded": {"delete": ServerDeleteRequested},
+    "unshelving": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
+    "returning": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
+    "returning placed": {"delete": ServerDeleteRequested, "late": ServerActionFailed},
     "deleting": {"delete": NOTHING, "gone": ServerDeleted},
     "deleting unplaced": {"delete": NOTHING, "gone": ServerDeleted},
     "deleted": dict.fromkeys(BY_USERS, NOT_FOUND),

@@ -10,6 +10,15 @@ UNDER_WAY = {
     *("requested", "spawning", "build failed", "stopping", "starting", "rebooting", "pausing", "unpausing"),
     *("suspending", "resuming", "rebuilding", "rebuilding stopped", "rescuing", "unrescuing", "dumping"),
     *("deleting", "deleting unplaced", "saving", "uploading", "image failed"),
+    *(
+        "shelving",
+        "shelving laid down",
+        "shelving saved",
+        "offloading",
+        "unshelving",
+        "returning",
+        "returning placed",
+    ),
 }
 
 

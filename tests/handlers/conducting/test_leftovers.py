@@ -34,7 +34,7 @@ from handlers.log.ledger_feed import LedgerFeed
 from handlers.log.registry import Registry
 from handlers.log.repository import Repository
 from handlers.neighbours.networks import EmbeddedNetworks
-from tests.domain.server.servers import DELETED, REQUESTED
+from tests.domain.server.servers import AWAY, BUILT, DELETED, OFFLOADED, PLACED, REQUESTED
 from tests.sim.virtual_time import SeededIds, VirtualClock, run
 
 CONTEXT = Context(request_id="req-1")
@@ -256,6 +256,23 @@ def test_a_creation_that_was_reset_gives_its_claim_back() -> None:
         world.leftovers.take(history[-1], await world.states.get(server(1)))
         await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
         assert world.held == set()
+        return tasks
+
+    tell(story)
+
+
+def test_what_is_claimed_too_late_for_a_server_that_was_put_away_is_given_back() -> None:
+    async def story(world: World) -> list["asyncio.Task[None]"]:
+        tasks = await world.start()
+        away, back = server(1), server(2)
+        for server_id, more in ((away, (*AWAY, OFFLOADED)), (back, ())):
+            await world.reserve(server_id)
+            await world.request(server_id, PLACED, BUILT, *more)
+            await world.claim(server_id)
+        world.lives = {back}
+        await asyncio.sleep(GRACE_SECONDS + 2 * SWEEP_SECONDS)
+        assert set(world.feed.writer.state.claims) == {back}
+        assert world.held == {away, back}, "it counts for its quota"
         return tasks
 
     tell(story)

@@ -10,9 +10,11 @@ from domain.server.state import (
     BUILDING,
     DELETED,
     ERROR,
+    OFFLOADED,
     PAUSED,
     RESCUED,
     RESIZED,
+    SHELVED,
     STOPPED,
     SUSPENDED,
     Server,
@@ -43,12 +45,14 @@ STATUSES: dict[str, dict[str | None, str]] = {
     SUSPENDED: {None: "SUSPENDED"},
     RESCUED: {None: "RESCUE"},
     RESIZED: {None: "VERIFY_RESIZE", RESIZE_REVERTING: "REVERT_RESIZE"},
+    SHELVED: {None: "SHELVED"},
+    OFFLOADED: {None: "SHELVED_OFFLOADED"},
     ERROR: {None: "ERROR", REBUILDING: "REBUILD", REBUILD_SPAWNING: "REBUILD"},
     DELETED: {None: "DELETED"},
 }
 """By vm_state, then by task_state; None is any other task."""
 
-NEVER_HERE = words("PASSWORD SHELVED SHELVED_OFFLOADED SOFT_DELETED")
+NEVER_HERE = words("PASSWORD SOFT_DELETED")
 """Nova's other statuses: what has them cannot be made here, so a listing by them finds nothing."""
 
 WITH_FAULT = ("ERROR", "DELETED")

@@ -10,10 +10,7 @@ from adapters.rest.kit.words import words
 
 operations = Operations()
 
-NOT_YET = words(
-    "addSecurityGroup changePassword createBackup injectNetworkInfo "
-    "removeSecurityGroup restore shelve shelveOffload unshelve"
-)
+NOT_YET = words("addSecurityGroup changePassword createBackup injectNetworkInfo removeSecurityGroup restore")
 
 
 class AnyBody(msgspec.Struct):
