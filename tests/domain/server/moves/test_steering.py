@@ -9,6 +9,7 @@ from domain.errors import Refused
 from domain.guest import GuestState, PowerState
 from domain.log.record import Event
 from domain.server import deletion, reported
+from domain.server.actions import reboot
 from domain.server.fold import evolve
 from domain.server.moves import course, live, steering
 from domain.server.moves.cold import REVERT
@@ -163,6 +164,8 @@ def test_a_source_that_is_gone_leaves_the_server_in_error_with_both_claims() -> 
     for action in (REVERT, live.LIVE_MIGRATE):
         with pytest.raises(Refused):
             action.request(server, LONG_AFTER)
+    with pytest.raises(Refused):
+        reboot.request(server, LONG_AFTER, hard=True)
     assert deletion.request(server, LONG_AFTER)
 
 
