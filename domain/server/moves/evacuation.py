@@ -58,8 +58,9 @@ def evacuate(
     # Whatever else is under way: a dead host will not end it.
     under_way = (None,) if server.task_state == DELETING else (None, server.task_state)
     check(server, EVACUATE.name, EVACUATE.allowed, under_way)
-    if server.move is not None:
-        raise Refused("server.state", f"Cannot '{EVACUATE.name}' instance {server.id} while it has been moved")
+    if server.move is not None or server.host is None:
+        where = "has no host" if server.host is None else "has been moved"
+        raise Refused("server.state", f"Cannot '{EVACUATE.name}' instance {server.id} while it {where}")
     if requested_host is not None and requested_host == server.host:
         raise Refused("server.same_host", "The target host can't be the same one.", status=400)
     move = began(server, EVACUATION, requested_host=requested_host, arrives_off=stopped)

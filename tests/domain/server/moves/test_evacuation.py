@@ -113,6 +113,11 @@ def test_nor_of_a_server_that_is_moved_otherwise(history: str) -> None:
         evacuate(told_by(MOVING[history]))
 
 
+def test_nor_of_a_server_that_is_nowhere() -> None:
+    with pytest.raises(Refused, match="has no host"):
+        evacuate(replace(existing(given("active"), SERVER_ID), host=None))
+
+
 def test_nor_twice_nor_to_where_it_is() -> None:
     with pytest.raises(Refused, match="has been moved"):
         evacuate(there("making"))
