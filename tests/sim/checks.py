@@ -26,7 +26,19 @@ from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.moves.course import ServerMoveReturned
 from domain.server.moves.evacuation import ServerEvacuated, ServerEvacuateRequested
 from domain.server.reset import ServerStateReset
-from domain.server.state import ACTIVE, DELETED, PAUSED, RESCUED, RESIZED, SHELVED, STOPPED, SUSPENDED, Server, places
+from domain.server.state import (
+    ACTIVE,
+    DELETED,
+    ERROR,
+    PAUSED,
+    RESCUED,
+    RESIZED,
+    SHELVED,
+    STOPPED,
+    SUSPENDED,
+    Server,
+    places,
+)
 from projections import console_sessions, event_log, hosts, instance_actions, migrations, servers
 from projections.memory import MemoryRows
 from tests.sim.image_checks import images
@@ -35,7 +47,15 @@ from tests.sim.world import API, CELL, LIMITS, NETWORK, PROJECT, World
 SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED, SHELVED)
 DONE = (ServerBuilt, ServerMoveReturned, ServerLaidDown, *(action.done for action in (*ACTIONS, *MOVES, *ENDINGS)))
 """After which a guest is as was asked for."""
-FROM_ITS_DISK = (ServerBuilt, ServerStarted, ServerRebooted, ServerRebuilt, ServerUnrescued, ServerUnshelved)
+FROM_ITS_DISK = (
+    ServerBuilt,
+    ServerStarted,
+    ServerRebooted,
+    ServerRebuilt,
+    ServerUnrescued,
+    ServerUnshelved,
+    ServerEvacuated,
+)
 """After which a guest runs from its own disk."""
 
 
@@ -88,7 +108,7 @@ def _claims(all_servers: list[Server], states: dict[AggregateId, object]) -> Ite
         return
     yield from imbalances(book)
     placed = [server for server in all_servers if _placed(server) and not server.is_nowhere]
-    expected = {server.id: (server.host_id, server.newest_epoch) for server in placed}
+    expected = {server.id: (server.host_id, _claimed_epoch(server)) for server in placed}
     for server in placed:
         if server.move and server.move.source.host != server.host:
             expected[server.move.id] = (server.move.source.host_id, 0)
@@ -98,6 +118,11 @@ def _claims(all_servers: list[Server], states: dict[AggregateId, object]) -> Ite
         yield from _amounts(book, server)
     if expected != claimed:
         yield f"claims differ from servers: {_difference(claimed, expected)}"
+
+
+def _claimed_epoch(server: Server) -> int:
+    """What came to nothing is void in the ledger, too; but a revert that failed may be tried again."""
+    return server.epoch if server.vm_state == ERROR and server.move else server.newest_epoch
 
 
 def _amounts(book: ledger.Ledger, server: Server) -> Iterator[str]:
@@ -174,8 +199,8 @@ def _guest_of(server: Server, guest: Guest | None) -> Iterator[str]:
 
 
 def _perhaps_rescued(history: list[Recorded]) -> set[str]:
-    """Servers of which an administrator has said that they are active, where the guest may be in the rescue that was
-    asked for before: its power does not tell from which disk it runs."""
+    """Servers of which an administrator has said that they are active, or which could not be evacuated, where the
+    guest may be in the rescue that was asked for before: its power does not tell from which disk it runs."""
     asked: set[str] = set()
     said: set[str] = set()
     for recorded in history:
@@ -183,7 +208,7 @@ def _perhaps_rescued(history: list[Recorded]) -> set[str]:
         match recorded.event:
             case ServerRescueRequested():
                 asked.add(server_id)
-            case ServerStateReset():
+            case ServerStateReset() | ServerEvacuateRequested():
                 said |= asked & {server_id}
             case ServerRescued():
                 said.discard(server_id)

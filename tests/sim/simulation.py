@@ -20,7 +20,7 @@ from tests.sim.checks import violations
 from tests.sim.disasters import strike, zombies
 from tests.sim.steering import steer, under_way
 from tests.sim.virtual_time import run
-from tests.sim.world import FLAVOR, NETWORK, World
+from tests.sim.world import CELL, FLAVOR, NETWORK, World
 
 STORM_ACTIONS = 25
 LONG_WAYS = (*MOVES, CREATE_IMAGE, SHELVE, UNSHELVE)
@@ -28,6 +28,8 @@ EVERYTHING = (*ACTIONS, *MOVES, *ENDINGS, *LONG_WAYS)
 """What has a long way is asked for twice as often as other actions: more can go wrong on it."""
 REST_SECONDS = 4500.0
 """Longer than every deadline, every grace period and every retry together."""
+SILENCE_SECONDS = 150.0
+"""Without an event: longer than a command waits until it is sent again for the first time."""
 
 
 async def _act(world: World) -> None:
@@ -91,6 +93,19 @@ async def _look(world: World, host: str) -> None:
         world.found_early += await zombies(world, host)
 
 
+async def _rest(world: World) -> None:
+    """Until everything is in order and nothing happens; one world in ten waits for all that can ever be due."""
+    left = REST_SECONDS
+    told = -1
+    patient = world.random.random() < 0.1
+    while left > 0:
+        await asyncio.sleep(SILENCE_SECONDS)
+        left -= SILENCE_SECONDS
+        before, told = told, await world.store(CELL).last_position()
+        if told == before and not patient and not await violations(world):
+            return
+
+
 async def simulate(seed: int) -> list[str]:
     """Run one seed; returns what was not in order at the end."""
     world = World(seed)
@@ -111,7 +126,7 @@ async def simulate(seed: int) -> list[str]:
     for hypervisor in world.hypervisors.values():
         for behaviour in hypervisor.behaviour.values():
             behaviour.failure = 0.0
-    await asyncio.sleep(REST_SECONDS)
+    await _rest(world)
     for task in tasks:
         if not task.done():
             task.cancel()

@@ -10,7 +10,6 @@ from domain.server.action import (
     Fields,
     Task,
     check,
-    check_move,
     running,
     superseded,
 )
@@ -44,7 +43,6 @@ def request(server: Server, deadline: datetime, *, hard: bool) -> ServerRebootRe
         check(server, "reboot", REBOOT.allowed, (None, *TAKEN_OVER))
     else:
         check(server, "reboot", (ACTIVE,))
-    check_move(server, "reboot")
     return ServerRebootRequested(deadline=deadline, hard=hard, supersedes=superseded(server))
 
 

@@ -10,6 +10,7 @@ from domain.server.action import ServerActionFailed
 from domain.server.actions import create_image
 from domain.server.actions.create_image import ServerDiskSaved, ServerImaged, ServerImageDropped
 from domain.server.fold import evolve
+from domain.server.moves import evacuation
 from domain.server.state import Server, existing
 from domain.server.steps import Command, DropImage, next_step
 from tests.domain.server.servers import FAULT, GIVEN, LATER, NOW, SERVER_ID, given, meta
@@ -54,6 +55,12 @@ def test_in_which_states(state: str) -> None:
     with pytest.raises(Refused) as refusal:
         imaging(state)
     assert refusal.value.status in (404, 409)
+
+
+def test_nobody_wants_the_image_of_a_server_that_is_evacuated_meanwhile() -> None:
+    server = imaging()
+    server = after(server, evacuation.evacuate(server, LATER, None, stopped=False, secrets=None))
+    assert (server.imaging, server.unwanted_images) == (None, (IMAGE_ID,))
 
 
 @pytest.mark.parametrize("state", sorted(ALLOWED))
