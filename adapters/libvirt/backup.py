@@ -9,6 +9,9 @@ import libvirt
 
 from adapters.libvirt.guests import Domain
 
+AGENT_SECONDS = 10
+"""In which a guest's agent has to answer, or its file systems are not frozen."""
+
 
 class Backup(Enum):
     """How far a job is."""
@@ -67,6 +70,8 @@ def _freeze(guest: Domain) -> bool:
     if channel is None:
         return False
     with suppress(libvirt.libvirtError):
+        # It is the tenant's: left to itself libvirt would wait for it for ever.
+        guest.handle.agentSetResponseTimeout(AGENT_SECONDS, 0)
         return bool(guest.handle.fsFreeze() >= 0)
     return False
 
