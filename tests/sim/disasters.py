@@ -32,8 +32,11 @@ async def strike(world: World) -> None:
     else:
         await asyncio.sleep(random.choice((0.0, 25.0)))
         world.silent.add(host)
-    await _evacuate_some(world, host)
-    await asyncio.sleep(random.choice(AGES))
+    age = random.choice(AGES)
+    for _ in range(3):
+        # Some were being built, or were at something else, when they were asked for first.
+        await _evacuate_some(world, host)
+        await asyncio.sleep(age / 3)
     if random.random() < 0.15:
         world.lost.add(host)
         await _say(world, host, dead=True)

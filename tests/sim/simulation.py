@@ -30,6 +30,7 @@ REST_SECONDS = 4500.0
 """Longer than every deadline, every grace period and every retry together."""
 SILENCE_SECONDS = 150.0
 """Without an event: longer than a command waits until it is sent again for the first time."""
+DAY_SECONDS = 86_400.0
 
 
 async def _act(world: World) -> None:
@@ -127,6 +128,9 @@ async def simulate(seed: int) -> list[str]:
         for behaviour in hypervisor.behaviour.values():
             behaviour.failure = 0.0
     await _rest(world)
+    if world.lost and any(row.unfinished for row in world.rows.all(TABLE)):
+        # A live migration from a host that is dead for ever may have a day.
+        await asyncio.sleep(DAY_SECONDS + REST_SECONDS)
     for task in tasks:
         if not task.done():
             task.cancel()

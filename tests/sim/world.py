@@ -129,7 +129,7 @@ class World:
         """The share of requests that are for live migrations."""
         self.deadly = self.random.choice((0.0, 0.2, 0.5))
         """The chance that a process is killed after a request."""
-        self.disastrous = self.random.choice((0.0, 0.0, 0.05, 0.2))
+        self.disastrous = self.random.choice((0.0, 0.05, 0.2, 0.2))
         """The chance that a host is struck by a disaster after a request."""
         self.servers: Servers | None = None
         self.images: EmbeddedImages | None = None
