@@ -1,6 +1,7 @@
 """Hosts that die, or seem to: killed, cut off while their guests run on, declared dead by mistake; and are back."""
 
 import asyncio
+from datetime import datetime
 
 from domain.errors import LightcurveError, Refused
 from domain.log.kind import fold
@@ -97,12 +98,12 @@ async def _say(world: World, host: str, *, dead: bool) -> None:
             return
 
 
-async def zombies(world: World, host: str) -> list[str]:
-    """Guests that run on a host though they were made anew elsewhere."""
+async def zombies(world: World, host: str, began: datetime) -> list[str]:
+    """Guests that run on a host though they were made anew elsewhere before its agent began."""
     found = []
     for guest in await world.hypervisors[host].guests():
         history = await world.store(CELL).load(aggregate(guest.server_id))
-        server = fold(KIND, history)
+        server = fold(KIND, [recorded for recorded in history if recorded.meta.time < began])
         if isinstance(server, Server) and any(
             (left.place.host, left.place.epoch) == (host, guest.epoch) for left in server.remains
         ):

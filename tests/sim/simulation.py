@@ -1,6 +1,7 @@
 """One simulation: a storm of requests, faults and kills, then calm; at rest everything must be in order."""
 
 import asyncio
+from datetime import datetime
 
 from domain.errors import LightcurveError
 from domain.guest import PowerState
@@ -88,10 +89,10 @@ async def _kill(world: World) -> None:
     await world.kill_one()
 
 
-async def _look(world: World, host: str) -> None:
+async def _look(world: World, host: str, began: datetime) -> None:
     """What must not be on a host has ended before it takes part."""
     if not world.hypervisors[host].behaviour["discard"].failure:
-        world.found_early += await zombies(world, host)
+        world.found_early += await zombies(world, host, began)
 
 
 async def _rest(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
 from random import Random
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -56,10 +57,10 @@ IMAGE = ImageSource(id="00000000-0000-4000-8000-0000000000bb", disk_format="raw"
 LIMITS = Limits(instances=12, cores=12, ram_mb=-1)
 
 
-Look = Callable[["World", str], Awaitable[None]]
+Look = Callable[["World", str, datetime], Awaitable[None]]
 
 
-async def _nothing(_world: "World", _host: str) -> None:
+async def _nothing(_world: "World", _host: str, _began: datetime) -> None:
     """Nobody looks."""
 
 
@@ -143,7 +144,7 @@ class World:
         self.lost: set[str] = set()
         """Hosts that are dead for ever, and forgotten."""
         self.look: Look = _nothing
-        """Is called when a host takes part."""
+        """Is called when a host takes part, with the time when its agent began."""
         self.found_early: list[str] = []
         """What was not in order on the way."""
         self.processes = [
@@ -236,6 +237,7 @@ class World:
 
     def _agent(self, host: str) -> Callable[[ProcessFaults], Coroutine[Any, Any, None]]:
         async def run(faults: ProcessFaults) -> None:
+            began = self.clock.now()
             agent = Agent(
                 {host: self.hypervisors[host]},
                 {host: str(uuid5(NAMESPACE_DNS, host))},
@@ -246,7 +248,7 @@ class World:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run())
                 await agent.enrolled()
-                await self.look(self, host)
+                await self.look(self, host, began)
 
         return run
 
