@@ -23,6 +23,7 @@ from domain.server.moves.course import (
     moving,
     on,
     powered,
+    started_at,
 )
 from domain.server.moves.move import EVACUATION, TARGET, Remains
 from domain.server.parts import Fault
@@ -79,7 +80,9 @@ def is_void(server: Server | None, host: str, epoch: int) -> bool:
 def target_lost(server: Server | None, epoch: int) -> ServerTargetFailed | None:
     """The host that was chosen is declared dead, too; what it may have made is of an epoch that is over."""
     move = server.move if server else None
-    if move is None or move.leg != EVACUATING or move.target is None or move.target.epoch != epoch:
+    if server is None or move is None or move.leg != EVACUATING or not started_at(server):
+        return None
+    if move.target is None or move.target.epoch != epoch:
         return None
     return ServerTargetFailed(epoch=epoch, fault=Fault(code=500, message="The host that was chosen is dead, too."))
 

@@ -217,6 +217,8 @@ def test_a_target_that_dies_too_is_given_up() -> None:
     assert evacuation.target_lost(again, 2) is None
     assert evacuation.target_lost(making, 3) is None
     assert evacuation.target_lost(there("undoing"), 2) is None
+    # Who is being deleted looks for no other.
+    assert evacuation.target_lost(there("deleting"), 2) is None
     for history in MOVING.values():
         assert evacuation.target_lost(told_by(history), 2) is None
 
