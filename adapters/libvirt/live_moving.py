@@ -126,7 +126,8 @@ class LiveMoving(Imaging):
                 report = await self._send(server_id, arrival, orders, joins=here is Holding.LEAVING)
             identity = other_host.expected(arrival.definition)
             there = await other_host.at(arrival.uri, lambda conn: other_host.found(conn, identity))
-            if here not in LEAVES and keeper(here, there.held) is not Keeper.TARGET:
+            # One that was joined may have ended on its way: only who began a migration hears how it went.
+            if report is None and keeper(await self._held(server_id), there.held) is not Keeper.TARGET:
                 raise HostFailed(GONE)
             return GuestState(
                 server_id=server_id,

@@ -85,3 +85,7 @@ def image_bytes(disk: tuple[str, ...]) -> bytes:
 
 def state_of(guest: Guest) -> GuestState:
     return GuestState(server_id=guest.spec.server_id, epoch=guest.spec.epoch, power_state=guest.power_state)
+
+
+def is_guest(guest: Guest) -> bool:
+    return guest.power_state is not PowerState.NOSTATE and not guest.given

@@ -5,31 +5,27 @@ that a simulation repeats itself exactly. Like a real host it outlives its agent
 way leaves what a killed agent would leave.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from random import Random
 
 import msgspec
 
-from adapters.simulated.copy import ABORTED, Copy
-from adapters.simulated.guest import OPERATIONS, Behaviour, Guest, Operation
+from adapters.simulated.copy import Copy
+from adapters.simulated.guest import OPERATIONS, Behaviour, Guest, Operation, is_guest
 from adapters.simulated.guest import state_of as _state
-from adapters.simulated.imaging import Imaging
+from adapters.simulated.live import LiveMoving
 from adapters.turns import Turns
-from domain.errors import HostFailed, InLine, Unavailable
+from domain.errors import HostFailed, Unavailable
 from domain.guest import GuestSpec, GuestState, HostDescription, PowerState
-from domain.server.moves.orders import KEEP_TRYING, Orders, Policy
-from handlers.messages import Arrival, ConsoleAddress, DiskOffer, Peer, Progress
+from handlers.messages import ConsoleAddress, DiskOffer, Peer
 from handlers.ports import Clock, GuestEvent, ImageFiles
 
 NOT_RUNNING = "The server does not run."
 VOID = "The server was assigned to this host anew; the older assignment is void."
 GONE = "The server is not on the host where it should be."
-RUNS = (PowerState.RUNNING, PowerState.PAUSED)
-SLOWED_SECONDS = 300.0
-"""After so long a guest that is slowed down can be sent, whatever it writes."""
 
 
-class SimulatedHypervisor(Imaging):
+class SimulatedHypervisor(LiveMoving):
     """One host in memory."""
 
     def __init__(
@@ -99,7 +95,7 @@ class SimulatedHypervisor(Imaging):
     async def guests(self) -> list[GuestState]:
         """Every guest whose build has come to its end."""
         self._check_available()
-        return [_state(guest) for guest in self._guests.values() if _is_guest(guest)]
+        return [_state(guest) for guest in self._guests.values() if is_guest(guest)]
 
     async def build(self, spec: GuestSpec) -> GuestState:
         """Make the guest and start it; see the port. Refuses an epoch older than the one that is here."""
@@ -187,84 +183,6 @@ class SimulatedHypervisor(Imaging):
         if not self._disk(server_id).given:
             raise HostFailed("The server has not left this host.")
         return None
-
-    async def prepare(self, spec: GuestSpec) -> GuestState:
-        async with self._turns.turn(spec.server_id):
-            self._check_available()
-            await self._work("prepare")
-            here = self._guests.get(spec.server_id)
-            if here is None or here.spec.epoch < spec.epoch:
-                if sum(guest.coming for guest in self._guests.values()) >= self._max_incoming:
-                    raise InLine("Others come to this host first.")
-                self._guests[spec.server_id] = Guest(spec, coming=True)
-            return GuestState(server_id=spec.server_id, epoch=spec.epoch, power_state=PowerState.NOSTATE)
-
-    async def arrival(self, server_id: str) -> Arrival | None:
-        self._check_available()
-        if server_id not in self._guests:
-            raise HostFailed("Nothing is ready for the server here.")
-        return None
-
-    async def leave(self, server_id: str, target: Peer, orders: Callable[[], Orders]) -> GuestState:
-        async with self._turns.turn(server_id):
-            self._check_available()
-            other = self._others.get(target.host)
-            if server_id not in self._guests and other and (come := other.has_come(server_id)):
-                return GuestState(server_id=server_id, epoch=self._left[server_id], power_state=come)
-            guest = self._find(server_id)
-            copy = self._copies.get(server_id)
-            if copy is None or copy.has_ended:
-                if orders().due(self._clock.now()):
-                    raise HostFailed(ABORTED)
-                copy = self._copies[server_id] = self._copy(guest, other, orders().policy)
-            await copy.follow(orders)
-            state = GuestState(server_id=server_id, epoch=guest.spec.epoch, power_state=guest.power_state)
-            return msgspec.structs.replace(state, downtime_ms=copy.downtime_ms)
-
-    def _copy(self, guest: Guest, other: "SimulatedHypervisor | None", policy: Policy) -> Copy:
-        """Begin to send it."""
-        server_id = guest.spec.server_id
-        seconds = self._random.uniform(*self.behaviour["leave"].delay)
-
-        def arrive() -> None:
-            if self._guests.get(server_id) is not guest or guest.power_state not in RUNS:
-                raise HostFailed("The server has ended on its way.")
-            self._fail_perhaps("leave")
-            if other is None or not other.take_in(server_id, guest):
-                raise HostFailed("The other host cannot be reached.")
-            self._left[server_id] = guest.spec.epoch
-            del self._guests[server_id]
-
-        if guest.restless:
-            # Who keeps trying slows it down, more and more.
-            return Copy(self._clock, guest, seconds + SLOWED_SECONDS if policy == KEEP_TRYING else None, arrive)
-        return Copy(self._clock, guest, seconds, arrive)
-
-    async def progress(self, server_id: str) -> Progress | None:
-        self._check_available()
-        copy = self._copies.get(server_id)
-        return copy.progress() if copy and not copy.has_ended else None
-
-    def take_in(self, server_id: str, guest: Guest) -> bool:
-        """Have a guest come from another host, if this one is ready for it."""
-        here = self._guests.get(server_id)
-        if not self._available or here is None or not here.coming:
-            return False
-        here.coming, here.restless = False, guest.restless
-        here.power_state, here.boots, here.disk = (
-            guest.power_state,
-            guest.boots,
-            (*guest.disk, self._description.name),
-        )
-        here.become(msgspec.structs.replace(here.spec, generation=guest.spec.generation))
-        here.spec = msgspec.structs.replace(here.spec, generation=guest.spec.generation)
-        self._turns.tell(_state(here))
-        return True
-
-    def has_come(self, server_id: str) -> PowerState | None:
-        """What a guest is that is here."""
-        here = self._guests.get(server_id)
-        return here.power_state if here is not None and _is_guest(here) else None
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
         """Take over a disk; its guest must be off where it is."""
@@ -367,7 +285,7 @@ class SimulatedHypervisor(Imaging):
 
     async def _look(self, server_id: str) -> GuestState | None:
         guest = self._guests.get(server_id)
-        return _state(guest) if guest and _is_guest(guest) else None
+        return _state(guest) if guest and is_guest(guest) else None
 
     async def _work(self, operation: Operation, at_most: float = float("inf")) -> None:
         """Take the time, and perhaps fail."""
@@ -418,7 +336,3 @@ class SimulatedHypervisor(Imaging):
     def _check_available(self) -> None:
         if not self._available:
             raise Unavailable("The hypervisor does not answer now.")
-
-
-def _is_guest(guest: Guest) -> bool:
-    return guest.power_state is not PowerState.NOSTATE and not guest.given

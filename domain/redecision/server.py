@@ -228,7 +228,7 @@ RULES: dict[type[Event], Rule] = {
     ServerMigrationAbortRequested: _abort,
     ServerMigrationForceCompleteRequested: _force,
     ServerMigrationPolicyChanged: _other_policy,
-    ServerMigrationLost: lambda server, _event, meta: steering.lost(server, meta.time),
+    ServerMigrationLost: lambda server, _event, _meta: steering.lost(server),
     ServerTargetReady: _done,
     ServerArrived: _done,
     ServerLiveMigrated: lambda server, event, _: live.migrated(server, without_host=event.without_host),

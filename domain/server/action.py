@@ -110,11 +110,7 @@ class Action(NamedTuple):
     def check(self, server: Server) -> None:
         """Raise Refused (409) where the server's state forbids it."""
         check(server, self.name, self.allowed)
-        # One whose action is under way is on its way still, and its user's word is not waited for.
-        fits = (server.move is not None and server.action is None) if self.ends_move else server.move is None
-        if not fits:
-            has = "has" if server.move else "has not"
-            raise Refused("server.state", f"Cannot '{self.name}' instance {server.id} while it {has} been moved")
+        check_move(server, self.name, ends_it=self.ends_move)
 
     def request(self, server: Server, deadline: datetime) -> Event:
         """Begin it, if all that it needs is time. Raises Refused."""
@@ -137,6 +133,15 @@ def check(
     check_state(server, action, vm_states, task_states)
     if server.launched_at is None:
         raise Refused("server.state", f"Cannot '{action}' instance {server.id} while it was never launched")
+
+
+def check_move(server: Server, action: str, *, ends_it: bool = False) -> None:
+    """Raise Refused (409) for a server that moves; or, for what ends a move, for one that does not wait for that."""
+    # One whose action is under way is on its way still, and its user's word is not waited for.
+    fits = (server.move is not None and server.action is None) if ends_it else server.move is None
+    if not fits:
+        has = "has" if server.move else "has not"
+        raise Refused("server.state", f"Cannot '{action}' instance {server.id} while it {has} been moved")
 
 
 def under_way(name: str, deadline: datetime, meta: Metadata, version: int) -> UnderWay:

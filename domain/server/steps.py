@@ -102,16 +102,19 @@ class ClearRemains(msgspec.Struct, frozen=True):
     there."""
 
 
-class LoseSight(msgspec.Struct, frozen=True):
-    """A guest's source should have ended its migration long ago. Tell it so; or, if it does not live, record that
-    nobody knows where the guest is, and look for it."""
+class Leave(msgspec.Struct, frozen=True):
+    """Have a guest's source send it; or, if that does not live any more, record that nobody knows where the guest is,
+    and look for it."""
 
-    leave: Command
+    command: Command
+    overdue: bool = False
+    """Whether a source that lives has ended it by now. Before, one may be silent for a while; unless it was declared
+    dead."""
 
 
 Step = (
     Place | GiveUp | Command | Expire | DropImage | FinishDelete | ChooseTarget | Abandon | FinishReturn | Confirm
-    | FinishConfirm | Offload | FinishOffload | ClearRemains | LoseSight
+    | FinishConfirm | Offload | FinishOffload | ClearRemains | Leave
 )  # fmt: skip
 
 
@@ -178,11 +181,11 @@ def _move_on(server: Server, now: datetime) -> Step | None:
     host, epoch = told(server, task)
     assert host is not None
     command = Command(host, task.command, task.with_spec, epoch, task.by_peer)
-    if steering.is_late(server, now) or steering.is_lost(server):
-        return LoseSight(command)
+    if move.leg == course.LIVE_LEAVING:
+        return Leave(command, overdue=steering.is_overdue(server, now))
     if late and move.leg in (cold.RESIZE_CONFIRMING, course.LIVE_CLEARING):
         return FinishConfirm(command)
-    if late and move.leg != course.LIVE_LEAVING:
+    if late:
         return Expire()
     return command
 

@@ -35,7 +35,7 @@ from domain.server.steps import (
     FinishOffload,
     FinishReturn,
     GiveUp,
-    LoseSight,
+    Leave,
     Offload,
     Place,
     destroy,
@@ -199,7 +199,7 @@ class Conductor:
                 case None | ClearRemains():
                     self.attention.leave(server_id)
                     return await self.clearing.clear(server) if step else self.moving.waits(server)
-                case Command() | LoseSight():
+                case Command() | Leave():
                     if (seconds := await self._tell(context, server, step)) is not None:
                         return seconds
                 case FinishConfirm() | FinishOffload():
@@ -225,20 +225,21 @@ class Conductor:
             case FinishDelete():
                 await self.finish_delete(context, server, without_host=step.without_host)
 
-    async def _tell(self, context: Context, server: Server, step: Command | LoseSight) -> float | None:
+    async def _tell(self, context: Context, server: Server, step: Command | Leave) -> float | None:
         """Have a host told; the seconds until its outcome should be there, None if it came otherwise."""
         if isinstance(step, Command) and await self.moving.has_lost_target(context, server, step):
             return None
-        if isinstance(step, LoseSight) and not self._lives(course.moving(server).source):
+        if isinstance(step, Leave) and not self._lives(course.moving(server).source, silent=not step.overdue):
             return await self._lost.seek(context, server)
         try:
-            return await self._command(server, step.leave if isinstance(step, LoseSight) else step)
+            return await self._command(server, step.command if isinstance(step, Leave) else step)
         except HostFailed as error:
             await self.moving.refused(context, server, error)
             return None
 
-    def _lives(self, place: HostPlace) -> bool:
-        return self._host_up(place.host) and not self._lost.is_dead(place)
+    def _lives(self, place: HostPlace, *, silent: bool) -> bool:
+        """Whether a host may still be at work; ``silent``: also one that is not heard of."""
+        return (silent or self._host_up(place.host)) and not self._lost.is_dead(place)
 
     async def _place(self, context: Context, server: Server, step: Place) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Guests whose source should have ended their migration long ago, and does not answer."""
+"""Guests whose source does not live any more, though they were leaving it."""
 
 from domain.guest import GuestState
 from domain.server.moves import course, live, steering
@@ -34,7 +34,7 @@ class Lost:
         move, now = course.moving(server), self._stamp.clock.now()
         assert move.target
         if not move.lost:
-            await self._states.execute(context, server.id, lambda state: steering.lost(state, now))
+            await self._states.execute(context, server.id, steering.lost)
             return None
         guest = None if self.is_dead(move.target) else await self._at(server.id, move.target)
         if guest is not None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +67,35 @@ async def upload_by_ticket(call: Call) -> Any:
     before, when its answer was lost."""
     image_id = call.params["image_id"]
     host = call.services.tickets.holder(call.headers.get(TICKET_HEADER, ""), image_id, SENDING)
-    image = call.services.registry.of(images.KIND, image_id) if host else None
-    if image is None or image.status == "deleted":
+    if host is None:
         raise not_found("Image", image_id)
     log.info("image %s is sent by host %s", image_id, host)
-    return empty(204) if image.status == "active" else await _store(call, image)
+    async with _heard_out(call):
+        image = images.existing(call.services.registry.of(images.KIND, image_id), image_id)
+        return empty(204) if image.status == "active" else await _store(call, image)
+
+
+@asynccontextmanager
+async def _heard_out(call: Call) -> AsyncIterator[None]:
+    """Read all that is sent before it is answered: who is still sending sees a broken connection instead of a reason,
+    and would send it all again."""
+    receive, more = call.receive, True
+
+    async def hear() -> Any:
+        nonlocal more
+        message = await receive()
+        more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    call.receive = hear
+    try:
+        yield
+    except Disconnected:
+        more = False
+        raise
+    finally:
+        while more:
+            await _next(call)
 
 
 async def _receive(call: Call, part: Part, allowance: Allowance) -> Stored:

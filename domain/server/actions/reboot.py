@@ -10,6 +10,7 @@ from domain.server.action import (
     Fields,
     Task,
     check,
+    check_move,
     running,
     superseded,
 )
@@ -43,6 +44,7 @@ def request(server: Server, deadline: datetime, *, hard: bool) -> ServerRebootRe
         check(server, "reboot", REBOOT.allowed, (None, *TAKEN_OVER))
     else:
         check(server, "reboot", (ACTIVE,))
+    check_move(server, "reboot")
     return ServerRebootRequested(deadline=deadline, hard=hard, supersedes=superseded(server))
 
 

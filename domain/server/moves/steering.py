@@ -33,7 +33,7 @@ LONGEST = timedelta(hours=24)
 """How long is tried by who keeps trying, since it was asked for."""
 LOST_AFTER = timedelta(seconds=30)
 """After the deadline; by then a source that lives has ended the migration."""
-SPLIT = "The migration did not end in time, and its source does not answer: where the server is, is not known."
+SPLIT = "The host that the server was leaving does not answer: where the server is, is not known."
 
 
 class Which(NamedTuple):
@@ -106,23 +106,18 @@ def change_policy(
     return ServerMigrationPolicyChanged(deadline=until, policy=wanted)
 
 
-def lost(server: Server | None, now: datetime) -> ServerMigrationLost | None:
-    """The source, which does not answer any more, should have ended the migration long ago."""
-    if server is None or not is_late(server, now):
+def lost(server: Server | None) -> ServerMigrationLost | None:
+    """The source, which does not live any more, was sending it; nobody was told yet."""
+    move = server.move if server else None
+    if move is None or move.leg != LIVE_LEAVING or move.lost:
         return None
     return ServerMigrationLost(fault=Fault(code=500, message=SPLIT))
 
 
-def is_late(server: Server, now: datetime) -> bool:
-    """Whether a guest should have left long ago, and nobody was told yet that it is not known where it is."""
-    move, action = server.move, server.action
-    leaving = move is not None and move.leg == LIVE_LEAVING and not move.lost
-    return leaving and action is not None and now >= action.deadline + LOST_AFTER
-
-
-def is_lost(server: Server) -> bool:
-    """Whether nobody knows where it is."""
-    return moving(server).lost and moving(server).leg == LIVE_LEAVING
+def is_overdue(server: Server, now: datetime) -> bool:
+    """Whether a source that lives has ended it by now."""
+    move, action = moving(server), server.action
+    return move.lost or move.order == ABORT or (action is not None and now >= action.deadline + LOST_AFTER)
 
 
 def is_aborted(server: Server) -> bool:

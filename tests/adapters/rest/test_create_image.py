@@ -181,3 +181,34 @@ async def test_a_ticket_to_send_is_for_one_image_and_fetches_nothing(cloud: Make
         assert await send(world, IMAGE, tickets.issue(IMAGE, "node1", SENDING)) == 204
         assert (await amy.delete(f"{IMAGES}/{image_id}")).status == 204
         assert await send(world, image_id, good) == 404
+
+
+@pytest.mark.parametrize(("state", "status"), [("deleted", 404), ("active", 204), ("queued", 400)])
+@asynchronous
+async def test_a_host_is_heard_out_before_it_is_refused(cloud: MakeWorld, state: str, status: int) -> None:
+    """It would see a broken connection, and send all of it again."""
+    async with cloud() as world:
+        amy = await world.client("amy")
+        server_id = await boot(world, amy)
+        image_id = (await act(amy, server_id, createImage={"name": "backup"})).body["image_id"]
+        ticket = world.services.tickets.issue(image_id, "node1", SENDING)
+        if state == "active":
+            assert await send(world, image_id, ticket) == 204
+        elif state == "deleted":
+            await amy.delete(f"{IMAGES}/{image_id}")
+        messages = [{"type": "http.request", "body": b"x" * 1000, "more_body": at < 4} for at in range(5)]
+        answered: list[int] = []
+
+        async def receive() -> Any:
+            return messages.pop(0)
+
+        async def reply(message: Any) -> None:
+            if "status" in message:
+                answered.append(message["status"])
+
+        scope = {
+            "type": "http", "method": "PUT", "path": f"/image/lightcurve/{image_id}/file", "query_string": b"",
+            "headers": [(b"x-lightcurve-image-ticket", ticket.encode())],
+        }  # fmt: skip
+        await world.app(scope, receive, reply)
+        assert (answered, messages) == ([status], [])

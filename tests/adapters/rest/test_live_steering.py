@@ -278,3 +278,65 @@ async def test_what_is_not_under_way_is_not_steered(cloud: MakeWorld) -> None:
             await leaving.root.put(leaving.path, headers={DEADLINE: "5"}),
         ):
             assert answer.status == 409
+
+
+async def lose(leaving: Leaving) -> None:
+    """Its source falls silent, and stays so beyond the deadline."""
+    await leaving.world.stop(leaving.source)
+
+    async def is_lost() -> bool:
+        await leaving.world.project()
+        return bool((await shown(leaving.root, leaving.server_id))["status"] == "ERROR")
+
+    async with passing_time(leaving.world), asyncio.timeout(10):
+        while not await is_lost():  # noqa: ASYNC110 - nobody sleeps here
+            await asyncio.sleep(0)
+
+
+@asynchronous
+async def test_a_source_that_falls_silent_leaves_it_in_error_until_it_answers(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        leaving = await leave(world, **{DEADLINE: "1"})
+        await lose(leaving)
+        server = await shown(leaving.root, leaving.server_id)
+        assert "does not answer" in server["fault"]["message"]
+        assert (server["OS-EXT-STS:task_state"], server[HOST]) == (None, leaving.source)
+        assert sum(claims(world).values()) == 128
+        for action in ({"revertResize": None}, {"reboot": {"type": "HARD"}}, {"os-resetState": {"state": "active"}}):
+            assert (await act(leaving.root, leaving.server_id, **action)).status == 409
+        world.run_agent(leaving.source)
+        assert await leaving.outcome() == ("ACTIVE", True, "cancelled")
+
+
+@asynchronous
+async def test_where_its_source_does_not_answer_its_target_is_asked(cloud: MakeWorld) -> None:
+    """It has arrived, and stands still as it did before."""
+    async with cloud() as world:
+        leaving = await leave(world, paused=True, **{DEADLINE: "1"})
+        await world.stop(leaving.source)
+        copy = world.hypervisors[leaving.source]._copies[leaving.server_id]
+        copy._order = "force_complete"
+        copy._told.set()
+        async with passing_time(world):
+            await turns_until(lambda: copy.has_ended)
+        assert await leaving.outcome() == ("PAUSED", False, "completed")
+
+
+@asynchronous
+async def test_a_source_that_was_declared_dead_ends_it(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        leaving = await leave(world, **{DEADLINE: "1"})
+        await lose(leaving)
+        services = (await leaving.root.get("/compute/v2.1/os-services?binary=nova-compute")).body["services"]
+        (dead,) = [each["id"] for each in services if each["host"] == leaving.source]
+        down = await leaving.root.put(f"/compute/v2.1/os-services/{dead}", {"forced_down": True})
+        assert down.status == 200
+
+        async def has_ended() -> bool:
+            await world.project()
+            return [row["status"] for row in await migrations(world)] == ["cancelled"]
+
+        async with asyncio.timeout(10):
+            while not await has_ended():  # noqa: ASYNC110 - nobody sleeps here
+                await asyncio.sleep(0)
+        assert (await shown(leaving.root, leaving.server_id))["status"] == "ERROR"

@@ -20,7 +20,7 @@ from domain.server import creation, deletion, observation, reported
 from domain.server.actions.reboot import request as reboot
 from domain.server.creation import ServerPlaced, ServerRequested
 from domain.server.fold import evolve
-from domain.server.moves import cold, course, evacuation, live
+from domain.server.moves import cold, course, evacuation, live, steering
 from domain.server.moves.course import ServerTargetChosen
 from domain.server.parts import Fault
 from domain.server.state import DELETED, Server, existing
@@ -35,6 +35,7 @@ from domain.server.steps import (
     FinishDelete,
     FinishReturn,
     GiveUp,
+    Leave,
     Place,
     Step,
     next_step,
@@ -166,6 +167,8 @@ class Cell(RuleBasedStateMachine):
             case FinishDelete():
                 self._release_all(known)
                 return deletion.deleted(present, without_host=True)
+            case Leave():
+                return steering.lost(present) if step.overdue else None
             case ClearRemains():
                 left = known.remains[0]
                 self._apply(release(self.ledger, left.move_id, None))
@@ -239,6 +242,7 @@ class Cell(RuleBasedStateMachine):
                 dies: bool = False) -> None:  # fmt: skip
         server = self.server(server_id)
         step = next_step(server, NOW) if server else None
+        step = step.command if isinstance(step, Leave) else step
         if server is None or server.action is None or not isinstance(step, Command):
             return
         if step.kind == deletion.COMMAND:
@@ -294,7 +298,7 @@ class Cell(RuleBasedStateMachine):
                 server = self.server(server_id)
                 if server is None or not server.unfinished:
                     break
-                if isinstance(next_step(server, NOW), Command):
+                if isinstance(next_step(server, NOW), Command | Leave):
                     self._report(server_id)
                 else:
                     self._conduct(server, NOW + 2 * DAY if server.action is None else NOW)

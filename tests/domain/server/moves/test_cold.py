@@ -13,6 +13,7 @@ from domain.guest import GuestState, PowerState
 from domain.log.record import Event
 from domain.server import deletion, reported, reset
 from domain.server.action import ServerActionFailed
+from domain.server.actions import reboot
 from domain.server.actions.power import START
 from domain.server.fold import evolve
 from domain.server.moves import cold, course
@@ -222,6 +223,8 @@ def test_a_revert_that_fails_leaves_only_another_revert_or_deletion() -> None:
         CONFIRM.request(server, LATER)
     with pytest.raises(Refused):
         START.request(server, LATER)
+    with pytest.raises(Refused):
+        reboot.request(server, LATER, hard=True)
     assert after(server, REVERT.request(server, LATER)).task_state == "resize_reverting"
     assert deletion.request(server, LATER)
 

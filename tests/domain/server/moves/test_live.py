@@ -12,7 +12,7 @@ from domain.server.moves import live
 from domain.server.moves.course import ServerMoveAbandoned, ServerTargetFailed
 from domain.server.moves.live import ServerArrived, ServerTargetReady
 from domain.server.state import Server, existing, places
-from domain.server.steps import ChooseTarget, Command, FinishConfirm, guest_spec, next_step
+from domain.server.steps import ChooseTarget, Command, FinishConfirm, Leave, guest_spec, next_step
 from tests.domain.server.moves.servers import CHOSEN
 from tests.domain.server.servers import FAULT, GIVEN, LATER, NOW, SERVER_ID, given, meta, told_by
 
@@ -35,7 +35,8 @@ def failed(server: Server, command: str, epoch: int) -> Event | None:
 def test_the_target_makes_ready_the_source_sends_and_forgets() -> None:
     assert isinstance(next_step(after(), NOW), ChooseTarget)
     assert next_step(after(CHOSEN), NOW) == Command("node2", "prepare", epoch=2)
-    assert next_step(after(CHOSEN, READY), NOW) == Command("node1", "leave", with_spec=False, epoch=1, by_peer=True)
+    leave = Command("node1", "leave", with_spec=False, epoch=1, by_peer=True)
+    assert next_step(after(CHOSEN, READY), NOW) == Leave(leave)
     arrived = after(CHOSEN, READY, ARRIVED)
     assert next_step(arrived, NOW) == Command("node1", "discard", with_spec=False, epoch=1)
     assert (arrived.host, arrived.epoch, arrived.vm_state) == ("node2", 2, "active")

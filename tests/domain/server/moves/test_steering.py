@@ -9,6 +9,7 @@ from domain.errors import Refused
 from domain.guest import GuestState, PowerState
 from domain.log.record import Event
 from domain.server import deletion, reported
+from domain.server.actions import reboot
 from domain.server.fold import evolve
 from domain.server.moves import course, live, steering
 from domain.server.moves.cold import REVERT
@@ -22,7 +23,7 @@ from domain.server.moves.steering import (
     Which,
 )
 from domain.server.state import Server, existing
-from domain.server.steps import Abandon, Command, LoseSight, guest_spec, next_step
+from domain.server.steps import Abandon, Command, Leave, guest_spec, next_step
 from tests.domain.server.moves.servers import CHOSEN
 from tests.domain.server.servers import FAULT, GIVEN, LATER, NOW, SERVER_ID, given, meta, told_by
 
@@ -31,7 +32,8 @@ READY = ServerTargetReady(epoch=2)
 ARRIVED = ServerArrived(epoch=1, power_state=PowerState.RUNNING)
 ABORT, FORCE = ServerMigrationAbortRequested(), ServerMigrationForceCompleteRequested()
 THIS = Which(7, ASKED.move.id, "running")
-LEAVE = Command("node1", "leave", with_spec=False, epoch=1, by_peer=True)
+LEAVE = Leave(Command("node1", "leave", with_spec=False, epoch=1, by_peer=True))
+OVERDUE = replace(LEAVE, overdue=True)
 LONG_AFTER = LATER + timedelta(minutes=5)
 
 
@@ -83,12 +85,12 @@ def test_aborted_before_it_leaves_it_is_given_up_at_once() -> None:
         gone = course.abandoned(server, FAULT, NOW)
         assert gone
         assert (gone.cancelled, gone.order) == (True, f"req-{4 + len(events) + 1}")
-    assert next_step(after(CHOSEN, ABORT, READY), NOW) == LEAVE, "its source is asked, which does not begin"
+    assert next_step(after(CHOSEN, ABORT, READY), NOW) == OVERDUE, "its source is asked, which does not begin"
 
 
 def test_aborted_while_it_leaves_its_source_is_told_and_no_other_target_is_tried() -> None:
     server = after(CHOSEN, READY, ABORT)
-    assert next_step(server, NOW) == LEAVE
+    assert next_step(server, NOW) == OVERDUE, "a source that does not live does not abort it"
     assert steering.orders(server) == Orders(deadline=LATER, order="abort")
     assert steering.abort(server, THIS, waiting_too=True) is None
     stays = failed(server)
@@ -150,19 +152,21 @@ def test_its_time_is_over_before_it_leaves() -> None:
 def test_a_source_that_is_gone_leaves_the_server_in_error_with_both_claims() -> None:
     leaving = after(CHOSEN, READY)
     assert next_step(leaving, LATER) == LEAVE
-    assert next_step(leaving, LONG_AFTER) == LoseSight(LEAVE)
-    assert steering.lost(leaving, LATER) is None
-    event = steering.lost(leaving, LONG_AFTER)
+    assert next_step(leaving, LONG_AFTER) == OVERDUE
+    event = steering.lost(leaving)
     assert event
     server = after(CHOSEN, READY, event)
     assert (server.vm_state, server.task_state, server.unfinished) == ("error", None, True)
     assert server.move
     assert len(set(server.move.places)) == 2
-    assert next_step(server, NOW) == LoseSight(LEAVE), "it is looked for until it is found"
-    assert steering.lost(server, LONG_AFTER) is None
+    assert next_step(server, NOW) == OVERDUE, "it is looked for until it is found"
+    assert steering.lost(server) is None
+    assert steering.lost(after(CHOSEN, READY, ARRIVED)) is None
     for action in (REVERT, live.LIVE_MIGRATE):
         with pytest.raises(Refused):
             action.request(server, LONG_AFTER)
+    with pytest.raises(Refused):
+        reboot.request(server, LONG_AFTER, hard=True)
     assert deletion.request(server, LONG_AFTER)
 
 
