@@ -83,16 +83,18 @@ class Clearing:
         sent = self._sent.get(left.move_id, _Sent(0, now))
         if now < sent.again_at:
             return
-        command = HostCommand(
-            host=left.place.host,
-            kind=COMMAND,
-            server_id=server.id,
-            epoch=left.place.epoch,
-            # Newer than all that the host was told of the server before it died.
-            version=server.version,
-            request_id=self._stamp.own_context().request_id,
-        )
-        name = f"{server.id}-{left.place.epoch}-{server.version}-{COMMAND}-{sent.times}"
-        await self._bus.send(left.place.host, name, encode(command))
+        # It may have died before it heard of its last assignment: all before that are over, too.
+        for epoch in range(1, left.place.epoch + 1):
+            command = HostCommand(
+                host=left.place.host,
+                kind=COMMAND,
+                server_id=server.id,
+                epoch=epoch,
+                # Newer than all that the host was told of the server before it died.
+                version=server.version,
+                request_id=self._stamp.own_context().request_id,
+            )
+            name = f"{server.id}-{epoch}-{server.version}-{COMMAND}-{sent.times}"
+            await self._bus.send(left.place.host, name, encode(command))
         self._sent[left.move_id] = _Sent(sent.times + 1, now + RESEND_SECONDS * 2.0**sent.times)
         log.info("%s is told to remove what is left of server %s", left.place.host, server.id)
