@@ -37,6 +37,8 @@ class DiskOffer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: Annotated[str, Meta(max_length=256)]
     ephemeral: "DiskOffer | None" = None
     """Where the second disk is, if the server has one."""
+    image_id: Annotated[str, Meta(max_length=64)] | None = None
+    """Over which image the disk lies there; None where that is not told."""
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,12 +137,12 @@ async def _receive(offer: DiskOffer, fresh: Path, told: Callable[[int], None]) -
 
 async def _put_over(fresh: Path, base: BaseImage | None) -> None:
     """Another host has written this: QEMU gets to see it only once nothing in it names a file of this host."""
-    alone = await asyncio.to_thread(_stands_alone, fresh)
+    alone = await asyncio.to_thread(stands_alone, fresh)
     beneath = ("-F", base.disk_format, "-b", str(base.path)) if base and not alone else ("-b", "")
     await run(FETCH, "prlimit", *INFO_LIMITS, "qemu-img", "rebase", "-u", "-f", "qcow2", *beneath, fresh)
 
 
-def _stands_alone(fresh: Path) -> bool:
+def stands_alone(fresh: Path) -> bool:
     """Whether no image is beneath. Raises HostFailed for what QEMU must not see.
 
     Format: https://www.qemu.org/docs/master/interop/qcow2.html.

@@ -14,7 +14,7 @@ from adapters.libvirt.holding import Holding, Keeper, holding, keeper
 from adapters.libvirt.imaging import Imaging
 from adapters.libvirt.line import Line
 from adapters.libvirt.live_migration import ABORTED, LiveMigrations, Migration, Report
-from adapters.libvirt.moving import VOID
+from adapters.libvirt.moving import OTHER_IMAGE, VOID
 from adapters.libvirt.settings import LibvirtSettings
 from adapters.libvirt.steering import Steering
 from domain.errors import HostFailed, InLine, Unavailable
@@ -161,6 +161,7 @@ class LiveMoving(Imaging):
             if orders().due(datetime.now(UTC)):
                 raise HostFailed(ABORTED)
             await self._check_cpu(server_id, arrival)
+            await self._check_image(server_id, arrival)
         # It may run without a disk that it will have from its next start on.
         present = other_host.disks(await self._on(server_id, Domain.xml))
         migration = Migration(
@@ -174,6 +175,12 @@ class LiveMoving(Imaging):
         )
         steering = Steering(self._leaving, migration, orders)
         return await steering.run()
+
+    async def _check_image(self, server_id: str, arrival: Arrival) -> None:
+        known = await self._known(server_id)
+        beneath = await self._beneath(self._instances.disk(server_id), known)
+        if beneath not in (None, other_host.image_of(arrival.definition)):
+            raise HostFailed(OTHER_IMAGE, f"it lies over {beneath}")
 
     async def _check_cpu(self, server_id: str, arrival: Arrival) -> None:
         document = await self._on(server_id, Domain.xml)

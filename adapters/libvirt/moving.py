@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.libvirt.commands import file_failures, run
-from adapters.libvirt.disk_copy import DiskOffer, fetch, grow, offered, virtual_size
+from adapters.libvirt.disk_copy import DiskOffer, fetch, grow, offered, stands_alone, virtual_size
 from adapters.libvirt.disks import GIB, BaseImage, disk_size
 from adapters.libvirt.handiwork import GONE, Handiwork
 from adapters.libvirt.settings import LibvirtSettings
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 VOID = "The server was assigned to this host anew; the older assignment is void."
 NOT_OFFERED = "The other host does not offer the server's disk."
 NOT_GIVEN = "The server has not left this host."
+OTHER_IMAGE = "The server still has the disk from before its last rebuild, which failed. Rebuild it, then move it."
 COPY = "The server's disk could not be copied."
 COPY_SECONDS = 1800.0
 """As long as a move may take. A host that loses its power says no farewell: who fetches would wait for ever."""
@@ -85,7 +86,7 @@ class Moving(Handiwork):
 
     async def offer(self, server_id: str, epoch: int) -> messages.DiskOffer:
         async with self._turns.turn(server_id):
-            await self._known(server_id)
+            known = await self._known(server_id)
             if not await asyncio.to_thread(self._instances.is_given, server_id):
                 raise HostFailed(NOT_GIVEN)
             disks = [self._instances.disk(server_id)]
@@ -93,7 +94,8 @@ class Moving(Handiwork):
                 disks.append(second)
             first, *others = await self._disk_offers.of(server_id, epoch, disks)
             further = messages.DiskOffer(**others[0]._asdict()) if others else None
-            return messages.DiskOffer(**first._asdict(), ephemeral=further)
+            image_id = await self._beneath(disks[0], known)
+            return messages.DiskOffer(**first._asdict(), ephemeral=further, image_id=image_id)
 
     async def receive(self, spec: GuestSpec, source: Peer) -> GuestState:
         """As in the port. What fails leaves what was here before."""
@@ -125,12 +127,15 @@ class Moving(Handiwork):
         await asyncio.to_thread(self._instances.place, spec)
         disk = self._instances.disk(server_id)
         if within:
+            aside = await asyncio.to_thread(self._instances.aside, server_id)
+            check_image(spec, await self._beneath(self._instances.aside_disk(server_id), aside))
             await copy(self._instances.aside_disk(server_id), disk)
             if self._instances.aside_ephemeral(server_id).exists():
                 await copy(self._instances.aside_ephemeral(server_id), self._instances.ephemeral(server_id))
         elif source.offer is None:
             raise HostFailed(NOT_OFFERED)
         else:
+            check_image(spec, source.offer.image_id)
             await self._fetch(source.offer, disk, base)
             if source.offer.ephemeral:
                 await self._fetch(source.offer.ephemeral, self._instances.ephemeral(server_id), None)
@@ -138,6 +143,11 @@ class Moving(Handiwork):
         if (second := self._instances.ephemeral(server_id)).exists():
             await _at_least(second, spec.ephemeral_gb * GIB)
         return await self._start(spec, power=spec.powered_on)
+
+    async def _beneath(self, disk: Path, known: GuestSpec | None) -> str | None:
+        """The image over which a guest's disk lies; None if it stands alone."""
+        alone = await asyncio.to_thread(stands_alone, disk)
+        return None if alone or known is None or known.image is None else known.image.id
 
     async def _fetch(self, offer: messages.DiskOffer, disk: Path, base: BaseImage | None) -> None:
         try:
@@ -223,6 +233,12 @@ class Moving(Handiwork):
         if known is None or not self._instances.disk(server_id).exists():
             raise HostFailed(GONE)
         return known
+
+
+def check_image(spec: GuestSpec, image_id: str | None) -> None:
+    """Raise HostFailed if the server's disk lies over another image than the server is said to be of."""
+    if image_id is not None and spec.image is not None and image_id != spec.image.id:
+        raise HostFailed(OTHER_IMAGE, f"it lies over {image_id}, and not over {spec.image.id}")
 
 
 async def _at_least(disk: Path, size: int) -> None:

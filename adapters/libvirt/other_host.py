@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 from xml.etree import ElementTree as ET
 
 from adapters.libvirt.connection import Connection
-from adapters.libvirt.domain_xml import Identity, read_identity
+from adapters.libvirt.domain_xml import INSTANCE_NAMESPACE, Identity, read_identity
 from adapters.libvirt.guests import look
 from adapters.libvirt.holding import Holding, holding
 from adapters.libvirt.live_migration import downtime
@@ -50,6 +50,12 @@ def found(conn: Any, identity: Identity) -> There:
         return There(Holding.NOTHING)
     held = holding(conn, identity.home, identity.server_id)
     return There(held, state.power_state, downtime(conn, identity.server_id))
+
+
+def image_of(definition: str) -> str | None:
+    """The image of which the guest is said to be there."""
+    element = ET.fromstring(definition).find(f"{INSTANCE}/{{{INSTANCE_NAMESPACE}}}image")  # noqa: S314 (from us)
+    return None if element is None else element.get("id")
 
 
 def disks(definition: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from adapters.libvirt.disk_copy import (
 from adapters.libvirt.disks import BaseImage
 from adapters.libvirt.moving import DiskOffers
 from domain.errors import HostFailed
+from domain.guest import PowerState
 from handlers import messages
 from tests.aio import asynchronous
 from tests.real_libvirt import LocalImages, blank_disk, guest_spec, hypervisor, nic
@@ -281,6 +282,28 @@ async def test_the_second_disk_goes_along_and_swap_is_made_anew(tmp_path: Path) 
         assert "pattern" not in written(there / "ephemeral.qcow2", "read -P 7").lower()
         await target.discard(spec.server_id, 3)
         assert "pattern" not in written(there / "ephemeral.qcow2", "read -P 7").lower()
+    finally:
+        for host in (source, target):
+            await host.destroy(spec.server_id)
+            await host.close()
+
+
+@pytest.mark.usefixtures("libvirtd")
+@asynchronous
+async def test_a_disk_from_before_a_rebuild_that_failed_is_put_over_no_other_image(tmp_path: Path) -> None:
+    images = LocalImages()
+    spec = guest_spec(images.add(blank_disk(tmp_path)))
+    rebuilt = replace(spec, epoch=2, image=images.add(blank_disk(tmp_path)))
+    source, target = hypervisor(tmp_path / "one", images), hypervisor(tmp_path / "two", images)
+    try:
+        await source.build(spec)
+        await source.give(spec.server_id, 0)
+        offer = await source.offer(spec.server_id, 2)
+        for host, peer in ((target, messages.Peer(host="other", offer=offer)), (source, messages.Peer(host="node1"))):
+            with pytest.raises(HostFailed, match="before its last rebuild"):
+                await host.receive(rebuilt, peer)
+        assert not (tmp_path / "two" / "instances" / spec.server_id).exists()
+        assert (await source.adopt(replace(spec, epoch=3))).power_state is PowerState.RUNNING
     finally:
         for host in (source, target):
             await host.destroy(spec.server_id)
