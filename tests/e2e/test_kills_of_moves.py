@@ -27,12 +27,28 @@ COLD = ("migrate_requested", "target_chosen", "source_ready")
 CONFIRM = ("resize_confirm_requested",)
 REVERT = ("resize_revert_requested", "target_cleared")
 LIVE = ("live_migrate_requested", "target_chosen", "target_ready", "arrived")
+SHELVE = ("shelve_requested", "laid_down", "disk_saved", "shelved")
+UNSHELVE = ("unshelve_requested", "placed")
+EVACUATE = ("evacuate_requested", "target_chosen")
+IN_THE_MIDDLE = ("api-1", "conductor", "nats", "postgres")
+AT_SOURCE, AT_TARGET = ("source", "libvirtd of source"), ("target", "libvirtd of target")
 CASES = [
     *itertools.product(["migrate"], COLD, VICTIMS),
     *itertools.product(["confirmResize"], CONFIRM, VICTIMS),
     *itertools.product(["revertResize"], REVERT, VICTIMS),
     *itertools.product(["os-migrateLive"], LIVE, VICTIMS),
+    *itertools.product(["shelve"], SHELVE, (*AT_SOURCE, *IN_THE_MIDDLE)),
+    *itertools.product(["unshelve"], UNSHELVE, (*AT_TARGET, *IN_THE_MIDDLE)),
+    *itertools.product(["evacuate"], EVACUATE, ("source", *AT_TARGET, *IN_THE_MIDDLE)),
 ]
+
+SETTLED = ("ACTIVE", "SHUTOFF", "VERIFY_RESIZE", "SHELVED_OFFLOADED", "ERROR")
+BEFORE = {
+    "confirmResize": ("migrate", "VERIFY_RESIZE"),
+    "revertResize": ("migrate", "VERIFY_RESIZE"),
+    "unshelve": ("shelve", "SHELVED_OFFLOADED"),
+}
+"""What has to be done first, and what the server is then."""
 
 
 class Traveller:
@@ -51,10 +67,13 @@ class Traveller:
         assert server
         return str(server[HOST])
 
-    def act(self, action: str) -> None:
-        body: object = {"host": None, "block_migration": "auto"} if action == "os-migrateLive" else None
+    def act(self, action: str, target: str) -> None:
+        bodies: dict[str, object] = {
+            "os-migrateLive": {"host": None, "block_migration": "auto"}, "unshelve": {"host": target}, "evacuate": {},
+        }  # fmt: skip
+        body = bodies.get(action)
         answer = self.cloud.call("POST", f"/compute/v2.1/servers/{self.id}/action", {action: body})
-        assert answer.status in (202, 204), answer
+        assert answer.status in (200, 202, 204), answer
 
     def told(self) -> int:
         """How many events there are of it."""
@@ -66,7 +85,10 @@ class Traveller:
 
     def settled(self) -> dict[str, object]:
         """Once nothing is under way any more."""
-        return self.cloud.await_status(self.id, "ACTIVE", "SHUTOFF", "VERIFY_RESIZE", "ERROR", seconds=SETTLE_SECONDS)
+        return self.cloud.await_status(self.id, *SETTLED, seconds=SETTLE_SECONDS)
+
+    def has_a_fresh_disk(self) -> None:
+        self._boots = 0
 
     def boots_once_more(self) -> None:
         """From the disk that it has always had: the count goes on."""
@@ -82,7 +104,11 @@ class Traveller:
         """Back to a state from which everything can begin, by the user's means alone."""
         status = self.settled()["status"]
         if status == "VERIFY_RESIZE":
-            self.act("confirmResize")
+            self.act("confirmResize", "")
+        elif status == "SHELVED_OFFLOADED":
+            self.act("unshelve", NODES[0])
+        elif status == "SHUTOFF":
+            self.act("os-start", "")
         elif status == "ERROR":
             self.cloud.call("POST", f"/compute/v2.1/servers/{self.id}/action", {"reboot": {"type": "HARD"}})
         self.cloud.await_status(self.id, "ACTIVE", seconds=SETTLE_SECONDS)
@@ -108,21 +134,35 @@ def test_a_move_survives_the_death_of(traveller: Traveller, action: str, phase: 
     cloud = traveller.cloud
     traveller.at_home()
     source = traveller.host
-    if action in ("confirmResize", "revertResize"):
-        traveller.act("migrate")
-        cloud.await_status(traveller.id, "VERIFY_RESIZE", seconds=SETTLE_SECONDS)
+    target = NODES[1 - NODES.index(source)]
+    if action in BEFORE:
+        first, status = BEFORE[action]
+        traveller.act(first, "")
+        cloud.await_status(traveller.id, status, seconds=SETTLE_SECONDS)
     before = traveller.told()
-    traveller.act(action)
+    if action == "evacuate":
+        declare(cloud, source, dead=True)
+    traveller.act(action, target)
     wait_until(lambda: phase in traveller.events()[before:], 60, f"{phase} is told of")
     cloud.kill(_program(victim, source))
     wait_until(lambda: _answers(cloud), 60, "the API answers again")
     server = traveller.settled()
+    if action == "evacuate":
+        declare(cloud, source, dead=False)
+        traveller.has_a_fresh_disk()
     assert server["status"] != "ERROR" or server["fault"], "it says why"
     assert_on_one_host(traveller)
     cloud.lightcurve("placement", "check")
     traveller.at_home()
     assert_nothing_elsewhere(traveller)
     traveller.boots_once_more()
+
+
+def declare(cloud: LiveStack, host: str, *, dead: bool) -> None:
+    """Say that a host is dead, or that it is not."""
+    found = cloud.call("GET", f"/compute/v2.1/os-services?binary=nova-compute&host={host}").json()["services"]
+    answer = cloud.call("PUT", f"/compute/v2.1/os-services/{found[0]['id']}", {"forced_down": dead})
+    assert answer.status == 200, answer
 
 
 def _program(victim: str, source: str) -> str:
