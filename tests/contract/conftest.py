@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ops.embedded.nats import EmbeddedNats, NatsProcess, free_port
+from tests.contract.hypervisor import Host, LibvirtHost, SimulatedHost
 from tests.contract.worlds import MemoryWorld, NatsWorld, World
 
 
@@ -21,3 +23,12 @@ def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         return MemoryWorld()
     return NatsWorld(request.getfixturevalue("nats_server"))
+
+
+@pytest.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.libvirt)])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
+    """One contract, each place where it has to hold."""
+    if request.param == "simulated":
+        return SimulatedHost()
+    request.getfixturevalue("libvirtd")
+    return LibvirtHost(tmp_path)

@@ -10,7 +10,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from adapters.simulated import SimulatedHypervisor
-from domain.guest import GuestSpec, ImageSource, PowerState
+from domain.guest import GuestSpec, GuestState, ImageSource, PowerState
 from handlers.ports import Hypervisor
 from tests.clocks import InstantClock
 from tests.real_libvirt import LocalImages, blank_disk, guest_spec, hypervisor, nic, traces, virsh
@@ -177,3 +177,7 @@ async def cleared(host: Host) -> AsyncIterator[Hypervisor]:
         for guest in await agent.guests():
             await agent.destroy(guest.server_id)
     assert host.left() == set()
+
+
+def state(spec: GuestSpec, power_state: PowerState) -> GuestState:
+    return GuestState(server_id=spec.server_id, epoch=spec.epoch, power_state=power_state)
