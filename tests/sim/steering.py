@@ -15,7 +15,8 @@ from projections.migrations import LAST
 from projections.servers import TABLE
 
 SHORT: tuple[Policy | None, ...] = (None, ABORT, FORCE_COMPLETE)
-"""Who is told in the middle to keep trying, and cannot, tries for a day: no storm lasts so long."""
+"""Who is told in the middle to keep trying, and cannot, tries for a day: no storm lasts so long. So does one that has
+kept trying and is given no other time, which the API does not do."""
 
 
 def under_way(rows: MemoryRows) -> list[Migration]:
@@ -36,5 +37,5 @@ async def steer(servers: Servers, context: Context, migration: Migration, random
         decide_so = partial(steering.force_complete, migration=which)
         await servers.change(context, migration.server_id, decide_so)
     else:
-        policy, seconds = random.choice(SHORT), random.choice((None, 1.0, 300.0))
+        policy, seconds = random.choice(SHORT), random.choice((1.0, 300.0, 1800.0))
         await servers.steer(context, migration.server_id, which, policy, seconds)
