@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from domain.errors import OutOfOrder
+from domain.errors import OutOfOrder, Stale
 from domain.guest import GuestState
 from domain.log.kind import advance
 from domain.log.record import GENESIS, Event, Recorded, Tail
@@ -93,7 +93,12 @@ class ServerStates:
     ) -> tuple[Server | None, Recorded | None]:
         """Decide and append, starting from what is remembered; see Repository.execute."""
         known = self._known.get(server_id)
-        state, recorded = await self._repository.execute(context, aggregate(server_id), decide, known)
+        try:
+            state, recorded = await self._repository.execute(context, aggregate(server_id), decide, known)
+        except Stale:
+            # Whoever tries again must not decide on the same.
+            self.forget(server_id)
+            raise
         if recorded is None and known is not None and state is not known[0]:
             # What was remembered was old.
             self.forget(server_id)

@@ -94,18 +94,22 @@ def _ready(server: Server, _event: ServerTargetReady, _meta: Metadata) -> Fields
     return {"move": replace(moving(server), leg=LIVE_LEAVING)}
 
 
-def _arrived(server: Server, event: ServerArrived, _meta: Metadata) -> Fields:
-    move = moving(server)
+def _arrived(server: Server, event: ServerArrived, meta: Metadata) -> Fields:
+    move, action = moving(server), server.action
     return (
         on(server, move.at(TARGET))
         | powered(server, event)
         | {
             "move": replace(move, leg=LIVE_CLEARING),
             "task_state": MIGRATING,
+            # A source that is dead by now must not keep it for as long as it might have taken to come.
+            "action": replace(action, deadline=meta.time + TIME_TO_CLEAR) if action else None,
         }
     )
 
 
+TIME_TO_CLEAR = timedelta(minutes=2)
+"""How long a source has to remove what is left of a server that has arrived."""
 LIVE_MIGRATE = Action(
     name="live-migration",
     step="conductor_live_migrate_instance",

@@ -8,9 +8,10 @@ import pytest
 from adapters.mapper import EventMapper
 from adapters.memory.broker import Broker
 from adapters.memory.store import MemoryEventStore
+from domain.errors import Stale
 from domain.kinds import EVENTS
-from domain.log.record import GENESIS
-from domain.server.state import aggregate
+from domain.log.record import GENESIS, Event
+from domain.server.state import Server, aggregate
 from handlers.conducting.states import ServerStates
 from handlers.context import Stamp
 from tests.aio import asynchronous
@@ -36,3 +37,26 @@ async def test_an_append_whose_answer_is_late_is_not_taken_for_the_newest(monkey
     server = await states.get(SERVER_ID)
     assert server
     assert server.version == 4
+
+
+@asynchronous
+async def test_who_was_told_that_he_decided_on_too_old_a_state_decides_on_the_newest_next() -> None:
+    """A follower may be late; whoever does not ask the log would decide on the same for ever."""
+    clock = VirtualClock()
+    stamp = Stamp(clock, SeededIds(Random(1)))
+    store = MemoryEventStore(Broker(clock), "cell1", EventMapper(EVENTS))
+    states, context = ServerStates(store, stamp), stamp.own_context()
+    first = await store.append(aggregate(SERVER_ID), REQUESTED, stamp(context), GENESIS)
+    remembered = states.advance(first)
+    await store.append(aggregate(SERVER_ID), PLACED, stamp(context), first.tail)
+
+    def decide(state: Server | None) -> Event | None:
+        if state != remembered:
+            raise Stale("It has come further.")
+        return None if state is None else BUILT
+
+    with pytest.raises(Stale):
+        await states.execute(context, SERVER_ID, decide)
+    server = await states.get(SERVER_ID)
+    assert server
+    assert server.version == 2
