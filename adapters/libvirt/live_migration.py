@@ -27,6 +27,13 @@ LOOK_SECONDS = 0.5
 REPORT_SECONDS = 2.0
 """How long the report of one that has ended may take to come."""
 KEEP_COMPLETED = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
+NOT_LEAVING = {
+    libvirt.VIR_ERR_NO_DOMAIN,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+    libvirt.VIR_ERR_OPERATION_INVALID,
+}
+"""What libvirt says of a guest that it does not send: it is not there, nothing is done with it, or it is off, as it is
+for a moment when it has gone."""
 FLAGS = (
     libvirt.VIR_MIGRATE_LIVE
     | libvirt.VIR_MIGRATE_PERSIST_DEST
@@ -246,7 +253,7 @@ def _leaving(conn: Any, home: str, server_id: str) -> dict[str, int] | None:
             return None
         said: dict[str, int] = conn.lookupByUUIDString(server_id).jobStats()
     except libvirt.libvirtError as error:
-        if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_UNSUPPORTED}:
+        if error.get_error_code() in NOT_LEAVING:
             return None
         raise
     return said if said.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT else None
@@ -264,6 +271,9 @@ def _complete(conn: Any, home: str, server_id: str, post_copy: bool) -> bool:
     if said is None:
         return False
     domain = _find(conn, home, server_id)
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+        # Its user has paused it, or we have, or it runs on at its target: it writes nothing more here.
+        return True
     # QEMU fails a post-copy that is asked for before memory is being sent.
     if post_copy and said.get("memory_processed", 0):
         domain.migrateStartPostCopy()

@@ -122,13 +122,20 @@ class LiveMoving(Imaging):
             known = await self._known(server_id)
             here = await self._held(server_id)
             report: Report | None = None
+            failure = HostFailed(GONE)
             if here in LEAVES:
-                report = await self._send(server_id, arrival, orders, joins=here is Holding.LEAVING)
+                try:
+                    report = await self._send(server_id, arrival, orders, joins=here is Holding.LEAVING)
+                except HostFailed as error:
+                    if await self._held(server_id) is Holding.ON:
+                        raise
+                    # It does not run here any more: what failed may have been the asking only.
+                    failure = error
             identity = other_host.expected(arrival.definition)
             there = await other_host.at(arrival.uri, lambda conn: other_host.found(conn, identity))
             # One that was joined may have ended on its way: only who began a migration hears how it went.
             if report is None and keeper(await self._held(server_id), there.held) is not Keeper.TARGET:
-                raise HostFailed(GONE)
+                raise failure
             return GuestState(
                 server_id=server_id,
                 epoch=known.epoch,

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from adapters.metadata import pages, signing
 from adapters.metadata.pages import Page, Pages
 from domain.errors import Invalid, LightcurveError, Refused
-from domain.server.state import Server
+from domain.server.state import Server, places
 from handlers.context import Context, Stamp, current_request
 from handlers.metadata import Passwords, ServerFacts
 
@@ -100,7 +100,7 @@ class MetadataService:
         server = await self._facts.server(server_id)
         if server is None or server.project_id != headers.get(signing.TENANT_ID):
             raise NOTHING
-        if headers.get(signing.HOST, server.host) != server.host:
+        if headers.get(signing.HOST, server.host) not in {host for host, _ in places(server)}:
             raise NOTHING
         address = headers.get(signing.FORWARDED_FOR, "").split(",")[0].strip()
         if address not in {nic.ip_address for nic in server.nics}:
@@ -115,7 +115,8 @@ class MetadataService:
             raise NOTHING
         # A drive is made once: it must tell what the request that it is made for has changed.
         server = await self._facts.present(server_id)
-        if server is None or server.host != headers[signing.HOST]:
+        if server is None or headers[signing.HOST] not in {host for host, _ in places(server)}:
+            # Where it is on its way to it is made, too.
             raise NOTHING
         files = await self._pages.config_drive(server)
         encoded = {path: base64.b64encode(content).decode() for path, content in files.items()}

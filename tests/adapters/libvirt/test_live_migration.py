@@ -256,3 +256,19 @@ def test_who_goes_on_whatever_both_ends_hold(tmp_path: Path) -> None:
                 assert found is Keeper.SOURCE
             else:
                 assert found is (Keeper.TARGET if target is Holding.OFF else Keeper.NOBODY)
+
+
+@asynchronous
+async def test_a_guest_that_is_off_does_not_leave(both: list[OwnHost]) -> None:
+    """One that has gone is still defined for a moment at its source."""
+    guest = Traveller(both)
+    leaving = guest.leaving()
+    try:
+        with guest.libvirt(0) as conn:
+            conn.lookupByUUIDString(guest.id).destroy()
+        assert await leaving.progress(guest.id) is None
+        assert await leaving.abort(guest.id) is False
+        assert await leaving.complete(guest.id) is False
+    finally:
+        await leaving.close()
+        guest.end()

@@ -20,6 +20,9 @@ from adapters.metadata.vendor_data import Target, VendorData
 from domain.errors import Invalid
 from domain.server.creation import ServerPlaced
 from domain.server.details import ServerRenamed
+from domain.server.moves import cold
+from domain.server.moves.course import ServerTargetChosen
+from domain.server.state import existing
 from handlers.metadata import Passwords, ServerFacts
 from tests.adapters.rest.client import Answer, Client
 from tests.aio import asynchronous
@@ -300,6 +303,22 @@ async def test_a_config_drive_is_for_hosts_only() -> None:
         assert json.loads(files["openstack/latest/meta_data.json"])["admin_pass"] == "correct horse"
         assert "admin_pass" not in await cloud.json(server, "/openstack/latest/meta_data.json")
         assert {name.split("/")[1] for name in files} == {*VERSIONS, "content"}
+
+
+@asynchronous
+async def test_the_host_to_which_a_server_is_on_its_way_makes_its_config_drive() -> None:
+    async with site() as cloud:
+        server = await cloud.server()
+        drive, whole = signing.CONFIG_DRIVE_PATH, signing.CONFIG_DRIVE + server
+        assert (await as_host(cloud, server, drive, b"two", "node2", whole)).status == 404
+        now = cloud.cell.stamp.clock.now()
+        state = await cloud.facts.present(server)
+        await cloud.cell.tell(server, cold.migrate(existing(state, server), now, None, None))
+        await cloud.cell.tell(
+            server, ServerTargetChosen(host="node2", host_id="h2", epoch=2, availability_zone="nova")
+        )
+        for secret, host in ((b"two", "node2"), (b"one", "node1")):
+            assert (await as_host(cloud, server, drive, secret, host, whole)).status == 200
 
 
 class Endpoint(http.server.BaseHTTPRequestHandler):
