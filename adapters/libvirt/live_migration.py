@@ -32,8 +32,8 @@ NOT_LEAVING = {
     libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
     libvirt.VIR_ERR_OPERATION_INVALID,
 }
-"""What libvirt says of a guest that it does not send: it is not there, nothing is done with it, or it is off, as it is
-for a moment when it has gone."""
+"""What libvirt says of a guest that it does not send: it is not there, nothing is done with it, or it is off, as it
+is for a moment when it has gone."""
 FLAGS = (
     libvirt.VIR_MIGRATE_LIVE
     | libvirt.VIR_MIGRATE_PERSIST_DEST

@@ -331,6 +331,8 @@ class Agent:
         # A server that got a command meanwhile is left to that; the next observation comes soon.
         left = await self._remove(host, self._idle(host, answer.remove))
         for guest in self._idle(host, answer.give):
+            if self._newest.get((host, guest.server_id)) != versions.get(guest.server_id):
+                continue  # it was told something since: perhaps that its server stays
             log.warning("guest %s is powered off: it is being made anew on another host", guest.server_id)
             try:
                 await self._hypervisors[host].give(guest.server_id, 0.0)
