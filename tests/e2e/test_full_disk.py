@@ -27,14 +27,16 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def _fill(disk: Path) -> Path:
-    """Take all that is free; somebody frees a little meanwhile, and it is taken, too."""
+    """Take all that is free, while others free a little or take it, too."""
     file = disk / "fill"
     with file.open("ab", buffering=0) as target:
-        while free := space(disk).free:
+        wanted = free = space(disk).free
+        while wanted and free:
             try:
-                os.posix_fallocate(target.fileno(), os.fstat(target.fileno()).st_size, free)
+                os.posix_fallocate(target.fileno(), os.fstat(target.fileno()).st_size, wanted)
+                wanted = free = space(disk).free
             except OSError:
-                break
+                wanted //= 2
     return file
 
 
