@@ -103,7 +103,7 @@ def _arrived(server: Server, event: ServerArrived, meta: Metadata) -> Fields:
             "move": replace(move, leg=LIVE_CLEARING),
             "task_state": MIGRATING,
             # A source that is dead by now must not keep it for as long as it might have taken to come.
-            "action": replace(action, deadline=meta.time + TIME_TO_CLEAR) if action else None,
+            "action": action and replace(action, deadline=min(action.deadline, meta.time + TIME_TO_CLEAR)),
         }
     )
 
