@@ -21,6 +21,7 @@ from handlers.host.answering import answer
 from handlers.host.carrying_out import STEERED, execute
 from handlers.host.gate import FENCED_SECONDS, Gate, again, check
 from handlers.host.guidance import Guidance, still_wanted
+from handlers.host.removing import remove, tell
 from handlers.messages import (
     MAX_DETAILS,
     MAX_GUESTS,
@@ -224,7 +225,7 @@ class Agent:
             self._keep_tickets(command.image_tickets)
             report = await self._try(command, guidance)
             self._remember(guest, (which, report))
-        await self._remove(command.host, check(await self._report(command.host, report)).remove)
+        await self._remove_all(command, check(await self._report(command.host, report)).remove)
 
     def _remember(self, guest: Guest, done: Done) -> None:
         self._done[guest] = done
@@ -235,7 +236,7 @@ class Agent:
 
     async def _still_wanted(self, command: HostCommand, guidance: Guidance) -> bool:
         answer = check(await self._report(command.host, still_wanted(command)))
-        await self._remove(command.host, answer.remove)
+        await self._remove_all(command, answer.remove)
         guidance.take(answer)
         return answer.wanted
 
@@ -295,7 +296,7 @@ class Agent:
                         if (host, event.state.server_id) not in self._locks:
                             await self._observe(host, (event.state,))
             except Exception as error:  # noqa: BLE001 - whatever it is, guests are looked at again
-                _tell("watching %s is interrupted: %s", host, error)
+                tell("watching %s is interrupted: %s", host, error)
             await self._stamp.clock.sleep(RETRY_SECONDS)
             await self._observe_guests(host)
 
@@ -312,7 +313,7 @@ class Agent:
         try:
             guests = await self._hypervisors[host].guests()
         except Exception as error:  # noqa: BLE001 - whatever it is, commands go on
-            _tell("the guests of %s cannot be listed: %s", host, error)
+            tell("the guests of %s cannot be listed: %s", host, error)
             return None
         idle = self._idle(host, tuple(guests))
         left = 0
@@ -329,7 +330,7 @@ class Agent:
         report = Observation(request_id=self._request_id(), guests=guests, versions=versions)
         answer = await self._report(host, report)
         # A server that got a command meanwhile is left to that; the next observation comes soon.
-        left = await self._remove(host, self._idle(host, answer.remove))
+        left = await remove(self._hypervisors[host], self._idle(host, answer.remove))
         for guest in self._idle(host, answer.give):
             if self._newest.get((host, guest.server_id)) != versions.get(guest.server_id):
                 continue  # it was told something since: perhaps that its server stays
@@ -337,25 +338,19 @@ class Agent:
             try:
                 await self._hypervisors[host].give(guest.server_id, 0.0)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
-                _tell("guest %s is not powered off: %s", guest.server_id, error)
+                tell("guest %s is not powered off: %s", guest.server_id, error)
                 left += 1
         return left
 
     def _idle(self, host: str, guests: tuple[GuestState, ...]) -> tuple[GuestState, ...]:
         return tuple(guest for guest in guests if (host, guest.server_id) not in self._locks)
 
-    async def _remove(self, host: str, guests: tuple[GuestState, ...]) -> int:
-        """How many are left."""
-        left = 0
-        for guest in guests:
-            log.warning("removing guest %s: the log says that it must not be on %s", guest.server_id, host)
-            try:
-                # Of that assignment only: the server may be here in another one, or its disk may.
-                await self._hypervisors[host].discard(guest.server_id, guest.epoch)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again on the next sight
-                _tell("guest %s is not removed: %s", guest.server_id, error)
-                left += 1
-        return left
+    async def _remove_all(self, command: HostCommand, guests: tuple[GuestState, ...]) -> None:
+        """Raises Unavailable if something is left. The command keeps its place in the queue then: of a guest that was
+        given away only a disk is here, which nobody sees."""
+        if left := await remove(self._hypervisors[command.host], guests):
+            cause = HostFailed(f"{left} of {len(guests)} assignments of the server are not removed.")
+            raise Unavailable(cause.message) from cause
 
     async def _report(self, host: str, report: Report) -> Answer:
         """Tell the conductor, for as long as it takes: what was done must not be lost."""
@@ -385,11 +380,6 @@ class Agent:
 
     def _request_id(self) -> str:
         return f"req-{self._stamp.ids.uuid()}"
-
-
-def _tell(words: str, what: str, error: Exception) -> None:
-    """Log what went wrong; with a traceback, if it is nothing that we foresee."""
-    log.warning(words, what, error, exc_info=None if isinstance(error, LightcurveError) else error)
 
 
 def _pause(attempt: int) -> float:

@@ -339,6 +339,23 @@ async def test_what_can_never_be_removed_does_not_stay_in_the_queue_for_ever(mon
 
 
 @asynchronous
+async def test_what_is_no_more_wanted_keeps_its_place_in_the_queue_until_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only a disk is here: nobody would ever see that it was left."""
+    monkeypatch.setattr(agent, "RETRY_SECONDS", 0.001)
+    cell = Cell()
+    await cell.hypervisor.build(SPEC)
+    await cell.hypervisor.give(SPEC.server_id, 0.0)
+    cell.hypervisor.behaviour["discard"].fail_next = 2
+    await cell.bus.send(HOST, "1", encode(command("rebuild")))
+    async with cell.working():
+        await cell.agent.enrolled()
+        cell.remove = (GuestState(server_id=SPEC.server_id, epoch=1, power_state=PowerState.NOSTATE),)
+        await until(lambda: not cell.hypervisor.given(SPEC.server_id))
+
+
+@asynchronous
 async def test_a_fenced_host_goes_on_with_what_it_is_doing_by_what_was_said_last() -> None:
     cell = Cell()
     cell.fenced = True
