@@ -37,11 +37,13 @@ def nobody() -> str:
     return ""
 
 
-Unread = Callable[[], Awaitable[None] | None]
+About = tuple[str, ...] | None
+"""The ids of the servers and projects that a question is about; None: whatever who asks may see."""
+Unread = Callable[[About], Awaitable[None] | None]
 """Tells what the task at work has to wait for before it asks; None for nothing."""
 
 
-def nothing() -> None:
+def nothing(_about: About) -> None:
     """Ask at once, whatever is not there yet."""
 
 
@@ -87,9 +89,9 @@ class Pool:
         while self._idle:
             await self._idle.pop().close()
 
-    async def rows(self, query: sql.SQL, values: Any) -> list[Any]:
+    async def rows(self, query: sql.SQL, values: Any, about: About = None) -> list[Any]:
         """The rows of a query. Raises TookTooLong, Unavailable, and psycopg's errors for the query's own faults."""
-        if (unread := self._unread()) is not None:
+        if (unread := self._unread(about)) is not None:
             await unread
         try:
             async with asyncio.timeout(self._patience), self._shares.one(self._owner()), self._room:

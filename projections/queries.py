@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -15,7 +16,7 @@ from domain.server.moves.migration import Migration, MigrationFilter
 from domain.server.state import ERROR, OFFLOADED, Server
 from projections import migration_pages
 from projections.hosts import HostRow
-from projections.pool import STATEMENT_SECONDS, Owner, Pool, Unread, nobody, nothing
+from projections.pool import STATEMENT_SECONDS, About, Owner, Pool, Unread, nobody, nothing
 from projections.server_pages import PRESENT, Source, page, server_decoder
 
 action_decoder = msgspec.json.Decoder(InstanceAction)
@@ -45,6 +46,7 @@ class PostgresQueries:
         unread: Unread = nothing,
     ) -> None:
         """See Pool."""
+        self._owner = owner
         self._pool = Pool(url, statement_seconds, owner, unread)
 
     async def open(self) -> None:
@@ -62,7 +64,7 @@ class PostgresQueries:
         await self.close()
 
     async def server(self, server_id: str) -> Server | None:
-        rows = await self._rows("SELECT state::text FROM servers WHERE id = %s", server_id)
+        rows = await self._rows("SELECT state::text FROM servers WHERE id = %s", server_id, about=(server_id,))
         return server_decoder.decode(rows[0][0]) if rows else None
 
     async def servers(self, wanted: ServerFilter) -> list[Server]:
@@ -70,18 +72,20 @@ class PostgresQueries:
 
     async def servers_in(self, source: Source, wanted: ServerFilter) -> list[Server]:
         """The same, of other rows than the present ones. Raises Unavailable while these are not there yet."""
-        return await page(self._rows, source, wanted)
+        # What who asks did to others' servers may be in a list of another project, too.
+        about = None if wanted.project_id is None else (wanted.project_id, self._owner())
+        return await page(partial(self._rows, about=about), source, wanted)
 
     async def actions(self, server_id: str) -> list[InstanceAction]:
         text = (
             "SELECT coalesce(json_agg(a ORDER BY a.start_time DESC, a.request_id), '[]')::text"
             " FROM instance_actions a WHERE server_id = %s"
         )
-        return actions_decoder.decode((await self._rows(text, server_id))[0][0])
+        return actions_decoder.decode((await self._rows(text, server_id, about=(server_id,)))[0][0])
 
     async def action(self, server_id: str, request_id: str) -> InstanceAction | None:
         text = "SELECT row_to_json(a)::text FROM instance_actions a WHERE server_id = %s AND request_id = %s"
-        rows = await self._rows(text, server_id, request_id)
+        rows = await self._rows(text, server_id, request_id, about=(server_id,))
         return action_decoder.decode(rows[0][0]) if rows else None
 
     async def migrations(self, wanted: MigrationFilter) -> list[Migration]:
@@ -167,5 +171,5 @@ class PostgresQueries:
             raise Unavailable("The projector has not made its tables yet.") from None
         return set(ids), position
 
-    async def _rows(self, text: str, *values: Any) -> list[Any]:
-        return await self._pool.rows(sql.SQL(text), values)
+    async def _rows(self, text: str, *values: Any, about: About = None) -> list[Any]:
+        return await self._pool.rows(sql.SQL(text), values, about)

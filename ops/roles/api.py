@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -195,13 +196,16 @@ class Workers:
     async def settle(self, accepted: Iterable[Accepted]) -> None:
         """Wait until whoever reads knows of what was written, but no longer than SETTLE_SECONDS."""
         newest: dict[tuple[str, str], int] = {}
+        about: dict[tuple[str, str], list[str]] = defaultdict(list)
         for cell, aggregate, position in accepted:
-            newest[cell, aggregate.kind] = max(position, newest.get((cell, aggregate.kind), 0))
+            place = cell, aggregate.kind
+            newest[place] = max(position, newest.get(place, 0))
+            about[place].append(aggregate.id)
         await together(
             *(
-                self._until_read(reader, cell, position)
-                for (cell, kind), position in newest.items()
-                for reader in self._readers(kind)
+                self._until_read(reader, place[0], position, about[place])
+                for place, position in newest.items()
+                for reader in self._readers(place[1])
                 if position
             )
         )
@@ -211,9 +215,9 @@ class Workers:
         held = any(kind in registry.kinds for registry in self._held.values())
         return (self._others if held else []) + ([projector.NAME] if kind in PROJECTED else [])
 
-    async def _until_read(self, reader: str, cell: str, position: int) -> None:
+    async def _until_read(self, reader: str, cell: str, position: int, about: list[str]) -> None:
         if reader == projector.NAME and not self._others:
-            await self._own_writes.wrote(cell, position)
+            await self._own_writes.wrote(cell, position, about)
         elif not await self._plane.positions.reached(reader, cell, position, SETTLE_SECONDS):
             log.warning("%s has not read position %d of %s in time", reader, position, cell)
 

@@ -1,7 +1,7 @@
 """What the read database is asked beside what the contract says, and what it costs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from types import coroutine
@@ -19,7 +19,7 @@ from domain.server.state import aggregate
 from ops.embedded.postgres import EmbeddedPostgres
 from projections import pool
 from projections.log_queries import LogQueries
-from projections.pool import TookTooLong
+from projections.pool import About, TookTooLong
 from projections.queries import PostgresQueries
 from projections.server_pages import PRESENT, page
 from projections.servers import TABLE
@@ -83,9 +83,9 @@ async def test_what_is_found_by_an_index_costs_no_more_where_there_are_many_othe
         asked: list[tuple[str, Any]] = []
         ask = queries._rows
 
-        async def noting(text: str, *values: Any) -> list[Any]:
+        async def noting(text: str, *values: Any, about: About) -> list[Any]:
             asked.append((text, values))
-            return await ask(text, *values)
+            return await ask(text, *values, about=about)
 
         for project_id in (None, "p1"):
             for wanted in (
@@ -324,15 +324,26 @@ async def _answers(queries: PostgresQueries) -> bool:
 
 
 @asynchronous
-async def test_a_question_waits_for_what_its_asker_has_written(database: str) -> None:
-    waited: list[str] = []
+async def test_a_question_waits_for_what_was_written_about_that_which_it_asks_for(database: str) -> None:
+    waited: list[About] = []
 
     async def projected() -> None:
         await asyncio.sleep(0)
-        waited.append("written")
 
-    queries = PostgresQueries(database, unread=projected)
+    def unread(about: About) -> Awaitable[None]:
+        waited.append(about)
+        return projected()
+
+    queries = PostgresQueries(database, owner=lambda: "asker", unread=unread)
     async with queries:
-        with suppress(psycopg.errors.UndefinedTable):
-            await queries.server("nobody")
-    assert waited == ["written"]
+        for question in (
+            queries.server("one"),
+            queries.actions("one"),
+            queries.action("one", "req-1"),
+            queries.servers(ServerFilter(project_id="blue")),
+            queries.servers(ServerFilter()),
+            queries.hosts(),
+        ):
+            with suppress(psycopg.errors.UndefinedTable, Unavailable):
+                await question
+    assert waited == [("one",), ("one",), ("one",), ("blue", "asker"), None, None]

@@ -1,5 +1,7 @@
 """Who asks waits for what he wrote, and for nothing else."""
 
+import pytest
+
 from handlers.log.own_writes import AHEAD, OwnWrites
 from tests.aio import asynchronous
 
@@ -19,14 +21,16 @@ class Cloud:
         self.waited.append((cell, position))
         return self.in_time
 
-    async def wrote(self, owner: str, position: int, cell: str = "cell1") -> None:
+    async def wrote(self, owner: str, position: int, cell: str = "cell1", *, about: str = "server") -> None:
         self.owner = owner
-        await self.writes.wrote(cell, position)
+        await self.writes.wrote(cell, position, [about])
 
-    async def asks(self, owner: str, *, admin: bool = False) -> list[tuple[str, int]]:
-        """Whom this question waits for."""
+    async def asks(
+        self, owner: str, *, admin: bool = False, about: tuple[str, ...] | None = None
+    ) -> list[tuple[str, int]]:
+        """What this question waits for."""
         self.owner, self.admin, self.waited = owner, admin, []
-        if (unread := self.writes.unread()) is not None:
+        if (unread := self.writes.unread(about)) is not None:
             await unread
         return self.waited
 
@@ -83,9 +87,33 @@ async def test_nobody_waits_for_the_writes_of_others_but_who_sees_them() -> None
 
 
 @asynchronous
-async def test_owners_who_never_ask_are_forgotten() -> None:
+async def test_a_question_about_one_server_waits_for_what_was_written_about_it_by_whomever() -> None:
     cloud = Cloud()
+    await cloud.wrote(RED, 4, about="mine")
+    await cloud.wrote(BLUE, 6, about="another")
+    assert await cloud.asks(BLUE, about=("third",)) == []
+    assert await cloud.asks(BLUE, admin=True, about=("mine",)) == [("cell1", 4)]
+    assert await cloud.asks(BLUE, about=("another",)) == [("cell1", 6)]
+
+
+@asynchronous
+async def test_a_question_about_a_project_waits_for_what_was_written_in_it() -> None:
+    cloud = Cloud()
+    await cloud.wrote(RED, 4)
+    await cloud.wrote(BLUE, 6)
+    assert await cloud.asks(BLUE, admin=True, about=(RED,)) == [("cell1", 4)]
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+@asynchronous
+async def test_of_those_who_never_ask_not_much_is_remembered(in_time: bool) -> None:
+    cloud = Cloud()
+    cloud.in_time = in_time
     for number in range(10 * AHEAD):
-        await cloud.wrote(f"project-{number}", number + 1)
-    assert len(await cloud.asks(BLUE, admin=True)) == 1
-    assert len(cloud.writes._newest) <= 2 * AHEAD
+        await cloud.wrote(f"project-{number}", number + 1, about=f"server-{number}")
+    assert len(cloud.writes._of) <= 4 * AHEAD
+    for question in (("server-0",), None):
+        # Nothing is forgotten that is not readable.
+        assert bool(await cloud.asks(BLUE, about=question)) is not in_time
+    last = 10 * AHEAD
+    assert (await cloud.asks(BLUE, about=(f"server-{last - 1}",)))[-1][1] == last
