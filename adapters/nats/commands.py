@@ -11,7 +11,7 @@ import msgspec
 from adapters.nats.connection import ApiError, Connection, Message, NoAnswer, NobodyThere, header_block
 from adapters.nats.names import Names, token
 from adapters.nats.pull import WORKING, Pull, PullLost
-from adapters.nats.serving import Handler, Route, Server, raise_told
+from adapters.nats.serving import PATIENCE_SECONDS, Handler, Route, Server, raise_told
 from adapters.nats.streams import NANOSECONDS
 from domain.errors import Unavailable
 from domain.fleet.host import is_simulated
@@ -24,7 +24,7 @@ ACK_WAIT = 10.0
 MAX_UNDONE = 1000
 """Commands that one receiver has in its hands at most."""
 SEND_TIMEOUT = 5.0
-REPORT_TIMEOUT = 10.0
+REPORT_TIMEOUT = PATIENCE_SECONDS
 """Seconds until a report without an answer counts as failed."""
 MAX_ADMISSION_BYTES = 4 * 1024 * 1024
 """Of a request to be admitted, which names each host that is served."""
@@ -202,7 +202,7 @@ class NatsCommandBus:
                           max_bytes=MAX_ADMISSION_BYTES)  # fmt: skip
         await Server(self._connection, self._refusals).run([reports, receivers])
 
-    async def ask(self, host: str, question: bytes, timeout: float = 10.0) -> bytes:
+    async def ask(self, host: str, question: bytes, timeout: float = PATIENCE_SECONDS) -> bytes:
         try:
             answer = await self._connection.call(self._names.question(host), question, timeout=timeout)
         except NobodyThere:

@@ -26,6 +26,8 @@ MAX_WAITING_BYTES = 4 * 1024 * 1024
 """The same, in bytes."""
 MAX_REQUEST_BYTES = 1024 * 1024
 """Of one request."""
+PATIENCE_SECONDS = 10.0
+"""So long somebody who asks waits for the answer."""
 ERROR = "Lightcurve-Error"
 """The header of an answer that is an error."""
 TOO_MUCH = "Too much is asked at once."
@@ -51,6 +53,8 @@ class Route(NamedTuple):
 class _Waiting(NamedTuple):
     route: Route
     message: Message
+    since: float
+    """Loop time."""
 
 
 class _Line:
@@ -104,7 +108,7 @@ class Server:
         else:
             if not line.waiting and line.busy < MAX_OF_ONE:
                 self._turn.append(host)
-            line.waiting.append(_Waiting(route, message))
+            line.waiting.append(_Waiting(route, message, asyncio.get_running_loop().time()))
             line.bytes += size
         self._next()
         self._forget_idle(host)
@@ -114,16 +118,23 @@ class Server:
         self._answer(message, *told(Unavailable(TOO_MUCH)))
 
     def _next(self) -> None:
-        """Begin what may be begun: one of each host in turn."""
+        """Begin what may be begun: one of each host in turn. What has waited too long is left: nobody hears the
+        answer, and who asked has asked again. Were it worked on, a service that has fallen behind once would never
+        do anything else."""
+        loop = asyncio.get_running_loop()
         while self._turn and len(self._tasks) < MAX_HANDLED_AT_ONCE:
             host = self._turn.popleft()
             line = self._lines[host]
             waiting = line.waiting.popleft()
             line.bytes -= len(waiting.message.data) + len(waiting.message.raw or b"")
-            line.busy += 1
+            given_up = loop.time() - waiting.since > PATIENCE_SECONDS
+            line.busy += not given_up
             if line.waiting and line.busy < MAX_OF_ONE:
                 self._turn.append(host)
-            task = asyncio.get_running_loop().create_task(self._handle(host, waiting))
+            if given_up:
+                self._forget_idle(host)
+                continue
+            task = loop.create_task(self._handle(host, waiting))
             self._tasks.add(task)
             task.add_done_callback(functools.partial(self._on_done, host))
 
@@ -137,12 +148,12 @@ class Server:
         self._next()
 
     def _forget_idle(self, host: str) -> None:
-        line = self._lines[host]
-        if not line.busy and not line.waiting:
+        line = self._lines.get(host)
+        if line and not line.busy and not line.waiting:
             del self._lines[host]
 
     async def _handle(self, host: str, waiting: _Waiting) -> None:
-        route, message = waiting
+        route, message, _ = waiting
         headers = b""
         try:
             answer = await route.handle(host, message.data)

@@ -89,12 +89,31 @@ class NatsEventStore:
     async def load(self, aggregate: AggregateId, after: Tail = GENESIS) -> list[Recorded]:
         records: list[Recorded] = []
         tail = after
+        if after.version and (newest := await self._newest(aggregate, after)) is not None:
+            return newest
         more = True
         while more:
             found, more = await self._page(aggregate, tail)
             records += found
             tail = found[-1].tail if found else tail
         return records
+
+    async def _newest(self, aggregate: AggregateId, tail: Tail) -> list[Recorded] | None:
+        """What there is behind ``tail``, if it is one event at the most; None: it is more.
+
+        The last message of a subject is found at once. For what comes next from the middle nats-server reads a whole
+        block of the stream: 5,000 hosts that enrol anew beside 100,000 servers would have it read 40 GB.
+        """
+        message = await self._log.last(self._names.event(aggregate))
+        if message is None:
+            return []
+        headers = message.headers()
+        if (position := int(headers["Nats-Sequence"])) <= tail.position:
+            return []
+        last = self._read(headers, message.data, position, aggregate)
+        if (last.version, last.previous) != (tail.version + 1, tail.digest):
+            return None
+        return await self._texts.opened([last]) if self._texts and _any_sealed([message]) else [last]
 
     async def load_erased(self, aggregate: AggregateId) -> list[Recorded]:
         """All events of an aggregate as they are once what is sealed in them can be opened by nobody; none if nothing

@@ -169,8 +169,8 @@ class TestLoad:
         async with world:
             store = await world.store()
             records = await append_some(store, aggregate(), 5)
-            assert await store.load(aggregate(), records[2].tail) == records[3:]
-            assert await store.load(aggregate(), records[4].tail) == []
+            for known in range(5):
+                assert await store.load(aggregate(), records[known].tail) == records[known + 1 :]
 
     @asynchronous
     async def test_more_than_one_page(self, world: World) -> None:

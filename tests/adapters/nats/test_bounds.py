@@ -1,6 +1,7 @@
 """What hosts ask too much, or what is no name or no sign, ends nothing and holds up nobody else."""
 
 import asyncio
+import time
 from contextlib import aclosing
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.nats import serving
 from adapters.nats.commands import NatsCommandBus
 from adapters.nats.connection import NoAnswer
 from adapters.nats.liveness import NatsLiveness
@@ -92,6 +94,44 @@ async def test_one_who_asks_without_end_holds_up_nobody(nats_server: EmbeddedNat
             await until(lambda: begun.count("greedy") == MAX_OF_ONE + MAX_WAITING)
             assert await honest.report("greedy", b"hello") == b"hello"
         assert (refusals.of("honest"), refusals.of("large")) == (0, 1)
+
+
+@nats
+@asynchronous
+async def test_what_has_waited_longer_than_who_asked_is_not_worked_on(
+    nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who has fallen behind once would do nothing any more but answer nobody."""
+    begun = 0
+    go_on = asyncio.Event()
+
+    async def handle(_host: str, body: bytes) -> bytes:
+        nonlocal begun
+        begun += 1
+        if body == b"again":
+            await go_on.wait()
+        return body
+
+    async with NatsWorld(nats_server) as world:
+        names = Names(world.cell)
+        conductor = NatsCommandBus(await world.connection(), world.cell)
+        host, other = await world.connection(), await world.bus()
+        async with background(conductor.serve_reports(handle)):
+            await until(lambda: _answered(other))
+            before = begun
+            for _ in range(MAX_OF_ONE + 10):
+                host.send(names.report("node1"), b"again")
+            await until(lambda: begun == before + MAX_OF_ONE)
+            # What was sent on one connection comes in order: the ten wait now.
+            await host.call(names.report("node2"), b"there?")
+            waiting_since = time.monotonic()
+            monkeypatch.setattr(serving, "PATIENCE_SECONDS", 0.02)
+            await until(lambda: time.monotonic() > waiting_since + 0.05)
+            go_on.set()
+            await host.call(names.report("node2"), b"there?")
+            monkeypatch.undo()
+            assert await other.report("node1", b"hello") == b"hello"
+        assert begun == before + MAX_OF_ONE + 3
 
 
 async def _answered(bus: object) -> bool:
