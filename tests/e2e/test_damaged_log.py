@@ -39,7 +39,9 @@ def _is_sound(stack: LiveStack) -> bool:
     )
 
 
-@pytest.mark.parametrize("kind", ["a flipped byte", "a cut end", "an older copy"])
+@pytest.mark.parametrize(
+    "kind", ["a flipped byte", "a cut end", pytest.param("an older copy", marks=pytest.mark.long)]
+)
 def test_goes_on_with_what_is_left(expendable: LiveStack, tmp_path: Path, kind: str) -> None:
     stack, nats = expendable, expendable.directory / "nats"
     kept = _build(stack, SERVERS)

@@ -112,6 +112,7 @@ def test_a_rescue(stack: LiveStack, tmp_path: Path) -> None:
         stack.delete_all()
 
 
+@pytest.mark.long
 def test_a_rebuild_that_cannot_be_leaves_the_server_repairable(stack: LiveStack, tmp_path: Path) -> None:
     """An image that only QEMU finds out to be broken: ERROR with its reason, the old disk still there."""
     try:

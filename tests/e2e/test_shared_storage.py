@@ -34,6 +34,7 @@ def in_common(cloud: LiveStack) -> list[str]:
     return sorted(path.name for path in root.rglob("disk-*.qcow2"))
 
 
+@pytest.mark.long
 def test_a_server_moves_and_its_disk_stays(cloud: LiveStack) -> None:
     cloud.openstack(
         "flavor",
