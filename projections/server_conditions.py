@@ -110,4 +110,6 @@ def _parts(wanted: ServerFilter) -> Iterator[Condition]:
     for field, clause in TAG_SETS.items():
         tags = getattr(wanted, field)
         if tags:
-            yield clause, ([tag_of(wanted.project_id, tag) for tag in tags],)
+            named = [tag_of(wanted.project_id, tag) for tag in tags]
+            # Said twice, as an address is; what is not there is not rare.
+            yield (clause, (named,)) if clause.startswith("NOT") else (f"{clause} AND {clause}", (named, named))
