@@ -1,10 +1,9 @@
 """Who there is, and who may do what: users and projects, looked up as Keystone's clients name them."""
 
-import asyncio
 from collections.abc import Iterable
 
 from adapters.rest.identity.log_in import LogIns
-from adapters.rest.identity.passwords import hash_password, verify_password
+from adapters.rest.identity.passwords import check_password, hash_password
 from adapters.rest.kit.errors import unauthorized
 from adapters.rest.kit.settings import IdentitySettings, Project, User
 from adapters.system import SystemClock
@@ -12,9 +11,6 @@ from domain.errors import not_found
 from handlers.ports import Clock
 
 DOMAIN_ID, DOMAIN_NAME = "default", "Default"
-
-MAX_CHECKS = 1
-"""Password checks at once; more would take the processor from everybody else."""
 
 IMPLIED = {"admin": ("admin", "member", "reader"), "member": ("member", "reader")}
 """Roles that a role brings along."""
@@ -25,7 +21,6 @@ class Directory:
 
     def __init__(self, settings: IdentitySettings, clock: Clock | None = None) -> None:
         self.renew(settings.users, settings.projects)
-        self._checks = asyncio.Semaphore(MAX_CHECKS)
         self._log_ins = LogIns(clock or SystemClock())
         self._nobody = hash_password("")
         """Checked for unknown users, so that time does not tell who exists."""
@@ -82,9 +77,8 @@ class Directory:
         self._log_ins.begin(address, name)
         right = False
         try:
-            async with self._checks:
-                stored = user.password_hash if user else self._nobody
-                right = await asyncio.to_thread(verify_password, password, stored) and user is not None
+            stored = user.password_hash if user else self._nobody
+            right = await check_password(password, stored) and user is not None
         finally:
             self._log_ins.end(address, name, user if right else None, password)
         return right

@@ -107,7 +107,7 @@ async def test_a_queue_that_is_full_refuses_and_lets_in_whom_it_knows():
 
 @asynchronous
 async def test_who_guesses_hears_when_to_come_back(cloud: MakeWorld, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("adapters.rest.identity.directory.verify_password", lambda *_: False)
+    monkeypatch.setattr("adapters.rest.identity.passwords.verify_password", lambda *_: False)
     async with cloud() as world:
         client = await world.client(None, None)
         statuses = []
