@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ from ops import host_moves
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from handlers.context import Context
     from handlers.fleet.hosts import Hosts
+    from ops.roles.plane import Plane
     from ops.settings import Settings
     from ops.stack import Stack
 
@@ -48,6 +48,7 @@ def register(commands: Any) -> None:
 
     remove = of_host.add_parser("remove", help="end a host's credential; what the log says of it stays")
     remove.add_argument("name")
+    remove.add_argument("--although-alive", action="store_true", help="it gives signs of life, and shall go")
     remove.set_defaults(command=_remove)
 
     inside = of_host.add_parser("exec", help="run a command inside a host of `up --hosts`: its virsh, its ip")
@@ -144,6 +145,10 @@ async def _known(settings: "Settings") -> list[tuple[str, str, str, str, str, st
 
 def _remove(arguments: argparse.Namespace) -> None:
     stack, settings = _stack(arguments)
+    if not arguments.although_alive:
+        # Where the stack does not run, nobody can say that it lives.
+        with suppress(Unavailable):
+            asyncio.run(_check_dead(settings, arguments.name))
     stack.host_keys.remove(arguments.name)
     if not stack.nats(settings).reload():
         print("The stack's own NATS does not run; what it is told at its next start is without the host.")
@@ -151,12 +156,20 @@ def _remove(arguments: argparse.Namespace) -> None:
         asyncio.run(_forget(settings, arguments.name))
     except Unavailable as error:
         print(f"What is held for guests that were made anew elsewhere stays held: {error.message}", file=sys.stderr)
-    print(f"Host {arguments.name} can do nothing any more. Its servers stay where they are, in the log and on it.")
+    print(f"Host {arguments.name} can do nothing any more. Its servers stay where they are, in the log and on it;")
+    print(f"they are made anew on other hosts by: lightcurve host evacuate {arguments.name}")
+
+
+async def _check_dead(settings: "Settings", name: str) -> None:
+    """Raises Refused for one that lives, and was not declared dead; Unavailable."""
+    async with _hosts(settings, "host-remove") as (hosts, plane):
+        if not hosts.fenced(name):
+            await host_moves.check_dead(plane, name, f"have its servers leave it: lightcurve host drain {name}")
 
 
 async def _forget(settings: "Settings", name: str) -> None:
-    async with _hosts(settings, "host-remove") as (hosts, context):
-        await hosts.forget(context, name)
+    async with _hosts(settings, "host-remove") as (hosts, plane):
+        await hosts.forget(plane.stamp.own_context(), name)
 
 
 def _exec(arguments: argparse.Namespace) -> None:
@@ -185,12 +198,12 @@ def _address(arguments: argparse.Namespace) -> None:
 
 
 async def _move(settings: "Settings", name: str, address: str) -> None:
-    async with _hosts(settings, "host-address") as (hosts, context):
-        await hosts.move(context, name, address)
+    async with _hosts(settings, "host-address") as (hosts, plane):
+        await hosts.move(plane.stamp.own_context(), name, address)
 
 
 @asynccontextmanager
-async def _hosts(settings: "Settings", role: str) -> "AsyncIterator[tuple[Hosts, Context]]":
+async def _hosts(settings: "Settings", role: str) -> "AsyncIterator[tuple[Hosts, Plane]]":
     from domain.fleet import host
     from handlers.fleet.hosts import Hosts
     from handlers.log.disorder import Disorder
@@ -200,4 +213,4 @@ async def _hosts(settings: "Settings", role: str) -> "AsyncIterator[tuple[Hosts,
     async with open_plane(settings, role, COMMAND_SECONDS) as plane:
         registry = Registry(plane.store, plane.stamp, [host.KIND], Disorder())
         await registry.read_once()
-        yield Hosts(registry), plane.stamp.own_context()
+        yield Hosts(registry), plane

@@ -57,7 +57,7 @@ def _evacuate(arguments: argparse.Namespace) -> None:
         if work.hosts.fenced(name):
             return
         if not arguments.although_alive:
-            await _check_dead(work.plane, name)
+            await check_dead(work.plane, name, f"its servers can leave it with: lightcurve host drain {name}")
         await work.hosts.force_down(work.plane.stamp.own_context(), name)
 
     _run(arguments, begin, lambda leaving, server_id: leaving.evacuate(server_id))
@@ -66,6 +66,13 @@ def _evacuate(arguments: argparse.Namespace) -> None:
 def _drain(arguments: argparse.Namespace) -> None:
     async def begin(work: "_Work", name: str) -> None:
         host = work.hosts.named(name)
+        if host and (host.forgotten or host.forced_down):
+            word = "removed" if host.forgotten else "declared dead"
+            raise Refused(
+                "host.gone",
+                f"Host {name} was {word}: nothing leaves it by itself. Have its servers made anew on other hosts "
+                f"with: lightcurve host evacuate {name}",
+            )
         if host and host.enabled:
             await work.hosts.disable(work.plane.stamp.own_context(), name, DRAINED)
 
@@ -156,7 +163,8 @@ async def _on(queries: "Queries", name: str) -> list[str]:
     return [server.id for server in await queries.servers(ServerFilter(host=name, deleted=False))]
 
 
-async def _check_dead(plane: "Plane", name: str) -> None:
+async def check_dead(plane: "Plane", name: str, instead: str) -> None:
+    """Raises Refused for a host that gives signs of life, with what is to be done ``instead``."""
     from handlers.fleet.liveness import DOWN_AFTER
     from ops.status import beats_now
 
@@ -164,8 +172,8 @@ async def _check_dead(plane: "Plane", name: str) -> None:
     if beat and datetime.now(UTC) - beat.time < DOWN_AFTER:
         raise Refused(
             "host.alive",
-            f"Host {name} is alive: its servers can leave it with: lightcurve host drain {name}. If it shall count "
-            "as dead all the same, say --although-alive: guests are ended there once they were made anew elsewhere.",
+            f"Host {name} is alive: {instead}. If it shall count as dead all the same, say --although-alive: guests "
+            "are ended there once they were made anew elsewhere.",
         )
 
 

@@ -150,6 +150,9 @@ def test_a_full_host_is_drained(cloud: LiveStack) -> None:
 def test_with_a_host_that_is_removed_go_its_claims(cloud: LiveStack) -> None:
     """The last one here: the host does not come back."""
     server = brought(cloud, "left", "node1")
+    refused = cloud.lightcurve("host", "remove", "node1", check=False)
+    assert refused.returncode == 1
+    assert "lightcurve host drain node1" in refused.stderr
     emptied(cloud, "evacuate", "node1", "--although-alive")
     assert statuses(cloud, server) == ["done"]
     cloud.lightcurve("host", "remove", "node1")

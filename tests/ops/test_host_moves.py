@@ -26,12 +26,14 @@ class Cloud:
         self.late = [f"late{number}" for number in range(late)]
         self.stay: dict[str, str] = {}
         self.enabled, self.dead, self.alive = True, False, False
+        self.forgotten = False
         self.at_once = self.most = 0
         self.plane = SimpleNamespace(stamp=SimpleNamespace(own_context=lambda: None), liveness=None)
 
     # the hosts
     def named(self, name: str) -> Any:
-        return SimpleNamespace(enabled=self.enabled) if name == "node1" else None
+        host = SimpleNamespace(enabled=self.enabled, forced_down=self.dead, forgotten=self.forgotten)
+        return host if name == "node1" else None
 
     def fenced(self, _name: str) -> bool:
         return self.dead
@@ -131,6 +133,17 @@ def test_a_host_that_lives_is_declared_dead_only_on_purpose(run: Any) -> None:
     silent = Cloud(1)
     run(silent, "evacuate", "node1")
     assert silent.there == []
+
+
+@pytest.mark.parametrize(("how", "told"), [("dead", "declared dead"), ("forgotten", "was removed")])
+def test_nobody_waits_for_servers_to_leave_a_host_that_is_gone(run: Any, how: str, told: str) -> None:
+    cloud = Cloud(1)
+    setattr(cloud, how, True)
+    with pytest.raises(Refused, match=f"{told}.*host evacuate node1"):
+        run(cloud, "drain", "node1")
+    assert cloud.enabled
+    run(cloud, "evacuate", "node1")
+    assert cloud.there == []
 
 
 def test_an_unknown_host_is_told_so(run: Any) -> None:
