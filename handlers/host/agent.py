@@ -18,7 +18,7 @@ from domain.guest import GuestState, PowerState
 from handlers.context import Stamp, current_request
 from handlers.fleet.liveness import keep_beating
 from handlers.host.answering import answer
-from handlers.host.carrying_out import STEERED, execute
+from handlers.host.carrying_out import ALWAYS_WANTED, ASK_FIRST, CANNOT_FAIL, COPIES, STEERED, execute
 from handlers.host.gate import FENCED_SECONDS, Gate, again, check
 from handlers.host.guidance import Guidance, still_wanted
 from handlers.host.removing import remove, tell
@@ -55,11 +55,6 @@ DESTROY_ATTEMPTS = 15
 CLEARING_ATTEMPTS = 15
 """Times that guests which must not be here are tried to be removed before this host takes part with them."""
 MAX_AT_ONCE = 200
-ASK_FIRST = ("rebuild", "adopt")
-"""Commands that destroy what a user may still count on: certain is certain."""
-ALWAYS_WANTED = ("discard",)
-CANNOT_FAIL = ("destroy", "discard")
-"""They are tried again until they are done."""
 REMEMBERED = 100_000
 """Servers whose last command is remembered."""
 
@@ -96,6 +91,8 @@ class Agent:
         self._locks: dict[Guest, asyncio.Lock] = {}
         """One for each guest that has commands in hand."""
         self._in_hand: Counter[Guest] = Counter()
+        self._copying: dict[Guest, tuple[int, asyncio.Task[None]]] = {}
+        """Copies under way, with the version of the server that asked for them."""
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self._gates = {host: Gate() for host in hypervisors}
         self._enrolled = asyncio.Semaphore(0)
@@ -149,12 +146,22 @@ class Agent:
                 if not self._gates[command.host].open:
                     await again(delivery, FENCED_SECONDS)
                     continue
+                if command.kind == "destroy":
+                    self._cut_short(command)
                 await self._slots.acquire()
                 # The lock is taken in the order of arrival: commands of one server keep their order.
                 guest = command.host, command.server_id
                 lock = self._locks.setdefault(guest, asyncio.Lock())
                 self._in_hand[guest] += 1
                 group.create_task(self._handle(command, delivery, lock))
+
+    def _cut_short(self, command: HostCommand) -> None:
+        """A guest that shall go waits for no copy of it. The command that asked for that comes again, and is too old
+        then."""
+        version, copying = self._copying.get((command.host, command.server_id), (command.version, None))
+        if copying and version < command.version:
+            log.info("a copy of server %s ends: it is removed", command.server_id)
+            copying.cancel()
 
     async def _read(self, delivery: Delivery) -> HostCommand | None:
         """The command; None if it is of a version that this agent does not know yet, or for a simulated host that is
@@ -172,16 +179,21 @@ class Agent:
     async def _handle(self, command: HostCommand, delivery: Delivery, lock: asyncio.Lock) -> None:
         current_request.set(command.request_id)
         heart = asyncio.create_task(self._keep_working(delivery))
+        guest = command.host, command.server_id
         try:
             async with lock:
-                await self._carry_out(command, ask=self._is_doubtful(command, again=delivery.attempt > 1))
+                if command.kind in COPIES and (task := asyncio.current_task()):
+                    self._copying[guest] = command.version, task
+                try:
+                    await self._carry_out(command, ask=self._is_doubtful(command, again=delivery.attempt > 1))
+                finally:
+                    self._copying.pop(guest, None)
             await delivery.done()
         except Unavailable as error:
             await self._put_off(command, delivery, error)
         finally:
             heart.cancel()
             self._slots.release()
-            guest = command.host, command.server_id
             self._in_hand[guest] -= 1
             if not self._in_hand[guest]:
                 del self._in_hand[guest], self._locks[guest]

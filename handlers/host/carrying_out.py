@@ -10,6 +10,14 @@ from handlers.host.guidance import Guidance
 from handlers.messages import HostCommand
 from handlers.ports import Hypervisor
 
+ASK_FIRST = ("rebuild", "adopt")
+"""Commands that destroy what a user may still count on: certain is certain."""
+ALWAYS_WANTED = ("discard",)
+COPIES = ("snapshot", "upload", "receive")
+"""Commands that take as long as a disk is large. Wherever they end, what is left can be gone on from, or removed."""
+CANNOT_FAIL = ("destroy", "discard")
+"""They are tried again until they are done."""
+
 CarryOut = Callable[[Hypervisor, HostCommand], Awaitable[GuestState | None]]
 
 

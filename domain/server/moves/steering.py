@@ -99,6 +99,9 @@ def change_policy(
     """Give it other time, or another end; None of one leaves that as it is. Raises Refused (409, 400)."""
     move = _under_way(server, migration, "change", (QUEUED, PREPARING, RUNNING))
     assert server.action
+    if policy is None and move.policy == KEEP_TRYING:
+        message = "The migration keeps trying, and has a day: other time goes with another policy only."
+        raise Refused("migration.keeps_trying", message, status=400)
     wanted = policy or move.policy
     until = server.action.started_at + LONGEST if wanted == KEEP_TRYING else deadline or server.action.deadline
     if (wanted, until) == (move.policy, server.action.deadline):

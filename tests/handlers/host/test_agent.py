@@ -338,6 +338,27 @@ async def test_what_can_never_be_removed_does_not_stay_in_the_queue_for_ever(mon
     assert tried == 4
 
 
+@pytest.mark.parametrize(("newer", "cut_short"), [(1, True), (0, False)])
+@asynchronous
+async def test_a_guest_that_shall_go_waits_for_no_copy_of_it(newer: int, cut_short: bool) -> None:
+    cell = Cell()
+    cell.wanted = True
+    await cell.hypervisor.build(SPEC)
+    cell.hypervisor.behaviour["snapshot"].delay = (HOUR.total_seconds(), HOUR.total_seconds())
+    copy = command("snapshot", image_id=str(uuid4()))
+    async with cell.working():
+        await cell.bus.send(HOST, "1", encode(copy))
+        await until(lambda: cell.agent._copying)
+        await cell.bus.send(HOST, "2", encode(command("destroy", version=copy.version + newer)))
+        if cut_short:
+            await until(lambda: cell.reported(Outcome))
+            assert not cell.agent._copying
+        else:
+            await until(lambda: len(cell.agent._in_hand) == 1 and cell.agent._in_hand[HOST, SPEC.server_id] == 2)
+            assert cell.agent._copying
+    assert bool(await cell.hypervisor.guests()) is not cut_short
+
+
 @asynchronous
 async def test_what_is_no_more_wanted_keeps_its_place_in_the_queue_until_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch,

@@ -139,6 +139,8 @@ def test_another_time_or_another_end() -> None:
     patient = steering.change_policy(server, THIS, "keep_trying", soon)
     assert patient
     assert patient.deadline == NOW + steering.LONGEST
+    with pytest.raises(Refused, match="keeps trying"):
+        steering.change_policy(after(CHOSEN, READY, patient), THIS, None, soon)
     with pytest.raises(Refused):
         steering.change_policy(after(CHOSEN, READY, ARRIVED), THIS, "abort", soon)
 
