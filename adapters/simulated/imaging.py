@@ -1,5 +1,6 @@
 """Images of simulated guests: which disk one is of is all that is in it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 NOT_SAVED = "Nothing was kept for this image."
 
 
-class Imaging:
+class Imaging(ABC):
     """What a simulated host has to do with images of its guests."""
 
     _turns: Turns
@@ -61,8 +62,8 @@ class Imaging:
         known = (hypervisor.made.get(image_id) for hypervisor in self._others.values())
         return (*next((disk for disk in known if disk is not None), (image_id,)), host)
 
-    def _find(self, server_id: str) -> Guest:
-        raise NotImplementedError
+    @abstractmethod
+    def _find(self, server_id: str) -> Guest: ...
 
-    async def _work(self, operation: Operation, at_most: float = float("inf")) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _work(self, operation: Operation, at_most: float = float("inf")) -> None: ...

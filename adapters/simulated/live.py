@@ -1,5 +1,6 @@
 """Guests that come to a simulated host, and leave it, while they run."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
@@ -120,8 +121,8 @@ class LiveMoving(Imaging):
         here = self._guests.get(server_id)
         return here.power_state if here is not None and is_guest(here) else None
 
-    def _check_available(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_available(self) -> None: ...
 
-    def _fail_perhaps(self, operation: Operation) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _fail_perhaps(self, operation: Operation) -> None: ...
