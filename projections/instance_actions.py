@@ -20,7 +20,7 @@ from domain.server.details import ServerLocked, ServerUnlocked
 from domain.server.instance_action import ActionEvent, InstanceAction
 from domain.server.moves import steering
 from domain.server.moves.all import ENDINGS, MOVES
-from domain.server.moves.cold import ServerSourceReady
+from domain.server.moves.cold import CONFIRM, MIGRATE, RESIZE_ACTION, REVERT, ServerSourceReady
 from domain.server.moves.course import (
     ServerMoveAbandoned,
     ServerMoveReturned,
@@ -36,6 +36,8 @@ from domain.server.moves.steering import (
     ServerMigrationLost,
 )
 from domain.server.state import CREATE
+from projections import places
+from projections.places import ServerPlace
 from projections.table import Key, Rows, Table
 
 SCHEDULE, BUILD = "conductor_schedule_and_build_instances", "compute__do_build_and_run_instance"
@@ -81,6 +83,19 @@ OTHER_STEPS: dict[str, dict[str, str]] = {
     UNSHELVE.name: {BUILD: "compute_unshelve_instance", SCHEDULE: UNSHELVE.step},
 }
 """What other names these steps have where the guest runs meanwhile, is made anew, or comes back."""
+AT_OTHER = {
+    (RESIZE_ACTION.name, ARRIVE),
+    (RESIZE_ACTION.name, RETURN),
+    (MIGRATE.name, ARRIVE),
+    (MIGRATE.name, RETURN),
+    (CONFIRM.name, CONFIRM.step),
+    (REVERT.name, TAKE_BACK),
+    (LIVE_MIGRATE.name, OTHER_STEPS[LIVE_MIGRATE.name][LEAVE]),
+    (EVACUATE.name, OTHER_STEPS[EVACUATE.name][LEAVE]),
+}
+"""Actions and their steps that are not done where the server is at that time, but on the other host of its move."""
+BY_HOSTS, BY_NOBODY = "compute_", RESIZE_ACTION.step
+"""Names of steps: how those begin that hosts do, but for one, in which a host is looked for."""
 SUPERSEDED = "Superseded by a later action."
 TOO_LATE = "The server had arrived at its target before."
 
@@ -115,14 +130,16 @@ class InstanceActionsView:
     """Follows the servers' events. The follow-up of a request carries its request id, so that tells the action."""
 
     name = "instance_actions"
-    version = 2
+    version = 3
     folds = True
-    tables = (TABLE,)
+    tables = (TABLE, places.TABLE)
 
     def reads(self, recorded: Recorded) -> Iterable[tuple[Table, Key]]:
-        """The action of the event's request, and the one that it supersedes."""
+        """The action of the event's request, the one that it supersedes, and where the server is."""
         if recorded.aggregate.kind != "server":
             return
+        if _asks_where(recorded.event):
+            yield places.TABLE, (recorded.aggregate.id,)
         if type(recorded.event) not in BEGINNINGS:
             yield TABLE, (recorded.aggregate.id, recorded.meta.request_id)
         for ended in ("supersedes", "order"):
@@ -138,9 +155,13 @@ class InstanceActionsView:
             rows.put(TABLE, _end(superseded, meta.time, "Error", SUPERSEDED))
         if order := _open(rows, recorded, getattr(event, "order", None)):
             rows.put(TABLE, _obeyed(order, event, meta.time))
+        place = rows.get(places.TABLE, (recorded.aggregate.id,)) if _asks_where(event) else None
+        if isinstance(event, places.CHANGES):
+            place = places.after(recorded.aggregate.id, place, event)
+            rows.put(places.TABLE, place)
         start = STARTS.get(type(event))
         if start:
-            rows.put(TABLE, _begin(recorded, *start))
+            rows.put(TABLE, _begin(recorded, *start, place=place))
             return
         if type(event) in AT_ONCE:
             rows.put(TABLE, replace(_begin(recorded, AT_ONCE[type(event)]), finish_time=meta.time))
@@ -148,22 +169,37 @@ class InstanceActionsView:
         action = _open(rows, recorded, meta.request_id)
         if action is None:
             return
-        rows.put(TABLE, _followed(action, event, meta.time))
+        rows.put(TABLE, _followed(action, event, meta.time, place))
 
 
-def _followed(action: InstanceAction, event: Event, at: datetime) -> InstanceAction:
+def _asks_where(event: Event) -> bool:
+    """Whether something follows for which it has to be known where the server is."""
+    kind = type(event)
+    if isinstance(event, places.ANEW) or kind is ServerRequested:
+        return False
+    return kind in STARTS or kind in NEXT_STEPS or isinstance(event, (*places.CHANGES, ServerShelved))
+
+
+def _host(action: str, step: str, place: ServerPlace | None) -> str | None:
+    """Who does a step."""
+    if place is None or not step.startswith(BY_HOSTS) or step == BY_NOBODY:
+        return None
+    return place.other if (action, step) in AT_OTHER else place.host
+
+
+def _followed(action: InstanceAction, event: Event, at: datetime, place: ServerPlace | None) -> InstanceAction:
     """What an open action is after an event of its request."""
     match event:
         case ServerPlaced():
             build = OTHER_STEPS.get(action.action, {}).get(BUILD, BUILD)
-            return _next_step(_end_step(action, at, "Success"), build, at, event.host)
+            return _next_step(_end_step(action, at, "Success"), build, at, place)
         case ServerShelved() if event.offloading:
-            return _next_step(_end_step(action, at, "Success"), OFFLOAD.step, at)
+            return _next_step(_end_step(action, at, "Success"), OFFLOAD.step, at, place)
         case _ if step := NEXT_STEPS.get(type(event)):
             fault = getattr(event, "fault", None)
             told = (fault.message, fault.details) if fault else (_measured(event),)
             action = _end_step(action, at, "Error" if fault else "Success", *told)
-            return _next_step(action, OTHER_STEPS.get(action.action, {}).get(step, step), at)
+            return _next_step(action, OTHER_STEPS.get(action.action, {}).get(step, step), at, place)
         case ServerMoveReturned():
             return _end(action, at, "Success", message="Error")
         case ServerFailed() | ServerActionFailed():
@@ -196,7 +232,7 @@ def _measured(event: Event) -> str | None:
     return None if downtime is None else f"The server stood still for {downtime} ms."
 
 
-def _begin(recorded: Recorded, name: str, *steps: str) -> InstanceAction:
+def _begin(recorded: Recorded, name: str, *steps: str, place: ServerPlace | None = None) -> InstanceAction:
     meta = recorded.meta
     return InstanceAction(
         server_id=recorded.aggregate.id,
@@ -207,12 +243,12 @@ def _begin(recorded: Recorded, name: str, *steps: str) -> InstanceAction:
         project_id=meta.project_id,
         start_time=meta.time,
         updated_at=meta.time,
-        events=tuple(ActionEvent(event=step, start_time=meta.time) for step in steps),
+        events=tuple(ActionEvent(event=step, start_time=meta.time, host=_host(name, step, place)) for step in steps),
     )
 
 
-def _next_step(action: InstanceAction, event: str, at: datetime, host: str | None = None) -> InstanceAction:
-    step = ActionEvent(event=event, start_time=at, host=host)
+def _next_step(action: InstanceAction, event: str, at: datetime, place: ServerPlace | None) -> InstanceAction:
+    step = ActionEvent(event=event, start_time=at, host=_host(action.action, event, place))
     return replace(action, events=(*action.events, step), updated_at=at)
 
 

@@ -91,7 +91,7 @@ async def test_a_batch_costs_only_the_tables_that_it_changes(database: str, monk
         await rows.apply(of_servers)
         await rows.apply(others)
     assert [name for name in TABLES if name in written[0]] == [
-        "servers", "server_versions", "instance_actions", "event_log",
+        "servers", "server_versions", "instance_actions", "server_places", "event_log",
     ]  # fmt: skip
     assert [name for name in TABLES if name in written[1]] == ["event_log"]
 

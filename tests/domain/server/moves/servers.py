@@ -7,6 +7,7 @@ from domain.server.moves import cold
 from domain.server.moves.cold import (
     ServerMoved,
     ServerResizeConfirmRequested,
+    ServerResizeReverted,
     ServerResizeRevertRequested,
     ServerSourceReady,
 )
@@ -36,6 +37,7 @@ MOVE_ABANDONED = ServerMoveAbandoned(fault=FAULT, deadline=LATER)
 CONFIRM = ServerResizeConfirmRequested(deadline=LATER)
 REVERT = ServerResizeRevertRequested(deadline=LATER)
 CLEARED = ServerTargetCleared(epoch=2)
+REVERTED = ServerResizeReverted(epoch=1, power_state=PowerState.RUNNING)
 ARRIVED = (CHOSEN, SOURCE_READY, MOVED)
 
 MOVING: dict[str, list[Event]] = {
