@@ -51,7 +51,7 @@ def no_route() -> Refused:
 def not_built(method: str, path: str) -> Refused:
     """Nothing can be changed under that path. A client takes 404 for "it is done already" when it removes something:
     what is not there yet, of an API that has more than is here, says so."""
-    return not_implemented(f"{method} {path[:64]}")
+    return not_implemented(f"{method} {path[:128]}")
 
 
 def not_implemented(what: str) -> Refused:

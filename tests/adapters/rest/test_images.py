@@ -40,6 +40,27 @@ async def test_discovery(cloud: MakeWorld):
 
 
 @asynchronous
+async def test_each_attribute_of_an_image_is_in_its_schema(cloud: MakeWorld):
+    async with cloud() as world:
+        amy = await world.client("amy")
+        image = (await amy.get(f"{IMAGES}/{await announce(amy, os_distro='debian')}")).body
+        schema = (await amy.get("/image/v2/schemas/image")).body
+        assert schema["properties"].keys() == image.keys() - {"os_distro"}
+        assert schema["additionalProperties"] == {"type": "string"}
+        many = (await amy.get("/image/v2/schemas/images")).body
+        assert many["properties"]["images"]["items"] == schema
+        for name, attribute in schema["properties"].items():
+            kinds = {"null": type(None), "string": str, "integer": int, "boolean": bool, "array": list}
+            types = attribute["type"] if isinstance(attribute["type"], list) else [attribute["type"]]
+            assert type(image[name]) in [kinds[kind] for kind in types], name
+            assert image[name] in attribute.get("enum", [image[name]])
+            patched = [{"op": "replace", "path": f"/{name}", "value": image[name]}]
+            answer = await amy.request("PATCH", f"{IMAGES}/{image['id']}", patched, headers=PATCH)
+            assert (answer.status == 403) is (attribute.get("readOnly", False) or name == "id"), (name, answer)
+        assert (await (await world.client(None, None)).get("/image/v2/schemas/image")).status == 401
+
+
+@asynchronous
 async def test_upload_and_download(cloud: MakeWorld):
     async with cloud() as world:
         amy = await world.client("amy")
