@@ -8,7 +8,17 @@ from domain.catalogue.quota import Limits
 from domain.log.batch import Change
 from domain.log.record import Event
 from domain.neighbours import image, network, token
-from domain.neighbours.image import ImageCreated, ImageDeleted, ImageUpdated, ImageUploaded
+from domain.neighbours.image import (
+    ImageCreated,
+    ImageDeactivated,
+    ImageDeleted,
+    ImageMemberAnswered,
+    ImageReactivated,
+    ImageShared,
+    ImageUnshared,
+    ImageUpdated,
+    ImageUploaded,
+)
 from domain.neighbours.network import Network, NetworkCreated, NetworkDeleted, PortChange, PortCreated, PortDeleted
 from domain.neighbours.token import TokenRevoked
 from domain.redecision.rules import Batch, Rule, there
@@ -33,6 +43,11 @@ RULES: dict[type[Event], Rule] = {
     ImageCreated: lambda found, event, _: image.create(found, event),
     ImageUploaded: lambda found, event, _: image.upload(found, there(found).id, event),
     ImageUpdated: lambda found, event, _: image.update(found, there(found).id, event),
+    ImageDeactivated: lambda found, _event, _: image.deactivate(found, there(found).id),
+    ImageReactivated: lambda found, _event, _: image.reactivate(found, there(found).id),
+    ImageShared: lambda found, event, _: image.share(found, there(found).id, event.member_id),
+    ImageMemberAnswered: lambda found, event, _: image.answer(found, there(found).id, event.member_id, event.status),
+    ImageUnshared: lambda found, event, _: image.unshare(found, there(found).id, event.member_id),
     ImageDeleted: lambda found, _event, _: image.delete(found, there(found).id),
     NetworkCreated: lambda found, event, _: network.create(found, event),
     NetworkDeleted: lambda found, _event, _: network.delete(found),

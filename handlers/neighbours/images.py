@@ -79,7 +79,8 @@ class EmbeddedImages:
 
 def may_use(context: Context, image: Image) -> bool:
     """Whether the caller may see it and boot from it."""
-    return context.is_admin or image.owner == context.project_id or image.visibility in EVERYBODYS
+    own = context.is_admin or image.owner == context.project_id
+    return own or image.visibility in EVERYBODYS or image.member(context.project_id) is not None
 
 
 def _min_disk_gb(found: Image) -> int:

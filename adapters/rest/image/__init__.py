@@ -3,9 +3,9 @@
 What an image is lies in the log; its bytes are a file. Formats are raw and qcow2.
 """
 
-from adapters.rest.image import changes, data, images, schemas
+from adapters.rest.image import changes, data, images, members, schemas
 from adapters.rest.kit.operation import Operation
 
 
 def operations() -> list[Operation]:
-    return [operation for module in (images, changes, data, schemas) for operation in module.operations]
+    return [operation for module in (images, changes, data, members, schemas) for operation in module.operations]

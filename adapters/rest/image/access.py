@@ -2,7 +2,7 @@
 
 from adapters.rest.kit.operation import Call
 from domain.log.kind import of_project
-from domain.neighbours.image import Image
+from domain.neighbours.image import Image, shared_with
 from handlers.context import Context
 from handlers.neighbours.images import EVERYBODYS
 
@@ -12,7 +12,8 @@ def usable_images(call: Call) -> list[Image]:
     registry, context = call.services.registry, call.context
     if context.is_admin:
         return list(registry.all("image"))
-    lists = (of_project(context.project_id or ""), *EVERYBODYS)
+    project_id = context.project_id or ""
+    lists = (of_project(project_id), *EVERYBODYS, shared_with(project_id))
     found = {image.id: image for name in lists for image in registry.listed("image", name)}
     return list(found.values())
 

@@ -72,7 +72,7 @@ async def upload_by_ticket(call: Call) -> Any:
     log.info("image %s is sent by host %s", image_id, host)
     async with _heard_out(call):
         image = images.existing(call.services.registry.of(images.KIND, image_id), image_id)
-        return empty(204) if image.status == "active" else await _store(call, image)
+        return await _store(call, image) if image.status == "queued" else empty(204)
 
 
 @asynccontextmanager
@@ -151,16 +151,19 @@ async def _publish(call: Call, file: ImageFile, image_id: str, stored: Stored, v
 async def download(call: Call) -> Any:
     """The bytes, also in ranges."""
     image = find(call)
-    return await _file(call, image) if image.status == "active" else empty(204)
+    if image.status == "deactivated" and not call.is_admin:
+        raise Refused("image.deactivated", "The requested image has been deactivated.", status=403)
+    return empty(204) if image.status == "queued" else await _file(call, image)
 
 
 @operations("GET", "/lightcurve/{image_id}/file", Access.PUBLIC, "download_image_by_ticket")
 async def download_by_ticket(call: Call) -> Any:
-    """The bytes, for a host that was given a ticket with a command; nobody else learns what there is."""
+    """The bytes, for a host that was given a ticket with a command; nobody else learns what there is. A server
+    that is there goes on, also elsewhere, when its image has been deactivated."""
     image_id = call.params["image_id"]
     host = call.services.tickets.holder(call.headers.get(TICKET_HEADER, ""), image_id)
     image = call.services.registry.of(images.KIND, image_id) if host else None
-    if image is None or image.status != "active":
+    if image is None or image.status not in ("active", "deactivated"):
         raise not_found("Image", image_id)
     log.info("image %s is fetched by host %s", image_id, host)
     return await _file(call, image)

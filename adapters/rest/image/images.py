@@ -11,13 +11,12 @@ from adapters.rest.image.access import usable_images
 from adapters.rest.image.bodies import read_new_image
 from adapters.rest.image.document import check_visibility, document, find, find_own
 from adapters.rest.image.files import ImageFile
-from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations, Reply
 from adapters.rest.kit.paging import MAX_PAGE, page_limit
 from adapters.rest.kit.validation import identifier
 from domain.errors import Invalid
 from domain.neighbours import image as images
-from domain.neighbours.image import Image, ImageCreated
+from domain.neighbours.image import ACCEPTED, MEMBER_STATUSES, Image, ImageCreated
 from handlers.neighbours.images import may_use
 
 operations = Operations()
@@ -49,6 +48,8 @@ async def more_versions(call: Call) -> Any:
 async def index(call: Call) -> Any:
     """Images, the newest first."""
     query = call.query
+    if query.get("member_status", "all") not in (*MEMBER_STATUSES, "all"):
+        raise Invalid(f"Invalid status: {query['member_status']}")
     found = [image for image in usable_images(call) if _listed(call, image)]
     for name, value in query.multi_items():
         if name not in CONTROLS:
@@ -79,11 +80,15 @@ def _link(call: Call, marker: str | None) -> str:
 
 
 def _listed(call: Call, image: Image) -> bool:
-    """Whether it is in the caller's list: others' community images are only there when asked for."""
+    """Whether it is in the caller's list: others' community images are only there when asked for, and what is shared
+    with it only where it has answered so."""
     if not may_use(call.context, image):
         return False
-    own = image.owner == call.context.project_id
-    return own or image.visibility != "community" or call.query.get("visibility") in ("community", "all")
+    if image.owner == call.context.project_id:
+        return True
+    if member := image.member(call.context.project_id):
+        return call.query.get("member_status", ACCEPTED) in (member.status, "all")
+    return image.visibility != "community" or call.query.get("visibility") in ("community", "all")
 
 
 def _matches(image: Image, name: str, value: str) -> bool:
@@ -172,14 +177,3 @@ async def delete(call: Call) -> None:
     with contextlib.suppress(FileNotFoundError):
         ImageFile(call.services.settings.images_dir, image.id).path.unlink()
     await call.settle(accepted)
-
-
-@operations("GET", "/v2/images/{image_id}/members", Access.READER, "get_members")
-@operations("POST", "/v2/images/{image_id}/members", Access.MEMBER, "add_member")
-@operations("GET", "/v2/images/{image_id}/members/{member_id}", Access.READER, "get_member")
-@operations("PUT", "/v2/images/{image_id}/members/{member_id}", Access.MEMBER, "modify_member")
-@operations("DELETE", "/v2/images/{image_id}/members/{member_id}", Access.MEMBER, "delete_member")
-async def members(_call: Call) -> Any:
-    """Sharing with single projects is not offered. Said to readers, too: an empty list would be taken for an image
-    that is shared with nobody."""
-    raise not_implemented("Sharing an image with single projects")

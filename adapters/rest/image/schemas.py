@@ -1,4 +1,4 @@
-"""What an image, and a list of images, look like: clients read it first, and take no attribute that is not in it.
+"""What images and their members look like: clients read it first, and take no attribute that is not in it.
 
 https://docs.openstack.org/api-ref/image/v2/#image-schemas
 """
@@ -7,11 +7,12 @@ from typing import Any
 
 from adapters.rest.image.document import CONTAINERS, FORMATS, RESERVED, VISIBILITIES
 from adapters.rest.kit.operation import Access, Call, Operations
+from domain.neighbours.image import MEMBER_STATUSES
 
 operations = Operations()
 
 ID = r"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
-STATUSES = ("queued", "active", "deleted")
+STATUSES = ("queued", "active", "deactivated", "deleted")
 Schema = dict[str, Any]
 
 
@@ -99,6 +100,26 @@ def images() -> Schema:
     }
 
 
+def member() -> Schema:
+    properties = {
+        "member_id": _text("The project with which the image is shared."),
+        "image_id": _text("The image.") | {"pattern": ID},
+        "status": _one_of("What it has answered.", *MEMBER_STATUSES),
+        "created_at": _text("When it was shared."),
+        "updated_at": _text("When it was answered last."),
+        "schema": _text("Where this is.") | {"readOnly": True},
+    }
+    return {"name": "member", "properties": properties}
+
+
+def members() -> Schema:
+    return {
+        "name": "members",
+        "properties": {"members": {"type": "array", "items": member()}, "schema": {"type": "string"}},
+        "links": [{"rel": "describedby", "href": "{schema}"}],
+    }
+
+
 @operations("GET", "/v2/schemas/image", Access.TOKEN, "schemas")
 async def show_image(_call: Call) -> Any:
     return image()
@@ -107,3 +128,13 @@ async def show_image(_call: Call) -> Any:
 @operations("GET", "/v2/schemas/images", Access.TOKEN, "schemas")
 async def show_images(_call: Call) -> Any:
     return images()
+
+
+@operations("GET", "/v2/schemas/member", Access.TOKEN, "schemas")
+async def show_member(_call: Call) -> Any:
+    return member()
+
+
+@operations("GET", "/v2/schemas/members", Access.TOKEN, "schemas")
+async def show_members(_call: Call) -> Any:
+    return members()
