@@ -36,6 +36,19 @@ def _lasting(document: Any) -> Any:
     return [_lasting(each) for each in document] if isinstance(document, list) else document
 
 
+def _known_then(new: Any, old: Any) -> Any:
+    """``new`` without what nobody knew then: the hosts of most steps of actions (ADR 71)."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        unknown = ("host", "hostId") if "event" in old and old.get("host") == "" else ()
+        return {
+            name: old.get(name) if name in unknown else _known_then(value, old.get(name))
+            for name, value in new.items()
+        }
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [_known_then(one, other) for one, other in zip(new, old, strict=True)]
+    return new
+
+
 @asynchronous
 async def test_every_answer_is_what_it_was(tmp_path: Path) -> None:
     world = World(tmp_path, public_url=OLD["url"])
@@ -48,6 +61,7 @@ async def test_every_answer_is_what_it_was(tmp_path: Path) -> None:
             client = root.at(f"2.{old['microversion']}" if old["microversion"] else "")
             answer = await client.get(path, **dict(parse_qsl(query)))
             assert answer.status == 200, (old["path"], answer)
-            assert _lasting(answer.body) == _lasting(old["body"]), f"{old['path']} at {old['microversion']}"
+            now = _known_then(answer.body, old["body"])
+            assert _lasting(now) == _lasting(old["body"]), f"{old['path']} at {old['microversion']}"
     finally:
         await world.stop()
