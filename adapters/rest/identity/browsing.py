@@ -22,6 +22,21 @@ from adapters.rest.kit.operation import Access, Call, Operations, Reply
 from adapters.rest.kit.settings import RestSettings
 from domain.errors import Refused, not_found
 
+FALSE = ("0", "f", "false", "off", "n", "no")
+"""What says no in a query; all else is yes."""
+COMPARISONS: dict[str, Callable[[str, str], bool]] = {
+    "": lambda has, value: has == value,
+    "contains": lambda has, value: value in has,
+    "icontains": lambda has, value: value.lower() in has.lower(),
+    "startswith": lambda has, value: has.startswith(value),
+    "istartswith": lambda has, value: has.lower().startswith(value.lower()),
+    "endswith": lambda has, value: has.endswith(value),
+    "iendswith": lambda has, value: has.lower().endswith(value.lower()),
+}
+"""How an attribute is compared, by what stands behind its name and ``__``."""
+NOBODYS = ("group.id", "scope.system", "scope.domain.id", "scope.OS-INHERIT:inherited_to")
+"""Assignments that are not those of a user in a project: there are none."""
+
 
 def discovery(settings: RestSettings) -> Operations:
     """``GET /`` and ``GET /v3``."""
@@ -132,7 +147,8 @@ def _declare_role_assignments(declare: Operations, settings: RestSettings, direc
         wanted = [call.query.get(name) for name in ("user.id", "scope.project.id", "role.id")]
         named = "include_names" in call.query and call.query["include_names"].lower() not in ("0", "false")
         assignments: list[Document] = []
-        for user, project, role in _held_roles(directory):
+        held = () if any(name in call.query for name in NOBODYS) else _held_roles(directory)
+        for user, project, role in held:
             ids = user["id"], project["id"], role["id"]
             if all(want in (None, has) for want, has in zip(wanted, ids, strict=True)):
                 shown = [part if named else {"id": part["id"]} for part in (user, project, role)]
@@ -155,9 +171,17 @@ def _held_roles(directory: Directory) -> Iterator[tuple[Document, Document, Docu
 
 
 def _filtered(call: Call, documents: list[Document]) -> list[Document]:
-    """Those that have every value asked for in the query string."""
-    wanted = [(name, value) for name, value in call.query.items() if documents and name in documents[0]]
-    return [document for document in documents if all(str(document.get(name)) == value for name, value in wanted)]
+    """Those that have every value asked for in the query string. What it names that none of them has is no filter."""
+    wanted = [(*name.partition("__")[::2], value) for name, value in call.query.items()]
+    known = {name for document in documents for name in document}
+    tests = [(name, how, value) for name, how, value in wanted if name in known and how in COMPARISONS]
+    return [document for document in documents if all(_fits(document.get(name), *test) for name, *test in tests)]
+
+
+def _fits(has: Any, how: str, value: str) -> bool:
+    if isinstance(has, bool):
+        return has is (value.lower() not in FALSE)
+    return COMPARISONS[how](str(has), value)
 
 
 def _only_admin(call: Call, rule: str) -> None:

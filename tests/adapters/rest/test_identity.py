@@ -257,3 +257,36 @@ async def test_names_of_users_and_projects(cloud: MakeWorld):
         assert ("amy", "blue", "member") in [
             (one["user"]["name"], one["scope"]["project"]["name"], one["role"]["name"]) for one in named
         ]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"enabled": "true"}, 6),
+        ({"enabled": "1"}, 6),
+        ({"enabled": "False"}, 0),
+        ({"name": "amy"}, 1),
+        ({"name": "AMY"}, 0),
+        ({"name__contains": "o"}, 3),
+        ({"name__icontains": "AM"}, 1),
+        ({"name__startswith": "r"}, 2),
+        ({"name__endswith": "e"}, 1),
+        ({"name__iendswith": "E", "enabled": "1"}, 1),
+        ({"limit": "1", "unheard_of": "x"}, 6),
+    ],
+)
+@asynchronous
+async def test_users_are_found_by_their_attributes(cloud: MakeWorld, query: dict[str, str], found: int):
+    async with cloud() as world:
+        root = await world.client("root")
+        assert len((await root.get("/identity/v3/users", **query)).body["users"]) == found
+
+
+@asynchronous
+async def test_roles_are_held_by_users_in_projects_only(cloud: MakeWorld):
+    async with cloud() as world:
+        root = await world.client("root")
+        path = "/identity/v3/role_assignments"
+        assert (await root.get(path, effective="")).body["role_assignments"]
+        for name in ("group.id", "scope.system", "scope.domain.id"):
+            assert (await root.get(path, **{name: "all"})).body["role_assignments"] == []
