@@ -199,11 +199,13 @@ async def test_to_ask_again_for_the_same_assignment_disturbs_nobody(sites: Sites
         _, silent = await asyncio.open_connection(first.host, first.port)
         assert await sites.copied(first)
         silent.close()
+        others = set(psutil.Process().children())
         (other,) = await offers.of("server", 3, [sites.disk])
         assert other.key != first.key
         with pytest.raises(OSError, match="Connect call failed"):
             await asyncio.open_connection(first.host, first.port)
-        (serving,) = (one for one in psutil.Process().children(recursive=True) if one.name() == "qemu-nbd")
+        # Not by its name: it is qemu-nbd's only once what starts it has become it.
+        (serving,) = set(psutil.Process().children()) - others
         serving.kill()
         psutil.wait_procs([serving])
         assert await offers.of("server", 3, [sites.disk]) != [other]
