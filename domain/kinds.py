@@ -3,7 +3,7 @@
 from typing import Any
 
 from domain import console
-from domain.catalogue import flavor, keypair, quota
+from domain.catalogue import flavor, keypair, quota, server_group
 from domain.fleet import host
 from domain.log import checkpoint, recovery, skip
 from domain.log.kind import Kind
@@ -24,6 +24,7 @@ KINDS: dict[str, Kind[Any]] = {
         flavor.KIND,
         keypair.KIND,
         quota.KIND,
+        server_group.KIND,
         network.KIND,
         image.KIND,
         token.KIND,

@@ -16,7 +16,7 @@ from domain.fleet.host import KIND as HOST
 from domain.fleet.host import Host
 from domain.log.kind import advance
 from domain.log.record import Recorded
-from domain.placement.ledger import Claimed, Ledger, LedgerChange, LedgerChanged, Released, release
+from domain.placement.ledger import Claimed, Ledger, LedgerChange, LedgerChanged, Released, leave_group, release
 from domain.placement.moving import claim_target, settle
 from domain.placement.scheduling import NO_VALID_HOST, HostView, Multipliers, place
 from domain.server.creation import ServerFailed
@@ -113,6 +113,8 @@ class WhatIf:
             self.placed += 1
             self._decide(before, before.newest_epoch, None)
         after = advance(SERVER, before, recorded)
+        if isinstance(event, ServerEvacuated) and before and before.move:
+            self._apply(*leave_group(self.ledger, before.move.id, None))
         if isinstance(event, ServerRemainsRemoved):
             self._apply(*release(self.ledger, event.move_id, None))
         elif before and before.move and not (after and after.move) and not isinstance(event, ServerEvacuated):
@@ -136,7 +138,9 @@ class WhatIf:
             # What is claimed when a move ends is no choice: the server's own event brings it about here.
             if server.move is None or course.is_choosing(server):
                 self.placed += 1
-                self._decide(server, change.epoch - 1, self._name(change))
+                # Its group may have been deleted before: this log does not tell, but the claim does.
+                held = server if change.member else replace(server, group=None)
+                self._decide(held, change.epoch - 1, self._name(change))
         elif isinstance(change, Claimed | Released) and change.consumer_id in self._moves:
             return
         elif not isinstance(change, Released) or change.consumer_id in self.ledger.claims:
@@ -196,6 +200,7 @@ class WhatIf:
             enabled=host.enabled and host.name not in self._without,
             up=True,
             architecture=host.description.architecture,
+            address=host.description.host_ip,
         )
 
     def _name(self, claim: Claimed) -> str:

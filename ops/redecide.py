@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from domain.catalogue.quota import Limits
 from domain.redecision import Difference, Redecision
 from handlers.ports import EventStore
 from ops.progress import Progress
@@ -17,8 +16,7 @@ SHOWN = 50
 async def redecide(settings: Settings, cell: str | None) -> bool:
     """Go through the logs of the stack that runs, print what today's rules would have decided otherwise, and return
     whether nothing was. Raises LightcurveError."""
-    quota = settings.quota
-    redecision = Redecision(Limits(instances=quota.instances, cores=quota.cores, ram_mb=quota.ram_mb))
+    redecision = Redecision(settings.quota.limits)
     found: list[Difference] = []
     async with open_plane(settings, "redecide", COMMAND_SECONDS) as plane:
         for store in plane.stores:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from domain.catalogue.quota import Limits
 from domain.errors import Invalid
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -116,12 +117,26 @@ class QuotaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     instances: Annotated[int, Meta(ge=-1)] = 10
     cores: Annotated[int, Meta(ge=-1)] = 20
     ram_mb: Annotated[int, Meta(ge=-1)] = 51200
+    server_groups: Annotated[int, Meta(ge=-1)] = 10
+    server_group_members: Annotated[int, Meta(ge=-1)] = 10
+    """Of each group."""
     networks: Annotated[int, Meta(ge=-1)] = 100
     images: Annotated[int, Meta(ge=-1)] = 100
     image_gb: Annotated[int, Meta(ge=-1)] = 1000
     """GiB of all images of a project together."""
     one_image_gb: Annotated[int, Meta(ge=-1)] = 1000
     """GiB of a single image."""
+
+    @property
+    def limits(self) -> Limits:
+        """What is counted with its servers."""
+        return Limits(
+            instances=self.instances,
+            cores=self.cores,
+            ram_mb=self.ram_mb,
+            server_groups=self.server_groups,
+            server_group_members=self.server_group_members,
+        )
 
 
 class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ All of a project is one aggregate, and a reservation precedes its server, so the
 concurrency. The limit of a resource may be -1: no limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import msgspec
@@ -17,12 +17,15 @@ from domain.log.record import AggregateId, Event, Metadata
 UNLIMITED = -1
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a project may use at the most."""
 
     instances: int = 10
     cores: int = 20
     ram_mb: int = 51200
+    server_groups: int = 10
+    server_group_members: int = 10
+    """Of each group."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     ram_mb: int
     changed: bool = False
     """Whether it is what it was not at first."""
+    group_id: str | None = None
+    """The server group of which it is a member."""
 
 
 class Reserved(Change, tag="reserved", frozen=True, kw_only=True):
@@ -43,6 +48,8 @@ class Reserved(Change, tag="reserved", frozen=True, kw_only=True):
     """Where the server is about to be requested."""
     cores: int
     ram_mb: int
+    group_id: str | None = None
+    """The server group of which it is a member, for its life."""
 
 
 class ReservationChanged(Change, tag="reservation_changed", frozen=True, kw_only=True):
@@ -80,8 +87,14 @@ class Quota:
     def __init__(self) -> None:
         self.limits: Limits | None = None
         self.reservations: dict[str, Reservation] = {}
+        self.members: dict[str, dict[str, None]] = {}
+        """Servers by their group, the oldest first."""
         self.cores = 0
         self.ram_mb = 0
+
+    def members_of(self, group_id: str) -> Collection[str]:
+        """The servers in a group that are not deleted."""
+        return self.members.get(group_id, {})
 
     def apply(self, change: QuotaChange) -> Undo:
         return journaled(partial(self._make, change))
@@ -89,24 +102,38 @@ class Quota:
     def _make(self, change: QuotaChange, journal: Journal) -> None:
         match change:
             case Reserved():
-                reservation = Reservation(cell=change.cell, cores=change.cores, ram_mb=change.ram_mb)
+                reservation = Reservation(
+                    cell=change.cell, cores=change.cores, ram_mb=change.ram_mb, group_id=change.group_id
+                )
                 self._end(journal, change.server_id)
-                journal.put(self.reservations, change.server_id, reservation)
-                self._count(journal, reservation, 1)
+                self._begin(journal, change.server_id, reservation)
             case ReservationChanged():
                 before = self.reservations[change.server_id]
                 self._end(journal, change.server_id)
                 changed = msgspec.structs.replace(before, cores=change.cores, ram_mb=change.ram_mb, changed=True)
-                journal.put(self.reservations, change.server_id, changed)
-                self._count(journal, changed, 1)
+                self._begin(journal, change.server_id, changed)
             case ReservationReleased():
                 self._end(journal, change.server_id)
             case LimitsSet():
                 journal.assign(self, "limits", change.limits)
 
+    def _begin(self, journal: Journal, server_id: str, reservation: Reservation) -> None:
+        journal.put(self.reservations, server_id, reservation)
+        self._count(journal, reservation, 1)
+        if reservation.group_id is not None:
+            if reservation.group_id not in self.members:
+                journal.put(self.members, reservation.group_id, {})
+            journal.put(self.members[reservation.group_id], server_id, None)
+
     def _end(self, journal: Journal, server_id: str) -> None:
-        if server_id in self.reservations:
-            self._count(journal, journal.drop(self.reservations, server_id), -1)
+        if server_id not in self.reservations:
+            return
+        reservation = journal.drop(self.reservations, server_id)
+        self._count(journal, reservation, -1)
+        if reservation.group_id is not None:
+            journal.drop(self.members[reservation.group_id], server_id)
+            if not self.members[reservation.group_id]:
+                journal.drop(self.members, reservation.group_id)
 
     def _count(self, journal: Journal, reservation: Reservation, sign: int) -> None:
         journal.assign(self, "cores", self.cores + sign * reservation.cores)
@@ -127,8 +154,10 @@ def reserve(
     cores: int,
     ram_mb: int,
     request_id: str | None,
+    group_id: str | None = None,
 ) -> tuple[Reserved, ...]:
-    """Reserve for as many of these servers as fit, and for at least ``at_least``; each needs as much.
+    """Reserve for as many of these servers as fit, and for at least ``at_least``; each needs as much, and is a member
+    of the group.
 
     Raises Refused (403), in Nova's words, naming what was exceeded.
     """
@@ -138,7 +167,7 @@ def reserve(
     each = {"instances": 1, "cores": cores, "ram": ram_mb}
     bounded = [name for name in each if limit[name] != UNLIMITED and each[name] > 0]
     room = min(((limit[name] - used[name]) // each[name] for name in bounded), default=len(server_ids))
-    count = min(len(server_ids), room)
+    count = min(len(server_ids), room, _room_in(quota, limits, group_id, len(server_ids), at_least))
     if count < at_least:
         over = [name for name in bounded if limit[name] - used[name] < each[name] * at_least]
 
@@ -152,9 +181,19 @@ def reserve(
             status=403,
         )
     return tuple(
-        Reserved(server_id=server_id, cell=cell, cores=cores, ram_mb=ram_mb, request_id=request_id)
+        Reserved(server_id=server_id, cell=cell, cores=cores, ram_mb=ram_mb, request_id=request_id, group_id=group_id)
         for server_id in server_ids[:count]
     )
+
+
+def _room_in(quota: Quota, limits: Limits, group_id: str | None, wanted: int, at_least: int) -> int:
+    """How many of so many the group can take. Raises Refused (403) if that is less than ``at_least``."""
+    if group_id is None or limits.server_group_members == UNLIMITED:
+        return wanted
+    room = max(0, limits.server_group_members - len(quota.members_of(group_id)))
+    if room < at_least:
+        raise Refused("quota.exceeded", "Quota exceeded, too many servers in group", status=403)
+    return room
 
 
 def widen(

@@ -6,15 +6,19 @@ names follow Nova's scheduler
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.affinity import Member, Terms
 from domain.errors import NoCapacity, Refused, Stale
 from domain.image_properties import X86_64, runs_on
+from domain.placement import grouping
 from domain.placement.candidates import Group, Request, candidates, nearest
+from domain.placement.grouping import Condition
 from domain.placement.ledger import DISK_GB, MEMORY_MB, VCPU, Claimed, Ledger
 
 NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
@@ -30,6 +34,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     up: bool
     architecture: str = X86_64
+    address: str = ""
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,13 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """Traits that the flavor wants."""
     forbidden: frozenset[str] = frozenset()
     """And those that it does not."""
+    group: Terms | None = None
+    same_host: tuple[str, ...] = ()
+    """Servers with one of which it shall share its host."""
+    different_host: tuple[str, ...] = ()
+    """And with which it shall not."""
+    near: str | None = None
+    """The network in which its host's address shall be."""
 
 
 class Multipliers(NamedTuple):
@@ -76,8 +88,9 @@ FILTERS: dict[str, Filter] = {
     "host_up": lambda host, _: host.up,
     "another_host": lambda host, demand: host.name != demand.source,
     "not_tried_before": lambda host, demand: host.name not in demand.excluded_hosts,
+    "build_near_host_ip": lambda host, demand: demand.near is None or _is_near(host.address, demand.near),
 }
-"""Every rule beside capacity, by the name under which the explanation counts it."""
+"""Every rule beside capacity and other servers, by the name under which the explanation counts it."""
 
 
 def place(
@@ -94,8 +107,15 @@ def place(
     if standing and standing.epoch > demand.epoch:
         raise Stale(f"Server {demand.server_id} was assigned anew meanwhile.")
     request = Request(groups={"": _group(demand)})
+    allowed = grouping.allowed(ledger, _conditions(ledger, demand))
+    preference = grouping.preference(ledger, demand.server_id, demand.group)
+
+    def order(rows: NDArray[np.intp]) -> Iterator[int]:
+        kept = rows if allowed is None else rows[allowed[rows]]
+        return _best_first(ledger, kept, multipliers, preference)
+
     try:
-        for host_id, candidate in candidates(ledger, request, lambda rows: _best_first(ledger, rows, multipliers)):
+        for host_id, candidate in candidates(ledger, request, order):
             host = hosts.get(host_id)
             # What a server is placed on must be among what it takes from.
             if host and host.id in candidate.allocations and _passes(host, demand):
@@ -108,11 +128,29 @@ def place(
                     allocations={host.id: dict(candidate.allocations[host.id]), **others},
                     generation=standing.generation + 1 if standing else 1,
                     request_id=demand.request_id,
+                    member=_member(demand),
                 )
     except Refused as refusal:
         # A resource class that there is not: no host can have it.
         raise NoCapacity(f"{NO_VALID_HOST} {refusal.message}") from None
     raise explain(ledger, hosts, demand)
+
+
+def _member(demand: Demand) -> Member | None:
+    return Member(group_id=demand.group.group_id, server_id=demand.server_id) if demand.group else None
+
+
+def _conditions(ledger: Ledger, demand: Demand) -> list[Condition]:
+    return grouping.conditions(
+        ledger, demand.server_id, demand.project_id, demand.group, demand.same_host, demand.different_host
+    )
+
+
+def _is_near(address: str, network: str) -> bool:
+    try:
+        return ip_address(address) in ip_network(network, strict=False)
+    except ValueError:
+        return False  # a host that has told no address
 
 
 def _group(demand: Demand) -> Group:
@@ -129,6 +167,11 @@ def explain(ledger: Ledger, hosts: Mapping[str, HostView], demand: Demand) -> No
         kept = [host for host in remaining if passes(host, demand)]
         if len(kept) < len(remaining):
             removed[name] = len(remaining) - len(kept)
+        remaining = kept
+    for condition in _conditions(ledger, demand):
+        kept = [host for host in remaining if condition.allows(host.id)]
+        if len(kept) < len(remaining):
+            removed[condition.name] = len(remaining) - len(kept)
         remaining = kept
     if demand.required or demand.forbidden:
         kept = [host for host in remaining if _has_traits(ledger, host, demand)]
@@ -156,7 +199,8 @@ def _has_traits(ledger: Ledger, host: HostView, demand: Demand) -> bool:
 
 
 def suits(ledger: Ledger, host: HostView, demand: Demand) -> bool:
-    """Whether the host is what the demand asks for, but for its room, and but for being another one."""
+    """Whether the host is what the demand asks for, but for its room, and but for being another one. Where a server
+    is already it is not asked who else is."""
     elsewhere = msgspec.structs.replace(demand, source=None)
     return _passes(host, elsewhere) and _has_traits(ledger, host, demand)
 
@@ -176,9 +220,15 @@ def _weights(ledger: Ledger, rows: NDArray[np.intp], multipliers: Multipliers) -
     return weights
 
 
-def _best_first(ledger: Ledger, rows: NDArray[np.intp], multipliers: Multipliers) -> Iterator[int]:
-    """The best row first; the others are put in order only if it is refused."""
+def _best_first(
+    ledger: Ledger, rows: NDArray[np.intp], multipliers: Multipliers, preference: NDArray[np.float64] | None
+) -> Iterator[int]:
+    """The best row first; the others are put in order only if it is refused. Preference goes before weights."""
+    if not len(rows):
+        return
     weights = _weights(ledger, rows, multipliers)
+    if preference is not None:
+        weights += preference[rows] * (np.ptp(weights) + 1.0)
     best = int(rows[int(np.argmax(weights))])
     yield best
     for index in np.argsort(-weights, kind="stable"):

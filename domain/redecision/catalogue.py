@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from domain.catalogue import flavor, keypair, quota
+from domain.catalogue import flavor, keypair, quota, server_group
 from domain.catalogue.flavor import FlavorCreated, FlavorDeleted, FlavorExtraSpecsSet, Flavors
 from domain.catalogue.keypair import KeypairCreated, KeypairDeleted
 from domain.catalogue.quota import (
@@ -16,6 +16,7 @@ from domain.catalogue.quota import (
     ReservationReleased,
     Reserved,
 )
+from domain.catalogue.server_group import ServerGroupCreated, ServerGroupDeleted
 from domain.fleet import host
 from domain.fleet.host import (
     Host,
@@ -60,7 +61,7 @@ def _quota(state: Quota, change: QuotaChange, limits: Limits) -> Iterable[Change
                 return ()
             return quota.reserve(
                 state, limits, [change.server_id], cell=change.cell, at_least=1, cores=change.cores,
-                ram_mb=change.ram_mb, request_id=None,
+                ram_mb=change.ram_mb, request_id=None, group_id=change.group_id,
             )  # fmt: skip
         case ReservationChanged():
             held = state.reservations.get(change.server_id)
@@ -84,6 +85,9 @@ RULES: dict[type[Event], Rule] = {
     ),
     KeypairCreated: _key_created,
     KeypairDeleted: lambda keys, event, _: keypair.delete(keys, event.name),
+    # How many a project may have is told by its quota, another aggregate's.
+    ServerGroupCreated: lambda groups, event, _: server_group.create(groups, event, quota.UNLIMITED),
+    ServerGroupDeleted: lambda groups, event, _: server_group.delete(groups, event.group_id),
     HostEnrolled: _enrolled,
     HostDescribed: _described,
     HostDisabled: lambda known, event, _: host.disable(known, "", event.reason),

@@ -40,7 +40,7 @@ CHANGES: dict[type[Event], Change] = (
 
 EVENTS: tuple[type[Event], ...] = (ServerRequested, ServerAbandoned, *CHANGES)
 
-VERSION = 6
+VERSION = 7
 """Of what ``evolve`` makes of events: raised when it changes, so that what was kept of it is made anew."""
 
 

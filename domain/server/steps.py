@@ -7,8 +7,9 @@ import msgspec
 from domain import image_properties
 from domain.catalogue import flavor_specs
 from domain.guest import GuestSpec
+from domain.placement.grouping import DIFFERENT_HOST, SAME_HOST
 from domain.placement.scheduling import Demand
-from domain.server import deletion
+from domain.server import deletion, hints
 from domain.server.actions import shelve
 from domain.server.creation import MAX_ATTEMPTS
 from domain.server.moves import cold, course, steering
@@ -211,6 +212,10 @@ def demand(server: Server) -> Demand:
         request_id=server.action.request_id if server.action else None,
         required=asked.required,
         forbidden=asked.forbidden,
+        group=server.group,
+        same_host=server.hints.get(SAME_HOST, ()),
+        different_host=server.hints.get(DIFFERENT_HOST, ()),
+        near=hints.near(server),
     )
 
 

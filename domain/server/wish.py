@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from domain.affinity import Terms
 from domain.catalogue.flavor import Flavor
 from domain.guest import ImageSource
 from domain.server.parts import NetworkRequest
@@ -33,6 +34,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     access_ipv4: str | None = None
     """An address by which its owner says that it is reached; nothing goes by it."""
     access_ipv6: str | None = None
+    group: Terms | None = None
+    """What it is held to as a member of its server group."""
+    hints: dict[str, tuple[str, ...]] = {}
+    """What was hinted to the scheduler, by Nova's names: see ``domain.server.hints``."""
 
 
 FIELDS = Wish.__struct_fields__

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
-from domain.catalogue import quota
+from domain.catalogue import quota, server_group
 from domain.fleet import host
+from domain.log.kind import Kind
 from domain.neighbours import image, network
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.erasures import Erasures
@@ -55,7 +57,8 @@ class Conducting:
         self._open_consoles = open_consoles
         self._grants = Consoles(store, bus, stamp)
         self._disorder = Disorder()
-        self._registry = Registry(api_store, stamp, [quota.KIND, network.KIND, image.KIND], self._disorder)
+        kinds: list[Kind[Any]] = [quota.KIND, server_group.KIND, network.KIND, image.KIND]
+        self._registry = Registry(api_store, stamp, kinds, self._disorder)
         self._host_registry = Registry(store, stamp, [host.KIND], self._disorder)
         self._feed = LedgerFeed(store, stamp, self._disorder, saves_snapshots=True)
         self._life = LifeSigns(liveness, stamp.clock)

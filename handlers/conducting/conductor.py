@@ -14,6 +14,7 @@ from datetime import datetime
 from domain.errors import HostFailed, Invalid, LightcurveError, NoCapacity, OutOfOrder, Refused, Stale, Unavailable
 from domain.guest import GuestSpec
 from domain.log.record import Recorded
+from domain.placement import grouping
 from domain.placement.scheduling import NO_VALID_HOST
 from domain.server import creation, deletion, reported
 from domain.server.actions import create_image, unshelve
@@ -249,7 +250,10 @@ class Conductor:
             )
         except NoCapacity as error:
             await self.give_up(
-                context, server, Fault(code=500, message=_no_host(server), details=error.message), error.removed
+                context,
+                server,
+                Fault(code=500, message=_no_host(server, error), details=error.message),
+                error.removed,
             )
             return
         except (Refused, Invalid) as error:
@@ -374,8 +378,9 @@ def _until(action: UnderWay, now: datetime) -> float:
     return left if left > 0 else LATE_SECONDS
 
 
-def _no_host(server: Server) -> str:
+def _no_host(server: Server, error: NoCapacity) -> str:
+    reason = NO_VALID_HOST + grouping.told(error.removed)
     if not server.failed_hosts:
-        return NO_VALID_HOST
+        return reason
     cause = server.fault.message if server.fault else ""
-    return f"{NO_VALID_HOST} It was tried on {len(server.failed_hosts)} before; the last attempt: {cause}"
+    return f"{reason} It was tried on {len(server.failed_hosts)} before; the last attempt: {cause}"

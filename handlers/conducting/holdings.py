@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from domain.catalogue import quota
+import msgspec
+
+from domain.catalogue import quota, server_group
 from domain.catalogue.flavor import Flavor
 from domain.guest import Nic
 from domain.placement import ledger
@@ -25,7 +27,7 @@ class Holdings:
     def __init__(
         self, cell: str, ledger_writer: GroupWriter[Ledger], registry: Registry, networks: Networks, keys: Keys
     ) -> None:
-        """``registry`` holds the quotas."""
+        """``registry`` holds the quotas and the server groups."""
         self.cell = cell
         self.ledger = ledger_writer
         self.registry = registry
@@ -34,9 +36,10 @@ class Holdings:
 
     async def claim(self, context: Context, hosts: Mapping[str, HostView], demand: Demand) -> Claimed:
         """Choose a host and take its resources, in one event. Raises NoCapacity."""
+        present = self._as_held(demand)
 
         def decide(state: Ledger) -> tuple[Claimed, ...]:
-            claim = place(state, hosts, demand)
+            claim = place(state, hosts, present)
             return () if state.claims.get(demand.server_id) is claim else (claim,)
 
         changes, _ = await self.ledger.submit(context, decide)
@@ -48,14 +51,23 @@ class Holdings:
         self, context: Context, hosts: Mapping[str, HostView], demand: Demand, move_id: str, *, may_stay: bool
     ) -> Claimed:
         """Choose a host to move to, and take its resources beside those that the server has. Raises NoCapacity."""
+        present = self._as_held(demand)
 
         def decide(state: Ledger) -> tuple[Claimed, ...]:
-            return claim_target(state, hosts, demand, move_id, may_stay=may_stay)
+            return claim_target(state, hosts, present, move_id, may_stay=may_stay)
 
         changes, _ = await self.ledger.submit(context, decide)
         claim = changes[-1] if changes else self.ledger.state.claims[demand.server_id]
         assert isinstance(claim, Claimed)
         return claim
+
+    def _as_held(self, demand: Demand) -> Demand:
+        """Without the policy of a group that was deleted."""
+        if demand.group is None:
+            return demand
+        groups = self.registry.of(server_group.KIND, demand.project_id)
+        kept = server_group.in_force(groups, demand.group)
+        return demand if kept else msgspec.structs.replace(demand, group=None)
 
     async def settle_move(self, context: Context, server: Server) -> None:
         """Leave a server whose move ends what it shall have, and give the other back: claim and quota."""
@@ -86,6 +98,13 @@ class Holdings:
                 *(self.networks.allocate(context, self.cell, server, i) for i in range(len(server.networks)))
             )
         )
+
+    async def leave_group(self, context: Context, move_id: str) -> None:
+        """What a server has left on a dead host, and claims there until it is removed, is no member of its group any
+        more. Costs nothing where that is known."""
+        claim = self.ledger.state.claims.get(move_id)
+        if claim and claim.member:
+            await self.ledger.submit(context, lambda state: ledger.leave_group(state, move_id, context.request_id))
 
     async def release_claim(self, context: Context, server_id: str) -> None:
         await self.ledger.submit(context, lambda state: ledger.release(state, server_id, context.request_id))

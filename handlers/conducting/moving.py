@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from domain.errors import HostFailed, Invalid, NoCapacity, Refused, Stale
 from domain.log.record import Event
+from domain.placement import grouping
 from domain.placement.scheduling import NO_VALID_HOST
 from domain.server.actions import shelve
 from domain.server.moves import cold, course, evacuation, live
@@ -154,7 +155,7 @@ class Moving:
                 may_stay=move.may_stay,
             )
         except NoCapacity as error:
-            fault = Fault(code=500, message=NO_VALID_HOST, details=error.message)
+            fault = Fault(code=500, message=NO_VALID_HOST + grouping.told(error.removed), details=error.message)
             await self._abandon(context, server, fault, error.removed)
             return
         except (Refused, Invalid) as error:

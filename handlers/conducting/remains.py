@@ -56,6 +56,7 @@ class Clearing:
     async def clear(self, server: Server) -> float:
         """Do what can be done now; returns the seconds until another look. Raises Unavailable, Stale."""
         for left in server.remains:
+            await self._holdings.leave_group(self._stamp.own_context(), left.move_id)
             host = self._hosts.get(left.place.host_id)
             if host is None:
                 continue

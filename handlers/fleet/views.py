@@ -24,6 +24,7 @@ class HostViews(Mapping[str, HostView]):
             enabled=host.enabled,
             up=self._is_up(host.name) and not host.forced_down,
             architecture=host.description.architecture,
+            address=host.description.host_ip,
         )
 
     def __iter__(self) -> Iterator[str]:

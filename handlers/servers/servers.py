@@ -82,6 +82,7 @@ class Servers:
                 cores=new.flavor.vcpus,
                 ram_mb=new.flavor.ram_mb,
                 request_id=context.request_id,
+                group_id=new.group.group_id if new.group else None,
             ),
         )
         reserved = [change.server_id for change in changes if isinstance(change, quota.Reserved)]

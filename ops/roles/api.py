@@ -18,8 +18,7 @@ from adapters.rest.kit.policy_checks import read_overrides
 from adapters.rest.kit.services import AuditServices, Bounds, ConsoleServices, Services, StockLimits
 from adapters.rest.kit.settings import RestSettings
 from adapters.rest.past import PastServices
-from domain.catalogue import flavor, keypair, quota
-from domain.catalogue.quota import Limits
+from domain.catalogue import flavor, keypair, quota, server_group
 from domain.fleet import host
 from domain.log.kind import Kind
 from domain.neighbours import image, network
@@ -81,12 +80,12 @@ async def projected(plane: Plane, cell: str, position: int) -> bool:
 async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name: str) -> None:
     settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
     disorder = Disorder()
-    kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
+    kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, server_group.KIND, network.KIND, image.KIND, quota.KIND]
     registry = Registry(plane.api_store, stamp, kinds, disorder)
     host_registry = Registry(plane.store, stamp, [host.KIND], disorder)
     feed = LedgerFeed(plane.store, stamp, disorder)
     life = LifeSigns(plane.liveness, clock)
-    limits = Limits(instances=settings.quota.instances, cores=settings.quota.cores, ram_mb=settings.quota.ram_mb)
+    limits = settings.quota.limits
     registry.listen(partial(forget_deleted, rest_settings(settings).images_dir))
     workers = Workers(plane, registry, host_registry, own_writes, name)
     identity = LiveIdentity(settings)

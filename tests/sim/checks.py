@@ -41,8 +41,9 @@ from domain.server.state import (
 )
 from projections import console_sessions, event_log, hosts, instance_actions, migrations, servers
 from projections.memory import MemoryRows
+from tests.groups import broken
 from tests.sim.image_checks import images
-from tests.sim.world import API, CELL, LIMITS, NETWORK, PROJECT, World
+from tests.sim.world import API, CELL, GROUPS, LIMITS, NETWORK, PROJECT, SHORT_LIVED, World
 
 SETTLED = (ACTIVE, STOPPED, PAUSED, SUSPENDED, RESCUED, RESIZED, SHELVED)
 DONE = (ServerBuilt, ServerMoveReturned, ServerLaidDown, *(action.done for action in (*ACTIONS, *MOVES, *ENDINGS)))
@@ -68,12 +69,16 @@ async def violations(world: World) -> list[str]:
             if not batch:
                 break
             history += batch
+    found = []
     for recorded in history:
         kind = KINDS[recorded.aggregate.kind]
         before = states.get(recorded.aggregate)
-        states[recorded.aggregate] = kind.evolve(before, recorded.event, recorded.meta)
+        states[recorded.aggregate] = after = kind.evolve(before, recorded.event, recorded.meta)
+        if isinstance(after, ledger.Ledger):
+            # At each moment, not only in the end.
+            found += broken(after, [terms for terms in GROUPS if terms is not SHORT_LIVED])
     all_servers = [state for state in states.values() if isinstance(state, Server)]
-    found = [*_unfinished(all_servers)]
+    found += _unfinished(all_servers)
     found += _claims(all_servers, states)
     found += _held(all_servers, states)
     found += _guests(world, all_servers, history)
@@ -141,6 +146,10 @@ def _held(all_servers: list[Server], states: dict[AggregateId, object]) -> Itera
     reserved = states.get(quota.aggregate(PROJECT))
     if isinstance(reserved, quota.Quota) and set(reserved.reservations) != living:
         yield f"quota differs from servers: {set(reserved.reservations) ^ living}"
+    for terms in GROUPS:
+        members = {server.id for server in all_servers if server.group == terms} & living
+        if isinstance(reserved, quota.Quota) and set(reserved.members_of(terms.group_id)) != members:
+            yield f"the members of {terms.group_id} differ from servers: {reserved.members_of(terms.group_id)}"
     for server in all_servers:
         reservation = reserved.reservations.get(server.id) if isinstance(reserved, quota.Quota) else None
         cores = max(server.flavor.vcpus, server.move.flavor.vcpus if server.move else 0)

@@ -21,7 +21,7 @@ from tests.sim.checks import violations
 from tests.sim.disasters import strike, zombies
 from tests.sim.steering import steer, under_way
 from tests.sim.virtual_time import run
-from tests.sim.world import CELL, FLAVOR, NETWORK, World
+from tests.sim.world import CELL, FLAVOR, GROUPS, NETWORK, World
 
 STORM_ACTIONS = 25
 LONG_WAYS = (*MOVES, CREATE_IMAGE, SHELVE, UNSHELVE)
@@ -51,7 +51,10 @@ async def _act(world: World) -> None:
             networks=(NetworkRequest(network_id=NETWORK),) if random.random() < 0.7 else (),
             secrets=Secrets(admin_pass="secret") if random.random() < 0.2 else None,
             max_count=count,
+            group=random.choice((None, None, *GROUPS)),
         )
+        if random.random() < 0.05:
+            await world.delete_group()
         await servers.create(world.context(), new)
         return
     row = random.choice(rows)

@@ -16,9 +16,11 @@ from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.simulated.guest import OPERATIONS, Behaviour
 from adapters.simulated.hypervisor import SimulatedHypervisor
-from domain.catalogue import quota
+from domain.affinity import AFFINITY, ANTI_AFFINITY, SOFT_ANTI_AFFINITY, Terms
+from domain.catalogue import quota, server_group
 from domain.catalogue.flavor import Flavor
 from domain.catalogue.quota import Limits
+from domain.catalogue.server_group import ServerGroupCreated
 from domain.errors import LightcurveError
 from domain.fleet import host as domain_host
 from domain.guest import ImageSource
@@ -54,7 +56,14 @@ FLAVORS = (
     *(Flavor(id=str(n), name=f"size{n}", vcpus=v, ram_mb=1024 * v, disk_gb=1) for n, v in ((2, 1), (3, 2))),
 )
 IMAGE = ImageSource(id="00000000-0000-4000-8000-0000000000bb", disk_format="raw", checksum="00")
-LIMITS = Limits(instances=12, cores=12, ram_mb=-1)
+LIMITS = Limits(instances=12, cores=12, ram_mb=-1, server_group_members=4)
+_POLICIES = ((AFFINITY, 1), (ANTI_AFFINITY, 1), (ANTI_AFFINITY, 2), (SOFT_ANTI_AFFINITY, 1), (AFFINITY, 1))
+GROUPS = tuple(
+    Terms(group_id=f"group{number}", policy=policy, max_per_host=most, known_at=len(_POLICIES))
+    for number, (policy, most) in enumerate(_POLICIES)
+)
+SHORT_LIVED = GROUPS[-1]
+"""A group that may be deleted at any time."""
 
 
 Look = Callable[["World", str, datetime], Awaitable[None]]
@@ -181,13 +190,32 @@ class World:
         return MemoryEventStore(self.broker, cell, self.mapper, faults)
 
     async def found(self) -> None:
-        """The network, in fair weather."""
+        """The network and the server groups, in fair weather."""
         created = NetworkCreated(
             network_id=NETWORK, name="net", project_id=PROJECT, subnet_id="s", cidr="10.0.0.0/28"
         )
-        registry = Registry(self.store(API), self.stamp, [network.KIND, quota.KIND])
+        registry = Registry(self.store(API), self.stamp, [network.KIND, quota.KIND, server_group.KIND])
         aggregate = network.aggregate(NETWORK)
         await registry.execute(self.stamp.own_context(), aggregate, lambda state: network.create(state, created))
+        for terms in GROUPS:
+            group = ServerGroupCreated(
+                group_id=terms.group_id, name="group", policy=terms.policy, project_id=PROJECT, user_id="user",
+                max_per_host=terms.max_per_host if terms.policy == ANTI_AFFINITY else None,
+            )  # fmt: skip
+            await registry.execute(
+                self.stamp.own_context(),
+                server_group.aggregate(PROJECT),
+                lambda state, group=group: server_group.create(state, group, -1),
+            )
+
+    async def delete_group(self) -> None:
+        """By a process of its own."""
+        registry = Registry(self.store(API), self.stamp, [server_group.KIND])
+        await registry.execute(
+            self.stamp.own_context(),
+            server_group.aggregate(PROJECT),
+            lambda state: server_group.delete(state, SHORT_LIVED.group_id),
+        )
 
     def context(self) -> Context:
         request_id = f"req-{self.stamp.ids.uuid()}"

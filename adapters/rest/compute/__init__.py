@@ -2,7 +2,7 @@
 
 from adapters.rest.compute import discovery as versions
 from adapters.rest.compute import extensions
-from adapters.rest.compute.catalogue import flavor_specs, flavors, keypairs, quotas
+from adapters.rest.compute.catalogue import flavor_specs, flavors, keypairs, quotas, server_groups
 from adapters.rest.compute.fleet import aggregates, hypervisors, services, zones
 from adapters.rest.compute.servers import (
     consoles,
@@ -11,7 +11,6 @@ from adapters.rest.compute.servers import (
     listing,
     migration_steering,
     migrations,
-    server_groups,
     shown,
 )
 from adapters.rest.compute.servers.actions import (
@@ -29,10 +28,10 @@ from adapters.rest.compute.servers.actions import (
 from adapters.rest.compute.servers.parts import addresses, interfaces, metadata, security_groups, tags, volumes
 from adapters.rest.kit.operation import Operation
 
-SERVERS = (listing, shown, create, consoles, instance_actions, migrations, migration_steering, server_groups)
+SERVERS = (listing, shown, create, consoles, instance_actions, migrations, migration_steering)
 ACTIONS = (simple, lock, rebuild, rescue, moves, evacuate, create_image, shelving, console_log, not_yet)
 PARTS = (metadata, tags, addresses, interfaces, volumes, security_groups)
-CATALOGUE = (flavors, flavor_specs, keypairs, quotas)
+CATALOGUE = (flavors, flavor_specs, keypairs, quotas, server_groups)
 FLEET = (hypervisors, services, zones, aggregates)
 
 

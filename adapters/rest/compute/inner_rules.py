@@ -14,6 +14,9 @@ REQUESTED_DESTINATION = Rule(
 OTHER_PROJECT = Rule("os_compute_api:limits:other_project", Access.ADMIN, "See the limits of another project.")
 KEYS_OF_OTHERS = Rule("os_compute_api:os-keypairs:index", Access.ADMIN)
 """Named after the operation; it is about the keys of another user."""
+GROUPS_OF_ALL = Rule(
+    "os_compute_api:os-server-groups:index:all_projects", Access.ADMIN, "List the server groups of all projects."
+)
 UNLOCK_OVERRIDE = Rule(
     "os_compute_api:os-lock-server:unlock:unlock_override",
     Access.ADMIN,
@@ -22,4 +25,12 @@ UNLOCK_OVERRIDE = Rule(
 UNSHELVE_TO_HOST = Rule(
     "os_compute_api:os-shelve:unshelve_to_host", Access.ADMIN, "Name the host of a server that is unshelved."
 )
-ALL = (ALL_PROJECTS, FORCED_HOST, REQUESTED_DESTINATION, OTHER_PROJECT, UNLOCK_OVERRIDE, UNSHELVE_TO_HOST)
+ALL = (
+    ALL_PROJECTS,
+    FORCED_HOST,
+    REQUESTED_DESTINATION,
+    OTHER_PROJECT,
+    GROUPS_OF_ALL,
+    UNLOCK_OVERRIDE,
+    UNSHELVE_TO_HOST,
+)

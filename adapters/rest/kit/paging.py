@@ -29,6 +29,17 @@ def page_limit(query: QueryParams) -> int | None:
     return int(text)
 
 
+def page_offset(query: QueryParams) -> int:
+    """How many are passed over; raises Invalid for what is not a number."""
+    text = query.get("offset", "0")
+    if _DIGITS.fullmatch(text) is None:
+        shown = text[:64]
+        raise Invalid(
+            f"Invalid input for query parameters offset. Value: {shown}. {shown!r} does not match '^[0-9]*$'"
+        )
+    return int(text)
+
+
 def cut(things: Sequence[T], query: QueryParams, identity: Callable[[T], str]) -> tuple[list[T], bool]:
     """The page after the marker, and whether more follow it; a page of nothing leads nowhere."""
     start = 0

@@ -16,8 +16,12 @@ KEYPAIRS_OF_OTHERS = 10
 """An administrator may name the user whose keypairs are meant."""
 FORCED_DOWN = 11
 """Services show, and may be told, that they are forced down."""
+GROUP_OWNERS = 13
+"""Server groups show whose they are."""
 STORAGE_FOUND_OUT = 14
 """An evacuation no longer says whether hosts have disks in common, nor answers with a password."""
+SOFT_GROUP_POLICIES = 15
+"""Server groups may have soft policies."""
 HOST_STATUS = 16
 """Servers show the status of their host."""
 DESCRIPTION = 19
@@ -80,6 +84,8 @@ ACTION_HOSTS = 62
 """The steps of an action show their host."""
 TRUSTED_CERTIFICATES = 63
 """Servers show their trusted image certificates."""
+GROUP_RULES = 64
+"""Server groups have one policy, with rules, instead of a list of policies and metadata."""
 ABORTED_WAITING = 65
 """A live migration can be aborted before the server leaves."""
 CHANGES_BEFORE = 66

@@ -260,6 +260,13 @@ def hostname(value: str, minor: int) -> str:
     return value
 
 
+def check_text(name: str, value: Any) -> str:
+    """A text, where a body may hold anything; raises Invalid for something else."""
+    if not isinstance(value, str):
+        raise Invalid(f"Invalid input for field/attribute {name}. It is not of type 'string'")
+    return value
+
+
 def identifier(name: str, value: str) -> str:
     """A UUID; raises Invalid in Nova's words."""
     if UUID.fullmatch(value) is None:

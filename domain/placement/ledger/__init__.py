@@ -25,7 +25,7 @@ from domain.placement.ledger.changes import (
     TraitDeleted,
     TraitsSet,
 )
-from domain.placement.ledger.claims import offer, release, release_assignment
+from domain.placement.ledger.claims import leave_group, offer, release, release_assignment
 from domain.placement.ledger.inventory import DISK_GB, MEMORY_MB, VCPU, Amounts, Inventory
 from domain.placement.ledger.state import KIND, Ledger, Provider, Usage, aggregate, evolve
 
@@ -57,6 +57,7 @@ __all__ = [
     "aggregate",
     "evolve",
     "imbalances",
+    "leave_group",
     "offer",
     "release",
     "release_assignment",

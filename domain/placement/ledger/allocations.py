@@ -99,6 +99,7 @@ def _claimed(wanted: NewAllocations, standing: Claimed | None, uncounted: tuple[
         generation=standing.generation + 1 if standing else 1,
         consumer_type=wanted.consumer_type or (standing.consumer_type if standing else None),
         uncounted=uncounted,
+        member=standing.member if standing else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Everything that can happen to a ledger. One event holds what one writer changed at once."""
 
+from domain.affinity import Member
 from domain.log.batch import Change
 from domain.log.record import Event
 from domain.placement.ledger.inventory import Inventory
@@ -97,6 +98,8 @@ class Claimed(Change, tag="claimed", frozen=True, kw_only=True):
     consumer_type: str | None = None
     uncounted: tuple[str, ...] = ()
     """Providers whose generation another part of the same request has counted up already."""
+    member: Member | None = None
+    """Whose place in a server group it is: the first provider is the host where that server counts."""
 
 
 class Released(Change, tag="released", frozen=True, kw_only=True):

@@ -1,7 +1,9 @@
 """What our own hosts and servers do to the ledger: a host offers its resources, a server gives back its claim."""
 
+import msgspec
+
 from domain.errors import Refused
-from domain.placement.ledger.changes import InventoriesSet, LedgerChange, ProviderCreated, Released
+from domain.placement.ledger.changes import Claimed, InventoriesSet, LedgerChange, ProviderCreated, Released
 from domain.placement.ledger.inventory import Inventory
 from domain.placement.ledger.refusals import check_figures
 from domain.placement.ledger.state import Ledger
@@ -31,6 +33,14 @@ def release_assignment(ledger: Ledger, consumer_id: str, epoch: int, request_id:
     """Give back what a server has for that assignment, or an older one: what it has for a newer one it keeps."""
     claim = ledger.claims.get(consumer_id)
     return () if claim is None or claim.epoch > epoch else release(ledger, consumer_id, request_id)
+
+
+def leave_group(ledger: Ledger, consumer_id: str, request_id: str | None) -> tuple[Claimed, ...]:
+    """What a consumer has counts for no server group any more; nothing to do if it does not."""
+    claim = ledger.claims.get(consumer_id)
+    if claim is None or claim.member is None:
+        return ()
+    return (msgspec.structs.replace(claim, member=None, uncounted=tuple(claim.allocations), request_id=request_id),)
 
 
 def release(ledger: Ledger, consumer_id: str, request_id: str | None) -> tuple[Released, ...]:

@@ -76,6 +76,8 @@ class Ledger:
         """The custom ones; the standard ones are not state."""
         self.resource_classes: dict[str, None] = {}
         """The custom ones."""
+        self.groups: dict[str, dict[str, dict[str, int]]] = {}
+        """Server groups: by id, by host, the members with claims there, and how many."""
         self.columns = Columns()
         self._makers: dict[type, Callable[[Any, Journal], object]] = {
             Claimed: lambda change, journal: self._put_claim(
@@ -131,6 +133,7 @@ class Ledger:
             journal.drop(self.consumers_of, project_id)
         for provider_id in claim.allocations:
             journal.drop(self.providers[provider_id].consumers, consumer_id)
+        self._gather(journal, claim, -1)
         self._count(journal, claim, -1)
         self._charge(journal, claim, -1)
 
@@ -141,8 +144,30 @@ class Ledger:
         journal.put(self.consumers_of[claim.project_id], claim.consumer_id, None)
         for provider_id in claim.allocations:
             journal.put(self.providers[provider_id].consumers, claim.consumer_id, None)
+        self._gather(journal, claim, 1)
         self._count(journal, claim, 1)
         self._charge(journal, claim, 1)
+
+    def _gather(self, journal: Journal, claim: Claimed, sign: int) -> None:
+        """Count a claim to its server group; hosts and groups without members are forgotten."""
+        if claim.member is None:
+            return
+        group_id, server_id, host_id = claim.member.group_id, claim.member.server_id, next(iter(claim.allocations))
+        hosts = self.groups.get(group_id)
+        if hosts is None:
+            hosts = {}
+            journal.put(self.groups, group_id, hosts)
+        if host_id not in hosts:
+            journal.put(hosts, host_id, {})
+        claims = hosts[host_id].get(server_id, 0) + sign
+        if claims:
+            journal.put(hosts[host_id], server_id, claims)
+            return
+        journal.drop(hosts[host_id], server_id)
+        if not hosts[host_id]:
+            journal.drop(hosts, host_id)
+        if not hosts:
+            journal.drop(self.groups, group_id)
 
     def _charge(self, journal: Journal, claim: Claimed, sign: int) -> None:
         """Count a claim to its project; what nobody claims any more is forgotten."""

@@ -26,7 +26,7 @@ from adapters.rest.kit.settings import IdentitySettings, Project, RestSettings, 
 from adapters.rest.past import PastServices
 from adapters.simulated.hypervisor import SimulatedHypervisor
 from adapters.system import SystemIds
-from domain.catalogue import flavor, keypair, quota
+from domain.catalogue import flavor, keypair, quota, server_group
 from domain.catalogue.flavor import Flavor, FlavorCreated
 from domain.fleet import host
 from domain.kinds import EVENTS
@@ -130,7 +130,7 @@ class World:
         self.stamp = Stamp(self.clock, SystemIds())
         self.store = MemoryEventStore(broker, CELL, mapper)
         api_store = self._api_store = MemoryEventStore(broker, API, mapper)
-        kinds: list[Any] = [flavor.KIND, keypair.KIND, network.KIND, image.KIND, quota.KIND]
+        kinds: list[Any] = [flavor.KIND, keypair.KIND, server_group.KIND, network.KIND, image.KIND, quota.KIND]
         self.registry = Registry(api_store, self.stamp, kinds)
         self.host_registry = Registry(self.store, self.stamp, [host.KIND])
         self.vault = MemoryVault(broker, CELL)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from domain.affinity import AFFINITY, ANTI_AFFINITY, Terms
 from domain.catalogue.flavor import Flavor
 from domain.errors import NoCapacity, Refused, Stale
 from domain.guest import GuestState, PowerState
@@ -40,10 +41,12 @@ from domain.server.steps import (
     Step,
     next_step,
 )
+from tests.groups import broken
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 HOSTS = ("a", "b", "c")
+GROUPS = tuple(Terms(group_id=policy, policy=policy) for policy in (AFFINITY, ANTI_AFFINITY))
 IDS = tuple(str(UUID(int=number, version=4)) for number in range(3))
 FLAVORS = tuple(Flavor(id=str(n), name=f"f{n}", vcpus=n, ram_mb=64 * n, disk_gb=1) for n in (1, 2, 3))
 VIEWS = {
@@ -85,11 +88,12 @@ class Cell(RuleBasedStateMachine):
         meta = Metadata(event_id=str(self.events), time=NOW, request_id=f"req-{self.events}", user_id="u")
         self.histories[server_id].append(evolve(self.server(server_id), event, meta))
 
-    @rule(server_id=st.sampled_from(IDS), flavor=st.sampled_from(FLAVORS))
-    def create(self, server_id: str, flavor: Flavor) -> None:
+    @rule(server_id=st.sampled_from(IDS), flavor=st.sampled_from(FLAVORS), group=st.sampled_from((None, *GROUPS)))
+    def create(self, server_id: str, flavor: Flavor, group: Terms | None) -> None:
         if self.server(server_id) is None:
             self._happen(server_id, ServerRequested(
-                server_id=server_id, name="s", project_id="p", user_id="u", flavor=flavor, deadline=NOW + DAY
+                server_id=server_id, name="s", project_id="p", user_id="u", flavor=flavor, deadline=NOW + DAY,
+                group=group,
             ))  # fmt: skip
 
     @rule(
@@ -280,6 +284,10 @@ class Cell(RuleBasedStateMachine):
     @invariant()
     def the_books_balance(self) -> None:
         assert imbalances(self.ledger) == []
+
+    @invariant()
+    def members_are_where_their_group_allows(self) -> None:
+        assert broken(self.ledger, GROUPS) == []
 
     @invariant()
     def no_living_server_is_without_its_claim(self) -> None:

@@ -1,18 +1,19 @@
 """Quota sets and limits.
 
-Instances, cores and RAM are limited per project; what else Nova limits is shown with this system's fixed
-figures (-1: no limit).
+Instances, cores, RAM, server groups and their members are limited per project; what else Nova limits is shown with
+this system's fixed figures (-1: no limit).
 """
 
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
 from adapters.rest.compute import inner_rules
 from adapters.rest.kit import since
 from adapters.rest.kit.operation import Access, Call, Operations, Rule, empty
 from adapters.rest.kit.validation import Body, Flag, Versions, boolean, integer
-from domain.catalogue import quota
+from domain.catalogue import quota, server_group
 from domain.catalogue.keypair import MAX_KEYPAIRS
 from domain.catalogue.quota import UNLIMITED, Limits, LimitsSet, Quota
 from domain.errors import Invalid
@@ -22,7 +23,15 @@ operations = Operations()
 
 RULE = "os_compute_api:os-quota-sets"
 
-FIXED = {"key_pairs": MAX_KEYPAIRS, "metadata_items": MAX_METADATA, "server_groups": 0, "server_group_members": 0}
+FIXED = {"key_pairs": MAX_KEYPAIRS, "metadata_items": MAX_METADATA}
+LIMITED = {
+    "instances": "instances",
+    "cores": "cores",
+    "ram": "ram_mb",
+    "server_groups": "server_groups",
+    "server_group_members": "server_group_members",
+}
+"""The limits that are a project's own: Nova's name, and ours."""
 INJECTION = {
     "injected_files": MAX_FILES,
     "injected_file_content_bytes": MAX_FILE_BYTES,
@@ -70,8 +79,13 @@ def _usage(call: Call, project_id: str) -> Quota:
     return call.services.registry.of(quota.KIND, project_id) or Quota()
 
 
+def _groups(call: Call, project_id: str) -> int:
+    groups = call.services.registry.of(server_group.KIND, project_id)
+    return len(groups.by_id) if groups else 0
+
+
 def _limits(call: Call, limits: Limits) -> dict[str, int]:
-    shown = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb} | FIXED
+    shown = {name: getattr(limits, field) for name, field in LIMITED.items()} | FIXED
     if call.minor < since.NO_PERSONALITY:
         shown |= INJECTION
     if call.minor < since.NO_NETWORK_PROXIES:
@@ -114,7 +128,12 @@ async def detail(call: Call) -> Any:
     """A project's limits and what it uses."""
     project_id = await _readable(call, "detail")
     usage = _usage(call, project_id)
-    used = {"instances": len(usage.reservations), "cores": usage.cores, "ram": usage.ram_mb}
+    used = {
+        "instances": len(usage.reservations),
+        "cores": usage.cores,
+        "ram": usage.ram_mb,
+        "server_groups": _groups(call, project_id),
+    }
     limits = _limits(call, usage.limits or call.services.limits.default)
     shown = {name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0} for name, limit in limits.items()}
     return {"quota_set": {"id": project_id} | shown}
@@ -133,19 +152,25 @@ async def update(call: Call) -> Any:
 
     def decide(state: Quota) -> tuple[LimitsSet, ...]:
         limits = state.limits or call.services.limits.default
-        used = {"instances": len(state.reservations), "cores": state.cores, "ram": state.ram_mb}
-        figures = {"instances": limits.instances, "cores": limits.cores, "ram": limits.ram_mb}
-        for name, in_use in used.items():
+        used = {
+            "instances": len(state.reservations),
+            "cores": state.cores,
+            "ram": state.ram_mb,
+            "server_groups": _groups(call, project_id),
+        }
+        changes = {}
+        for name, field in LIMITED.items():
             value = getattr(asked, name)
             if value is UNSET:
                 continue
-            figures[name] = integer(name, value, least=UNLIMITED)
-            if not forced and UNLIMITED < figures[name] < in_use:
+            changes[field] = integer(name, value, least=UNLIMITED)
+            in_use = used.get(name, 0)
+            if not forced and UNLIMITED < changes[field] < in_use:
                 raise Invalid(
                     f"Quota limit {value} for {name} must be greater than or equal to already used and reserved "
                     f"{in_use}."
                 )
-        changed = Limits(instances=figures["instances"], cores=figures["cores"], ram_mb=figures["ram"])
+        changed = replace(limits, **changes)
         return () if changed == limits else (LimitsSet(limits=changed, request_id=call.context.request_id),)
 
     _, accepted = await call.services.registry.submit(call.context, quota.aggregate(project_id), decide)
@@ -191,12 +216,12 @@ async def limits_of_caller(call: Call) -> Any:
         "maxTotalRAMSize": limits.ram_mb,
         "maxTotalKeypairs": MAX_KEYPAIRS,
         "maxServerMeta": FIXED["metadata_items"],
-        "maxServerGroups": FIXED["server_groups"],
-        "maxServerGroupMembers": FIXED["server_group_members"],
+        "maxServerGroups": limits.server_groups,
+        "maxServerGroupMembers": limits.server_group_members,
         "totalInstancesUsed": len(usage.reservations),
         "totalCoresUsed": usage.cores,
         "totalRAMUsed": usage.ram_mb,
-        "totalServerGroupsUsed": 0,
+        "totalServerGroupsUsed": _groups(call, project_id),
     }
     if call.minor < since.NO_PERSONALITY:
         absolute["maxPersonality"] = INJECTION["injected_files"]

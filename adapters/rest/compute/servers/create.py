@@ -3,7 +3,7 @@
 from msgspec import UNSET, UnsetType
 
 from adapters.rest.compute import links
-from adapters.rest.compute.servers import choices
+from adapters.rest.compute.servers import choices, hints
 from adapters.rest.compute.servers.create_body import CreateBody, NewServerBody, Volume
 from adapters.rest.kit import since
 from adapters.rest.kit.errors import not_implemented
@@ -19,7 +19,7 @@ from handlers.servers.requests import NewServer
 operations = Operations()
 
 LOOKED_UP = {"flavor", "image", "networks", "public_key", "security_groups"}
-MADE_OUT = {"config_drive", "description", "hostname", "tags", *choices.ACCESS}
+MADE_OUT = {"config_drive", "description", "group", "hints", "hostname", "tags", *choices.ACCESS}
 AS_ASKED = tuple(name for name in wish.FIELDS if name not in LOOKED_UP | MADE_OUT)
 """What a server is as the body has it; all else of a wish has to be looked up, or made of what is asked."""
 FIRST_IN_ORDER = (0, "0")
@@ -39,7 +39,7 @@ async def create(call: Call) -> Reply:
         )
     await _check_disks(call, asked)
     choices.refuse_unsupported(asked)
-    _check_hints(body)
+    hinted = hints.given(body)
     min_count, max_count = _counts(asked)
     password = choices.password(asked.adminPass)
     zone, host = choices.zone_and_host(call, asked)
@@ -60,6 +60,8 @@ async def create(call: Call) -> Reply:
         description=_description(call, asked),
         tags=tuple(dict.fromkeys(asked.tags)) if asked.tags is not UNSET else (),
         hostname=_hostname(call, asked, max_count),
+        group=hints.terms(call, hinted),
+        hints=hinted,
         secrets=_secrets(asked, password, config_drive=config_drive),
         min_count=min_count,
         max_count=max_count,
@@ -136,14 +138,6 @@ def _secrets(asked: NewServerBody, password: str, *, config_drive: bool) -> Secr
         return None
     user_data = None if asked.user_data is UNSET else choices.check_base64("user_data", asked.user_data)
     return Secrets(user_data=user_data, admin_pass=password, personality=files)
-
-
-def _check_hints(body: CreateBody) -> None:
-    """Hints that no filter here knows are ignored, as Nova ignores those of filters that are off. A server group
-    is not a hint but a promise; there are none yet."""
-    for hints in (body.hints, body.old_hints):
-        if hints is not UNSET and hints.get("group"):
-            raise Invalid(f"Instance group {hints['group']} could not be found.")
 
 
 async def _check_disks(call: Call, asked: NewServerBody) -> None:

@@ -11,6 +11,7 @@ from adapters.rest.compute.servers.status import WITH_FAULT, WITH_PROGRESS, stat
 from adapters.rest.kit import since
 from adapters.rest.kit.operation import Call
 from adapters.rest.kit.times import micros, seconds
+from domain.catalogue import server_group
 from domain.catalogue.flavor import Flavor
 from domain.fleet.host import Host
 from domain.guest import Nic, instance_name
@@ -98,13 +99,26 @@ def _add_newer(call: Call, document: Document, server: Server, *, alone: bool) -
     if minor >= since.TRUSTED_CERTIFICATES:
         document["trusted_image_certificates"] = None
     if minor >= since.SERVER_GROUPS and alone:
-        document["server_groups"] = []
+        document["server_groups"] = _groups(call, server)
     if minor >= since.LOCKED_REASON:
         document["locked_reason"] = server.lock.reason if server.lock else None
     if minor >= since.PINNED_ZONE:
         document["pinned_availability_zone"] = server.requested_zone
     if minor >= since.SCHEDULER_HINTS:
-        document["scheduler_hints"] = {}
+        document["scheduler_hints"] = _hints(server)
+
+
+def _groups(call: Call, server: Server) -> list[str]:
+    """Its group, if that was not deleted."""
+    if server.group is None:
+        return []
+    groups = call.services.registry.of(server_group.KIND, server.project_id)
+    return [server.group.group_id] if groups and server.group.group_id in groups.by_id else []
+
+
+def _hints(server: Server) -> Document:
+    """As Nova has them: a single value is no list."""
+    return {name: values[0] if len(values) == 1 else list(values) for name, values in server.hints.items()}
 
 
 def host_hash(project_id: str, host: str | None) -> str:
