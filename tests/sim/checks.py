@@ -1,8 +1,10 @@
 """What must hold when a world has come to rest."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from adapters.simulated.guest import Guest
+from domain.affinity import AFFINITY, ANTI_AFFINITY
 from domain.catalogue import quota
 from domain.console import ConsoleClosed, ConsoleOpened
 from domain.guest import PowerState
@@ -81,6 +83,7 @@ async def violations(world: World) -> list[str]:
     found += _unfinished(all_servers)
     found += _claims(all_servers, states)
     found += _held(all_servers, states)
+    found += _together(all_servers)
     found += _guests(world, all_servers, history)
     found += _intended_disk(world, history, all_servers)
     found += _kept_disk(world, history, all_servers)
@@ -163,6 +166,17 @@ def _held(all_servers: list[Server], states: dict[AggregateId, object]) -> Itera
         yield f"ports differ from servers: {_difference(ports, expected)}"
     if len(set(ports.values())) != len(ports):
         yield "an address was given out twice"
+
+
+def _together(all_servers: list[Server]) -> Iterator[str]:
+    """Whatever the claims say, servers are where their groups' policies allow."""
+    for terms in GROUPS:
+        members = [server for server in all_servers if server.group == terms and _placed(server) and server.host]
+        hosts = Counter(server.host for server in members)
+        if terms.policy == ANTI_AFFINITY and max(hosts.values(), default=0) > terms.max_per_host:
+            yield f"servers of {terms.group_id} share a host: {hosts}"
+        if terms.policy == AFFINITY and terms is not SHORT_LIVED and len(hosts) > 1:
+            yield f"servers of {terms.group_id} are on several hosts: {hosts}"
 
 
 def _guests(world: World, all_servers: list[Server], history: list[Recorded]) -> Iterator[str]:
