@@ -22,6 +22,7 @@ TARGETS = {
     "flavor": "service/compute/flavors/flavor",
     "keypair": "service/compute/os-keypairs/keypair",
     "quota": "service/compute/os-quota-sets/quota",
+    "server_group": "service/compute/os-server-groups/server-group",
     "network": "service/network/networks/network",
     "image": "service/storage/image/images/image",
     "token": "data/security/credential",
