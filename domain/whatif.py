@@ -182,7 +182,9 @@ class WhatIf:
         rest, host_id = course.at_rest(server), next(iter(there.allocations))
         # Who would have found no target has stayed what it was.
         amounts = rest.amounts if kept or move.id in self._gone else there.allocations[host_id]
-        self._apply(*settle(self.ledger, server.id, move.id, host_id, amounts, rest.epoch, None))
+        is_left = standing and any(left.move_id == move.id for left in server.remains)
+        left_on = next(iter(standing.allocations)) if standing and is_left else None
+        self._apply(*settle(self.ledger, server.id, move.id, host_id, amounts, rest.epoch, None, left_on))
 
     def _apply(self, *changes: LedgerChange) -> None:
         for change in changes:

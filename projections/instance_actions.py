@@ -28,6 +28,7 @@ from domain.server.moves.course import (
     ServerTargetCleared,
     ServerTargetFailed,
 )
+from domain.server.moves.dead_hosts import ServerTargetLeft
 from domain.server.moves.evacuation import EVACUATE
 from domain.server.moves.live import LIVE_MIGRATE, ServerArrived, ServerTargetReady
 from domain.server.moves.steering import (
@@ -75,6 +76,7 @@ NEXT_STEPS: dict[type, str] = {
     ServerMoveAbandoned: RETURN,
     ServerMigrationLost: RETURN,
     ServerTargetCleared: TAKE_BACK,
+    ServerTargetLeft: TAKE_BACK,
 }
 """What follows when a step has ended: with an error, if the event says why."""
 OTHER_STEPS: dict[str, dict[str, str]] = {

@@ -83,10 +83,12 @@ def settle(
     amounts: Mapping[str, int],
     epoch: int,
     request_id: str | None,
+    left_on: str | None = None,
 ) -> tuple[LedgerChange, ...]:
-    """Leave the server the claim on that host, and nothing under the move's id; nothing to do if it is so."""
+    """Leave the server the claim on that host, and under the move's id nothing, or what it has claimed on the other
+    host if something of it may be left on that one; nothing to do if it is so."""
     standing, kept = ledger.claims.get(server_id), ledger.claims.get(move_id)
-    ended = (Released(consumer_id=move_id, request_id=request_id),) if kept else ()
+    ended = _ended(standing, kept, left_on, request_id)
     if standing is None or standing.epoch > epoch:
         return ended
     allocations = standing.allocations
@@ -101,3 +103,20 @@ def settle(
         request_id=request_id,
     )  # fmt: skip
     return claim, *ended
+
+
+def _ended(
+    standing: Claimed | None, kept: Claimed | None, left_on: str | None, request_id: str | None
+) -> tuple[LedgerChange, ...]:
+    """What becomes of the claim under the move's id."""
+    if kept is None or (left_on is not None and left_on in kept.allocations):
+        return ()
+    if left_on is None or standing is None or left_on not in standing.allocations:
+        return (Released(consumer_id=kept.consumer_id, request_id=request_id),)
+    # What is left on a dead host counts for no server group.
+    return (
+        replace(
+            kept, allocations=standing.allocations, generation=kept.generation + 1, uncounted=(),
+            request_id=request_id, member=None,
+        ),
+    )  # fmt: skip

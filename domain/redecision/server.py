@@ -31,7 +31,7 @@ from domain.server.details import (
     ServerUnlocked,
 )
 from domain.server.erasure import ErasureDecided
-from domain.server.moves import cold, course, evacuation, live, steering
+from domain.server.moves import cold, course, dead_hosts, evacuation, live, steering
 from domain.server.moves.cold import (
     ServerMigrateRequested,
     ServerMoved,
@@ -49,6 +49,7 @@ from domain.server.moves.course import (
     ServerTargetCleared,
     ServerTargetFailed,
 )
+from domain.server.moves.dead_hosts import ServerTargetLeft
 from domain.server.moves.evacuation import ServerEvacuated, ServerEvacuateRequested, ServerRemainsRemoved
 from domain.server.moves.live import (
     ServerArrived,
@@ -238,6 +239,7 @@ RULES: dict[type[Event], Rule] = {
     ServerTargetFailed: _target_failed,
     ServerMoveAbandoned: _abandoned,
     ServerTargetCleared: _done,
+    ServerTargetLeft: lambda server, event, _: dead_hosts.left(server, event.epoch),
     ServerMoveReturned: _returned,
     ServerResizeConfirmRequested: _confirm,
     ServerResizeConfirmed: _confirmed,

@@ -9,7 +9,7 @@ import asyncio
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from handlers.conducting.fair_queue import FairQueue
 from handlers.ports import Clock
@@ -83,6 +83,10 @@ class Attention:
         else:
             self._queue.put(server_id, self._open.get(server_id, ""), urgent=urgent)
             self._dispatch()
+
+    def waiting(self) -> Collection[str]:
+        """Those that will be looked at some time, or are looked at now: nobody knows what these have seen."""
+        return [*self._due, *self._busy]
 
     def close(self, server_id: str) -> None:
         """Nothing is under way any more."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from domain.catalogue import quota, server_group
 from domain.fleet import host
+from domain.fleet.host import HostForcedDown, HostForgotten
 from domain.log.kind import Kind
+from domain.log.record import Recorded
 from domain.neighbours import image, network
 from handlers.conducting.conductor import Conductor
 from handlers.conducting.erasures import Erasures
@@ -85,8 +87,13 @@ class Conducting:
             tickets,
             self._erasures.take,
         )
+        self._host_registry.listen(self._take_host)
         self._refusals = refusals or Refusals()
         self._reports = Reports(states, self._conductor, holdings, hosts, self._refusals, stamp.clock)
+
+    def _take_host(self, recorded: Recorded) -> None:
+        if isinstance(recorded.event, HostForcedDown | HostForgotten):
+            self._conductor.see_to_those_of(recorded.aggregate.id)
 
     async def run(self, name: str, on_ready: Callable[[], None]) -> None:
         """Work until cancelled. ``name`` is that of the process, for its signs of life."""

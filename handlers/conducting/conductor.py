@@ -22,7 +22,7 @@ from domain.server.creation import ServerPlaced
 from domain.server.moves import course, steering
 from domain.server.moves.move import Place as HostPlace
 from domain.server.parts import Fault, UnderWay
-from domain.server.state import Server
+from domain.server.state import Server, places
 from domain.server.steps import (
     Abandon,
     ChooseTarget,
@@ -152,6 +152,13 @@ class Conductor:
             self._forget(server_id)
             self.attention.close(server_id)
 
+    def see_to_those_of(self, host: str) -> None:
+        """A host is dead: whoever waits for it is looked at now. Costs a look at each that waits for anything."""
+        for server_id in self.attention.waiting():
+            server = self._states.remembered(server_id)
+            if server is None or any(place == host for place, _ in places(server)):
+                self.attention.wake(server_id)
+
     def _note(self, recorded: Recorded, unfinished: dict[str, str]) -> None:
         """An event of the past: remember it, and whether something is under way, as far as that is known."""
         state = self._remember(recorded)
@@ -228,7 +235,7 @@ class Conductor:
 
     async def _tell(self, context: Context, server: Server, step: Command | Leave) -> float | None:
         """Have a host told; the seconds until its outcome should be there, None if it came otherwise."""
-        if isinstance(step, Command) and await self.moving.has_lost_target(context, server, step):
+        if isinstance(step, Command) and await self.moving.has_dead_host(context, server, step):
             return None
         if isinstance(step, Leave) and not self._lives(course.moving(server).source, silent=not step.overdue):
             return await self._lost.seek(context, server)

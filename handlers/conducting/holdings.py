@@ -70,13 +70,14 @@ class Holdings:
         return demand if kept else msgspec.structs.replace(demand, group=None)
 
     async def settle_move(self, context: Context, server: Server) -> None:
-        """Leave a server whose move ends what it shall have, and give the other back: claim and quota."""
-        rest, move = course.at_rest(server), course.moving(server)
+        """Leave a server whose move ends what it shall have, and give the other back, unless something may be left
+        there: claim and quota."""
+        rest, move, left_on = course.at_rest(server), course.moving(server), course.left_on(server)
         await together(
             self.ledger.submit(
                 context,
                 lambda state: settle(
-                    state, server.id, move.id, rest.host_id, rest.amounts, rest.epoch, context.request_id
+                    state, server.id, move.id, rest.host_id, rest.amounts, rest.epoch, context.request_id, left_on
                 ),
             ),
             self.settle_quota(context, server, (rest.flavor,)),

@@ -6,10 +6,11 @@ from domain.errors import HostFailed, Invalid, NoCapacity, Refused, Stale
 from domain.log.record import Event
 from domain.placement import grouping
 from domain.placement.scheduling import NO_VALID_HOST
+from domain.server.action import ServerActionFailed
 from domain.server.actions import shelve
-from domain.server.moves import cold, course, evacuation, live
+from domain.server.moves import cold, course, dead_hosts, live
 from domain.server.moves.course import ServerTargetChosen
-from domain.server.moves.move import SOURCE, TARGET
+from domain.server.moves.move import EVACUATION, SOURCE, TARGET
 from domain.server.parts import Fault
 from domain.server.reported import task_of
 from domain.server.state import Server
@@ -126,19 +127,32 @@ class Moving:
         if task.at == SOURCE:
             answer = await self._bus.ask(host.name, encode(ArrivalQuestion(server_id=server.id)))
             return Peer(host=host.name, arrival=read_arrival(answer))
+        if self._is_dead(host.name):
+            raise HostFailed(dead_hosts.SOURCE_DEAD.message)
         described = host.description
         answer = await self._bus.ask(host.name, encode(DiskQuestion(server_id=server.id, epoch=step.epoch or 0)))
         offer = read_disk_offer(answer, {described.migration_ip or described.host_ip})
         return Peer(host=host.name, offer=offer)
 
-    async def has_lost_target(self, context: Context, server: Server, step: Command) -> bool:
-        """Whether the host that shall make an evacuated server's guest was declared dead, too: then another one is
-        chosen. In other moves the deadline is waited for, since the server is at its source."""
-        epoch = step.epoch or 0
-        if not self._hosts.fenced(step.host) or evacuation.target_lost(server, epoch) is None:
+    async def has_dead_host(self, context: Context, server: Server, step: Command) -> bool:
+        """Whether the host that would be told was declared dead, or forgotten, and something has come of that."""
+        if not self._is_dead(step.host):
             return False
-        await self._states.execute(context, server.id, lambda state: evacuation.target_lost(state, epoch))
-        return True
+        now, epoch = self._stamp.clock.now(), server.epoch if step.epoch is None else step.epoch
+
+        def decide(state: Server | None) -> Event | None:
+            return dead_hosts.ended(state, epoch, now) or dead_hosts.not_built(state, epoch)
+
+        event = decide(server)
+        if isinstance(event, ServerActionFailed):
+            await self._end(context, server, decide)
+        elif event:
+            await self._states.execute(context, server.id, decide)
+        return event is not None
+
+    def _is_dead(self, host: str) -> bool:
+        known = self._hosts.named(host)
+        return known is not None and (known.forced_down or known.forgotten)
 
     async def refused(self, context: Context, server: Server, error: HostFailed) -> None:
         """The other host has not what the server needs of it."""
@@ -146,6 +160,9 @@ class Moving:
 
     async def _choose(self, context: Context, server: Server, step: ChooseTarget) -> None:
         move = course.moving(server)
+        if move.kind != EVACUATION and self._is_dead(move.source.host):
+            await self._abandon(context, server, dead_hosts.SOURCE_DEAD, {})
+            return
         try:
             claim = await self._holdings.claim_target(
                 context,

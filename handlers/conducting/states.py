@@ -67,6 +67,11 @@ class ServerStates:
             del self._agreed[next(iter(self._agreed))]
         self._agreed[guest.server_id] = host, guest
 
+    def remembered(self, server_id: str) -> Server | None:
+        """The server as far as it is in memory."""
+        known = self._known.get(server_id)
+        return known[0] if known else None
+
     async def get(self, server_id: str) -> Server | None:
         """The server, from memory if it is there."""
         known = self._known.get(server_id)

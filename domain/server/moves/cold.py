@@ -152,7 +152,8 @@ def _revert_begun(server: Server, _event: ServerResizeRevertRequested, _meta: Me
     return {"move": move, "assignments": way_back}
 
 
-def _cleared(server: Server, _event: ServerTargetCleared, _meta: Metadata) -> Fields:
+def target_cleared(server: Server) -> Fields:
+    """What it means that nothing of the server counts at its target any more."""
     # The target has no place in the move any more: a command for it that comes late must not be wanted.
     move = moving(server)
     return {"move": replace(move, target=None, leg=RETURNING if move.leg == UNDOING else TAKING_BACK)}
@@ -229,4 +230,7 @@ REVERT = Action(
     end=_reverted,
     ends_move=True,
 )
-CHANGES: dict[type[Event], Change] = {ServerSourceReady: _source_ready, ServerTargetCleared: _cleared}
+CHANGES: dict[type[Event], Change] = {
+    ServerSourceReady: _source_ready,
+    ServerTargetCleared: lambda server, _event, _meta: target_cleared(server),
+}

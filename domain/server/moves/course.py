@@ -204,6 +204,12 @@ def ends_at(server: Server) -> str:
     return SOURCE if server.epoch == move.source.epoch or move.way_back is not None else TARGET
 
 
+def left_on(server: Server) -> str | None:
+    """The id of the host where something may be left of the server's move when that has ended."""
+    move = moving(server)
+    return next((left.place.host_id for left in server.remains if left.move_id == move.id), None)
+
+
 def at_rest(server: Server) -> Rest:
     """What the server holds then."""
     move = moving(server)

@@ -88,8 +88,9 @@ def target_lost(server: Server | None, epoch: int) -> ServerTargetFailed | None:
 
 
 def left_at(server: Server | None, host: str, epoch: int) -> Remains | None:
-    """What may be left there of a server that was evacuated."""
-    remains = server.remains if server else ()
+    """What may be left there of a server, and can be given back: not before its move has ended."""
+    move_id = server.move.id if server and server.move else None
+    remains = [left for left in server.remains if left.move_id != move_id] if server else []
     return next((left for left in remains if (left.place.host, left.place.epoch) == (host, epoch)), None)
 
 

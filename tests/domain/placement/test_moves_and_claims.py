@@ -18,10 +18,11 @@ from domain.placement.ledger.inventory import Inventory
 from domain.placement.moving import claim_target, settle
 from domain.placement.scheduling import HostView, place
 from domain.server import creation, deletion, observation, reported
+from domain.server.action import ServerActionFailed
 from domain.server.actions.reboot import request as reboot
 from domain.server.creation import ServerPlaced, ServerRequested
 from domain.server.fold import evolve
-from domain.server.moves import cold, course, evacuation, live, steering
+from domain.server.moves import cold, course, dead_hosts, evacuation, live, steering
 from domain.server.moves.course import ServerTargetChosen
 from domain.server.parts import Fault
 from domain.server.state import DELETED, Server, existing
@@ -221,10 +222,8 @@ class Cell(RuleBasedStateMachine):
 
     def _settle(self, known: Server) -> None:
         if cold.is_ending(known):
-            rest = course.at_rest(known)
-            self._apply(
-                settle(self.ledger, known.id, course.moving(known).id, rest.host_id, rest.amounts, rest.epoch, None)
-            )
+            rest, move, left_on = course.at_rest(known), course.moving(known), course.left_on(known)
+            self._apply(settle(self.ledger, known.id, move.id, rest.host_id, rest.amounts, rest.epoch, None, left_on))
 
     def _if_settled(self, known: Server, event: Event | None) -> Event | None:
         present = self.server(known.id)
@@ -273,6 +272,27 @@ class Cell(RuleBasedStateMachine):
             event = deletion.deleted(server, without_host=False)
         if not dies:
             self._happen(server.id, event)
+
+    @rule(server_id=st.sampled_from(IDS), age=st.integers(0, 1), dies=st.booleans())
+    def host_is_dead(self, server_id: str, age: int, dies: bool) -> None:
+        """A conductor finds that the host that would be told next was declared dead."""
+        history = self.histories[server_id]
+        known = history[max(0, len(history) - 1 - age)]
+        step = next_step(known, NOW) if known else None
+        if known is None or not isinstance(step, Command):
+            return
+        epoch = known.epoch if step.epoch is None else step.epoch
+        if isinstance(dead_hosts.ended(known, epoch, NOW), ServerActionFailed):
+            self._settle(known)
+        present = self.server(server_id)
+        try:
+            event = dead_hosts.ended(present, epoch, NOW) or dead_hosts.not_built(present, epoch)
+            if isinstance(event, ServerActionFailed):
+                self._if_settled(known, event)
+        except Stale:
+            return
+        if not dies:
+            self._happen(server_id, event)
 
     @rule(server_id=st.sampled_from(IDS), power=st.sampled_from(POWERS))
     def observe(self, server_id: str, power: PowerState) -> None:

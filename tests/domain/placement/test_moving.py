@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import NoCapacity
-from domain.placement.ledger import Ledger, TraitsSet, offer
+from domain.placement.ledger import Ledger, TraitsSet, imbalances, offer
 from domain.placement.moving import claim_target, settle
 from domain.placement.scheduling import Demand, HostView, place
 from handlers.fleet.inventories import inventories
@@ -66,3 +66,19 @@ def test_it_stays_where_the_trait_is_that_it_needs(ledger: Ledger) -> None:
     ledger.apply(TraitsSet(provider_id=HERE.id, traits=(TRAIT,)))
     assert stayed(ledger, required=frozenset({TRAIT}))
     assert stayed(ledger, epoch=3, forbidden=frozenset({TRAIT})) is None
+
+
+def test_what_is_left_on_a_dead_target_stays_claimed_there_under_the_move() -> None:
+    ledger, there = Ledger(), replace(HERE, id="id-b", name="b")
+    for host in (HERE, there):
+        for change in offer(ledger, host.id, host.name, inventories(described(host.name))):
+            ledger.apply(change)
+    ledger.apply(place(ledger, {HERE.id: HERE}, SMALL))
+    for change in claim_target(ledger, {there.id: there}, replace(SMALL, epoch=2, source="a"), "move"):
+        ledger.apply(change)
+    for _ in range(2):
+        for change in settle(ledger, "s", "move", HERE.id, SMALL.resources, 2, None, there.id):
+            ledger.apply(change)
+        held = {one: claim.allocations for one, claim in ledger.claims.items()}
+        assert held == {"s": {HERE.id: SMALL.resources}, "move": {there.id: SMALL.resources}}
+    assert imbalances(ledger) == []
