@@ -286,6 +286,9 @@ def _intended_power(world: World, history: list[Recorded], all_servers: list[Ser
         server_id = recorded.aggregate.id
         before = states.get(server_id)
         states[server_id] = evolve(before, recorded.event, recorded.meta)
+        if isinstance(recorded.event, ServerMoveReturned) and before and before.move and not before.move.touched:
+            # Its host was told nothing of it, and has said nothing.
+            continue
         if isinstance(recorded.event, DONE):
             # One that leaves the power alone tells nothing of it.
             assert before
