@@ -12,6 +12,7 @@ from adapters.sealing import Key
 from domain.catalogue import keypair
 from domain.errors import Invalid, Unavailable
 from domain.log.record import AggregateId, Event, Recorded
+from domain.neighbours.volume import state as storage
 from domain.personal import WORDS, Owner, place_of, rewritten, texts
 from handlers.together import together
 
@@ -55,7 +56,7 @@ class SealedTexts:
         keys: dict[Owner, Key | None] = {}
         if self._words:
             owners = _owners(event, place, self._words)
-            makes = aggregate.kind == keypair.KIND.name
+            makes = aggregate.kind in (keypair.KIND.name, storage.KIND.name)
             found = await together(*(self._key(owner, makes=makes) for owner in owners))
             keys = dict(zip(owners, found, strict=True))
 

@@ -8,7 +8,8 @@ from domain.fleet import host
 from domain.log import checkpoint, recovery, skip
 from domain.log.kind import Kind
 from domain.log.record import Event
-from domain.neighbours import image, network, token
+from domain.neighbours import image, network, token, volume_type
+from domain.neighbours.volume import state as storage
 from domain.placement import ledger
 from domain.server import erasure
 from domain.server import fold as server
@@ -27,6 +28,8 @@ KINDS: dict[str, Kind[Any]] = {
         server_group.KIND,
         network.KIND,
         image.KIND,
+        storage.KIND,
+        volume_type.KIND,
         token.KIND,
         skip.KIND,
         recovery.KIND,

@@ -13,6 +13,7 @@ from domain.catalogue.keypair import KeypairCreated, KeypairDeleted
 from domain.console import ConsoleOpened, ConsoleRefused
 from domain.log.record import Event, Recorded
 from domain.neighbours.network import PortsChanged
+from domain.neighbours.volume.changes import StorageChanged
 from domain.server.actions.rebuild import ServerRebuildRequested
 from domain.server.creation import ServerPlaced, ServerRequested
 from domain.server.details import ServerAccessAddressesChanged, ServerDescribed
@@ -30,6 +31,7 @@ TEXTS: Mapping[type[Event], Mapping[str, str]] = {
     ServerAccessAddressesChanged: ACCESS,
     ServerPlaced: {"nics.ip_address": ADDRESSES},
     PortsChanged: {"changes.ip_address": ADDRESSES},
+    StorageChanged: {"changes.description": DESCRIPTIONS},
     ConsoleOpened: {"address": ADDRESSES},
     ConsoleRefused: {"address": ADDRESSES},
     KeypairCreated: {"name": KEYPAIRS, "public_key": KEYPAIRS, "fingerprint": KEYPAIRS},

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from adapters.rest import audit, compute, image, network
+from adapters.rest import audit, compute, image, network, volume
 from adapters.rest.audit import rights
 from adapters.rest.compute import inner_rules
 from adapters.rest.compute.servers.actions.not_yet import NOT_YET
 from adapters.rest.kit.operation import Access, Operation
 from adapters.rest.kit.policy import BASE
+from adapters.rest.volume.not_yet import RULE as NOT_BUILT
 
 FILE = Path(__file__).parent / "docs" / "policy.yaml"
 HEAD = """# Who may call what. Every rule with its default, in the words of oslo.policy.
@@ -38,13 +39,18 @@ def _rules() -> Iterator[str]:
     for title, prefix, operations in (
         ("Compute", "/compute/v2.1", compute.operations()),
         ("Images", "/image", image.operations()),
+        ("Volumes", "/volume/v3", volume.operations()),
         ("Networks", "/network", network.operations()),
         ("The logs", "/audit", audit.operations()),
     ):
         yield f"# -- {title}\n"
         by_rule: dict[str, list[Operation]] = {}
         for operation in operations:
-            if operation.access is not Access.PUBLIC and operation.action not in NOT_YET:
+            if (
+                operation.access is not Access.PUBLIC
+                and operation.action not in NOT_YET
+                and operation.rule != NOT_BUILT
+            ):
                 by_rule.setdefault(operation.rule, []).append(operation)
         for name, named in sorted(by_rule.items()):
             lines = dict.fromkeys(f"#   {operation.method} {prefix}{_shown(operation)}" for operation in named)

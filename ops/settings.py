@@ -126,6 +126,12 @@ class QuotaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """GiB of all images of a project together."""
     one_image_gb: Annotated[int, Meta(ge=-1)] = 1000
     """GiB of a single image."""
+    volumes: Annotated[int, Meta(ge=-1)] = 10
+    snapshots: Annotated[int, Meta(ge=-1)] = 10
+    volume_gb: Annotated[int, Meta(ge=-1)] = 1000
+    """GiB of all volumes and snapshots of a project together."""
+    one_volume_gb: Annotated[int, Meta(ge=-1)] = -1
+    """GiB of a single volume."""
 
     @property
     def limits(self) -> Limits:

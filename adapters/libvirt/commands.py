@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,15 @@ COMMAND_TIMEOUT = 120.0
 """Seconds; what we run takes milliseconds, on a host in distress seconds."""
 
 
-async def run(message: str, *argv: str | Path, stdin: str | None = None, seconds: float = COMMAND_TIMEOUT) -> str:
-    """Run a program to its end, with ``stdin`` to read, and return what it printed.
+async def run(
+    message: str,
+    *argv: str | Path,
+    stdin: str | None = None,
+    seconds: float = COMMAND_TIMEOUT,
+    keeps: Collection[int] = (),
+) -> str:
+    """Run a program to its end, with ``stdin`` to read, and return what it printed. It has the file descriptors in
+    ``keeps``, too, so that locks on them last as long as it does.
 
     A failure raises HostFailed with ``message``; what the program said is in the details. Cancelled, or at the
     end of its time, the program is killed and waited for.
@@ -29,6 +36,7 @@ async def run(message: str, *argv: str | Path, stdin: str | None = None, seconds
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            pass_fds=tuple(keeps),
         )
     except OSError as error:
         raise HostFailed(message, f"{words[0]}: {error.strerror}") from error

@@ -1,10 +1,11 @@
 """All faces on one port, each under its prefix."""
 
 import logging
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.rest import audit, compute, image, network
+from adapters.rest import audit, compute, image, network, volume
 from adapters.rest.audit import rights
 from adapters.rest.compute import inner_rules
 from adapters.rest.identity import auth, browsing
@@ -12,11 +13,13 @@ from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.kit import errors
 from adapters.rest.kit.face import Face
+from adapters.rest.kit.microversion import COMPUTE
 from adapters.rest.kit.operation import Operation
 from adapters.rest.kit.request_id import RequestIds
 from adapters.rest.kit.request_log import RequestLog
 from adapters.rest.kit.services import Services
 from adapters.rest.kit.turns import Turns
+from adapters.rest.volume.microversion import VOLUME
 
 log = logging.getLogger(__name__)
 
@@ -69,17 +72,21 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
         *browsing.operations(settings, directory),
     ]
 
-    def face(operations: list[Operation], error_page: errors.ErrorPage, **more: bool) -> Face:
+    def face(operations: list[Operation], error_page: errors.ErrorPage, **more: Any) -> Face:
         return Face(operations, services=services, tokens=tokens, turns=turns, error_page=error_page, **more)
 
     faces = Faces(
         {
             "/identity": face(identity_operations, errors.in_json(errors.keystone)),
-            "/compute/v2.1": face(compute.operations(), errors.in_json(errors.nova), versioned=True),
+            "/compute/v2.1": face(
+                compute.operations(), errors.in_json(errors.nova), microversions=COMPUTE, past=True
+            ),
             "/compute": face(compute.discovery(), errors.in_json(errors.nova), complete=True),
             "/image": face(image.operations(), errors.glance_page),
             "/audit": face(audit.operations(), errors.in_json(errors.nova), complete=True),
             "/network": face(network.operations(), errors.in_json(errors.neutron)),
+            "/volume/v3": face(volume.operations(), errors.in_json(errors.nova), microversions=VOLUME),
+            "/volume": face(volume.discovery(), errors.in_json(errors.nova), complete=True),
         },
         elsewhere=face([], errors.in_json(errors.keystone), complete=True),
     )

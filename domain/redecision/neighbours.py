@@ -1,4 +1,4 @@
-"""The rules of the embedded neighbours: images, networks, tokens."""
+"""The rules of the embedded neighbours: images, networks, volumes, tokens."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from domain.catalogue.quota import Limits
 from domain.log.batch import Change
 from domain.log.record import Event
-from domain.neighbours import image, network, token
+from domain.neighbours import image, network, token, volume_type
 from domain.neighbours.image import (
     ImageCreated,
     ImageDeactivated,
@@ -21,6 +21,9 @@ from domain.neighbours.image import (
 )
 from domain.neighbours.network import Network, NetworkCreated, NetworkDeleted, PortChange, PortCreated, PortDeleted
 from domain.neighbours.token import TokenRevoked
+from domain.neighbours.volume import state as storage
+from domain.neighbours.volume_type import VolumeTypeCreated, VolumeTypeDeleted, VolumeTypeUpdated
+from domain.redecision import volumes
 from domain.redecision.rules import Batch, Rule, there
 
 
@@ -51,6 +54,9 @@ RULES: dict[type[Event], Rule] = {
     ImageDeleted: lambda found, _event, _: image.delete(found, there(found).id),
     NetworkCreated: lambda found, event, _: network.create(found, event),
     NetworkDeleted: lambda found, _event, _: network.delete(found),
+    VolumeTypeCreated: lambda types, event, _: volume_type.create(types, event.volume_type),
+    VolumeTypeUpdated: lambda types, event, _: volume_type.update(types, event.volume_type),
+    VolumeTypeDeleted: lambda types, event, _: volume_type.delete(types, event.volume_type_id),
     TokenRevoked: lambda revoked, event, _: token.revoke(revoked, event.user_id, event.expires_at),
 }
-BATCHES: dict[str, Batch] = {network.KIND.name: _ports}
+BATCHES: dict[str, Batch] = {network.KIND.name: _ports, storage.KIND.name: volumes.decide}

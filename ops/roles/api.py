@@ -18,10 +18,13 @@ from adapters.rest.kit.policy_checks import read_overrides
 from adapters.rest.kit.services import AuditServices, Bounds, ConsoleServices, Services, StockLimits
 from adapters.rest.kit.settings import RestSettings
 from adapters.rest.past import PastServices
+from adapters.volume_files import VolumeFiles
 from domain.catalogue import flavor, keypair, quota, server_group
 from domain.fleet import host
 from domain.log.kind import Kind
-from domain.neighbours import image, network
+from domain.neighbours import image, network, volume_type
+from domain.neighbours.volume import state as storage
+from domain.neighbours.volume.changes import VolumeLimits
 from domain.server.fold import KIND as SERVER
 from handlers.accepted import Accepted
 from handlers.consoles.logs import ConsoleLogs
@@ -39,7 +42,8 @@ from handlers.neighbours import Neighbours
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
-from handlers.neighbours.volumes import NoVolumes
+from handlers.neighbours.volume_bytes import VolumeBytes
+from handlers.neighbours.volumes import EmbeddedVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
 from handlers.servers.admission import Admission
@@ -80,13 +84,16 @@ async def projected(plane: Plane, cell: str, position: int) -> bool:
 async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name: str) -> None:
     settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
     disorder = Disorder()
-    kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, server_group.KIND, network.KIND, image.KIND, quota.KIND]
+    neighbours: list[Kind[Any]] = [network.KIND, image.KIND, storage.KIND, volume_type.KIND]
+    kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, server_group.KIND, quota.KIND, *neighbours]
     registry = Registry(plane.api_store, stamp, kinds, disorder)
     host_registry = Registry(plane.store, stamp, [host.KIND], disorder)
     feed = LedgerFeed(plane.store, stamp, disorder)
     life = LifeSigns(plane.liveness, clock)
     limits = settings.quota.limits
     registry.listen(partial(forget_deleted, rest_settings(settings).images_dir))
+    volume_files = VolumeFiles(rest_settings(settings).volumes_dir, rest_settings(settings).images_dir)
+    volume_bytes = VolumeBytes(registry, plane.api_store, volume_files, stamp)
     workers = Workers(plane, registry, host_registry, own_writes, name)
     identity = LiveIdentity(settings)
     revocations = Revocations(plane.api_store, stamp, disorder)
@@ -97,7 +104,7 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
             identity.directory,
             EmbeddedImages(registry, stamp, settings.quota.images),
             EmbeddedNetworks(registry),
-            NoVolumes(),
+            EmbeddedVolumes(registry),
         ),
         servers=Servers(plane.cells, registry, stamp, limits, Admission(life)),
         hosts=Hosts(host_registry),
@@ -141,6 +148,7 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
                 keep_beating(plane.liveness, clock, f"api/{name}", disorder.facts, plane.refusals.facts)
             ),
             group.create_task(workers.announce()),
+            group.create_task(volume_bytes.run()),
             group.create_task(plane.watch()),
         ]
         await together(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
@@ -157,7 +165,15 @@ def _stock_limits(quota: QuotaSettings) -> StockLimits:
     def in_bytes(gigabytes: int) -> int:
         return gigabytes << 30 if gigabytes >= 0 else gigabytes
 
-    return StockLimits(quota.networks, quota.images, in_bytes(quota.image_gb), in_bytes(quota.one_image_gb))
+    storage_limits = VolumeLimits(
+        volumes=quota.volumes,
+        snapshots=quota.snapshots,
+        gigabytes=quota.volume_gb,
+        per_volume_gigabytes=quota.one_volume_gb,
+    )
+    return StockLimits(
+        quota.networks, quota.images, in_bytes(quota.image_gb), in_bytes(quota.one_image_gb), storage_limits
+    )
 
 
 class Workers:
@@ -230,6 +246,7 @@ def rest_settings(settings: Settings) -> RestSettings:
         public_url=settings.api.public_url.rstrip("/"),
         identity=identity_settings(settings.identity),
         images_dir=settings.state_dir.absolute() / "images",
+        volumes_dir=settings.state_dir.absolute() / "volumes",
         cell=settings.cell,
         api_cell=settings.api_cell,
         region=settings.api.region,

@@ -27,7 +27,7 @@ from handlers.log.registry import Registry
 from handlers.neighbours import Neighbours, NewImage, PortHolder
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
-from handlers.neighbours.volumes import NoVolumes
+from handlers.neighbours.volumes import EmbeddedVolumes
 from tests.aio import asynchronous
 from tests.clocks import StandingClock
 from tests.domain.server.servers import given
@@ -71,7 +71,9 @@ async def embedded() -> AsyncIterator[Neighbours]:
     settings = IdentitySettings(users=(), projects=(Project(id="blue", name="b"),), token_keys=())
     following = asyncio.create_task(registry.run())
     await registry.ready()
-    yield Neighbours(Directory(settings), EmbeddedImages(registry, stamp, 3), EmbeddedNetworks(registry), NoVolumes())
+    yield Neighbours(
+        Directory(settings), EmbeddedImages(registry, stamp, 3), EmbeddedNetworks(registry), EmbeddedVolumes(registry)
+    )
     following.cancel()
 
 

@@ -21,6 +21,7 @@ OF_HOSTS = ("host.enrolled description", "host.described description")
 NOBODYS = {
     "server.placed nics.gateway_ip", "server.placed nics.dhcp_ip",  # a network's
     "flavor.created flavor.description", "server.requested flavor.description",  # an operator's words
+    "volume_type.created volume_type.description", "volume_type.updated volume_type.description",
 }  # fmt: skip
 HERE = Owner("cell1", "s1")
 

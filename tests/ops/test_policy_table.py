@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from adapters.rest import compute, image, network
+from adapters.rest import compute, image, network, volume
 from adapters.rest.kit.operation import Access
 from adapters.rest.kit.policy_checks import read_overrides
 from ops.policy_table import FILE, table
@@ -12,7 +12,7 @@ def test_the_table_of_policies_is_current() -> None:
 
 def test_an_operation_of_the_same_rule_has_the_same_default() -> None:
     defaults: dict[str, set[Access]] = {}
-    for operation in (*compute.operations(), *image.operations(), *network.operations()):
+    for operation in (*compute.operations(), *image.operations(), *network.operations(), *volume.operations()):
         defaults.setdefault(operation.rule, set()).add(operation.access)
     assert {rule for rule, found in defaults.items() if len(found) > 1} == set()
 

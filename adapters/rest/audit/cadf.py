@@ -25,6 +25,8 @@ TARGETS = {
     "server_group": "service/compute/os-server-groups/server-group",
     "network": "service/network/networks/network",
     "image": "service/storage/image/images/image",
+    "storage": "service/storage/block/volumes",
+    "volume_type": "service/storage/block/types/type",
     "token": "data/security/credential",
     "erasure": "data/security/key",
 }

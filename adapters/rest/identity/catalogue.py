@@ -27,6 +27,8 @@ SERVICES = (
     Service("compute", "nova", "/compute/v2.1"),
     Service("image", "glance", "/image"),
     Service("network", "neutron", "/network"),
+    Service("block-storage", "cinder", "/volume/v3"),
+    Service("volumev3", "cinderv3", "/volume/v3"),
     Service("placement", "placement", "/"),
 )
 

@@ -12,13 +12,13 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from adapters.rest.kit import microversion
 from adapters.rest.kit.as_of import AS_OF, POSITION, ask
 from adapters.rest.kit.caller import Caller, Validator
 from adapters.rest.kit.errors import JSON, ErrorPage, no_route, not_built, retry_after, unauthorized
 from adapters.rest.kit.event_stream import EventStream
 from adapters.rest.kit.gate import check_document, check_names, check_path, read_query
 from adapters.rest.kit.limits import MAX_ANONYMOUS_BODY, MAX_BODY, receive_body
+from adapters.rest.kit.microversion import Microversions
 from adapters.rest.kit.operation import Access, Call, Operation, Reply
 from adapters.rest.kit.policy import Policy, forbidden
 from adapters.rest.kit.request_id import GLOBAL_REQUEST_ID, REQUEST_ID
@@ -56,7 +56,7 @@ class _Request(NamedTuple):
 
 
 class Face:
-    """Serves the declared operations. ``versioned`` is whether microversions are spoken."""
+    """Serves the declared operations."""
 
     def __init__(
         self,
@@ -66,10 +66,12 @@ class Face:
         tokens: Validator,
         turns: Turns,
         error_page: ErrorPage,
-        versioned: bool = False,
+        microversions: Microversions | None = None,
+        past: bool = False,
         complete: bool = False,
     ) -> None:
-        """``complete`` is whether what has no route here is nowhere: else its API has more than is built."""
+        """``past`` is whether it answers for moments before, ``complete`` whether what has no route here is nowhere:
+        else its API has more than is built. Paths may begin with a project's id where microversions are spoken."""
         self.operations = tuple(operations)
         self._router = Router(self.operations)
         self._services = services
@@ -77,13 +79,14 @@ class Face:
         self._turns = turns
         self._error_page = error_page
         self._complete = complete
-        self._versioned = versioned
+        self._microversions = microversions
+        self._past = past
         uri = f"{services.settings.public_url}/identity"
         self._challenge = [(b"www-authenticate", f'Keystone uri="{uri}"'.encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         """Answer one request; ``path`` is what is left of its path behind the prefix."""
-        headers: list[tuple[bytes, bytes]] = microversion.headers(None) if self._versioned else []
+        headers: list[tuple[bytes, bytes]] = self._microversions.headers(None) if self._microversions else []
         owner = ""
         try:
             minor, headers = self._negotiate(Headers(scope=scope))
@@ -119,7 +122,7 @@ class Face:
     def _identify(self, scope: Scope, receive: Receive, path: str, minor: int) -> "_Request":
         """Who asks for what: token and route."""
         check_path(scope)
-        url_project, path = _split_project(path) if self._versioned else (None, path)
+        url_project, path = _split_project(path) if self._microversions else (None, path)
         match = self._router.match(path)
         if match is None and self._complete:
             raise no_route()  # nothing is kept there from anybody
@@ -130,7 +133,7 @@ class Face:
             told(scope, caller.user_id, caller.project_id)
         if match is None:
             raise no_route() if method in READS else not_built(method, scope["path"])
-        return _Request(scope, receive, minor, caller, _existing(match, method, minor), match[1], url_project)
+        return _Request(scope, receive, minor, caller, self._existing(match, method, minor), match[1], url_project)
 
     async def _answer(self, request: "_Request") -> Response:
         call, operation = await self._admit(request)
@@ -150,7 +153,7 @@ class Face:
             call.services = services
             return await operation.handler(call)
 
-        past = self._services.past if self._versioned else None
+        past = self._services.past if self._past else None
 
         def found(moment: Moment) -> None:
             call.scope[MOMENT] = moment
@@ -204,12 +207,26 @@ class Face:
         return raw
 
     def _negotiate(self, request_headers: Headers) -> tuple[int, list[tuple[bytes, bytes]]]:
-        if not self._versioned:
+        spoken = self._microversions
+        if spoken is None:
             return 0, []
-        minor = microversion.negotiate(
-            request_headers.get("openstack-api-version"), request_headers.get("x-openstack-nova-api-version")
-        )
-        return minor, microversion.headers(minor)
+        legacy = request_headers.get(spoken.legacy_header) if spoken.legacy_header else None
+        minor = spoken.negotiate(request_headers.get("openstack-api-version"), legacy)
+        return minor, spoken.headers(minor)
+
+    def _existing(self, match: Match, method: str, minor: int) -> list[Operation]:
+        by_method, _ = match
+        declared = by_method.get(method)
+        if declared is None:
+            names = ", ".join(sorted(by_method))
+            raise Refused("method.not_allowed", f"The method {method} is not allowed here; {names} are.", status=405)
+        if self._microversions is None:
+            return declared
+        existing = [operation for operation in declared if operation.serves(minor)]
+        if not existing:
+            words = f"API version {self._microversions.named(minor)} is not supported on this method."
+            raise Refused("microversion.not_here", words, status=404)
+        return existing
 
 
 def _owner(request: _Request) -> str:
@@ -236,18 +253,6 @@ def _split_project(path: str) -> tuple[str | None, str]:
     """The project id, if the path begins with one, and the rest."""
     found = _PROJECT.match(path)
     return (found[1], path[found.end() :]) if found else (None, path)
-
-
-def _existing(match: Match, method: str, minor: int) -> list[Operation]:
-    by_method, _ = match
-    declared = by_method.get(method)
-    if declared is None:
-        names = ", ".join(sorted(by_method))
-        raise Refused("method.not_allowed", f"The method {method} is not allowed here; {names} are.", status=405)
-    existing = [operation for operation in declared if not minor or operation.serves(minor)]
-    if not existing:
-        raise Refused("microversion.not_here", f"API version 2.{minor} is not supported on this method.", status=404)
-    return existing
 
 
 def _choose_action(candidates: list[Operation], raw: bytes) -> tuple[Operation, bytes]:

@@ -52,7 +52,7 @@ class Call:
     params: dict[str, str]
     """From the path."""
     minor: int
-    """The microversion: the number behind ``2.``; 0 on a face that has none."""
+    """The microversion: the number behind ``2.``, or ``3.`` for volumes; 0 on a face that has none."""
     query: QueryParams
     caller: Caller | None = None
     body: Any = None
@@ -122,7 +122,7 @@ class Operation:
     """The parameters it knows; None if it takes any."""
     query_strict_from: int = since.STRICT
     """From this microversion on, a parameter it does not know is refused."""
-    first: int = 1
+    first: int = 0
     last: int | None = None
 
     def serves(self, minor: int) -> bool:

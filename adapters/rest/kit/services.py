@@ -12,6 +12,7 @@ from adapters.rest.kit.settings import RestSettings
 from domain.catalogue.quota import Limits
 from domain.log.moment import Moment
 from domain.log.record import Recorded
+from domain.neighbours.volume.changes import VolumeLimits
 from domain.placement.ledger import Ledger
 from domain.server.state import Server
 from handlers.accepted import Accepted
@@ -42,6 +43,8 @@ class StockLimits(NamedTuple):
     """Of all its images together."""
     one_image_bytes: int = 1 << 40
     """Of a single one."""
+    storage: VolumeLimits = VolumeLimits()
+    """Of projects that have none of their own."""
 
 
 class Audit(Protocol):

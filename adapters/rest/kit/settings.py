@@ -50,6 +50,8 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
     identity: IdentitySettings
     images_dir: Path
     """Shared by all API workers."""
+    volumes_dir: Path
+    """The same."""
     cell: str
     """The cell whose servers are offered."""
     api_cell: str = "api"

@@ -94,7 +94,7 @@ class Client:
         if self.token:
             sent["x-auth-token"] = self.token
         if self.microversion:
-            sent["openstack-api-version"] = f"compute {self.microversion}"
+            sent["openstack-api-version"] = f"compute {self.microversion}, volume latest"
         sent |= headers or {}
         url = urlsplit(path)
         parameters = url.query or urlencode(query or {}, doseq=True)

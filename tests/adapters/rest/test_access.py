@@ -71,6 +71,8 @@ async def test_what_is_public_is_discovery_and_login(cloud: MakeWorld):
         "/image PUT /lightcurve/{image_id}/file",
         "/network GET /",
         "/network GET /v2.0",
+        "/volume GET /",
+        "/volume/v3 GET /",
     }
 
 

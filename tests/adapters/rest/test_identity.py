@@ -74,6 +74,8 @@ async def test_a_password_gives_a_token_with_the_catalogue(cloud: MakeWorld):
             "image",
             "network",
             "placement",
+            "block-storage",
+            "volumev3",
         }
         compute = next(service for service in token["catalog"] if service["type"] == "compute")
         assert {endpoint["interface"] for endpoint in compute["endpoints"]} == {"public", "internal", "admin"}

@@ -1,6 +1,6 @@
 import pytest
 
-from adapters.rest.kit.microversion import negotiate
+from adapters.rest.kit.microversion import COMPUTE
 from domain.errors import LightcurveError
 from tests.adapters.rest.conftest import MakeWorld
 from tests.aio import asynchronous
@@ -22,7 +22,7 @@ from tests.aio import asynchronous
     ],
 )
 def test_accepted(header, legacy, minor):
-    assert negotiate(header, legacy) == minor
+    assert COMPUTE.negotiate(header, legacy) == minor
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_accepted(header, legacy, minor):
 )
 def test_refused(header, status):
     with pytest.raises(LightcurveError) as refused:
-        negotiate(header, None)
+        COMPUTE.negotiate(header, None)
     assert refused.value.status == status
 
 

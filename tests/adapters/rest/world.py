@@ -26,14 +26,16 @@ from adapters.rest.kit.settings import IdentitySettings, Project, RestSettings, 
 from adapters.rest.past import PastServices
 from adapters.simulated.hypervisor import SimulatedHypervisor
 from adapters.system import SystemIds
+from adapters.volume_files import VolumeFiles
 from domain.catalogue import flavor, keypair, quota, server_group
 from domain.catalogue.flavor import Flavor, FlavorCreated
 from domain.fleet import host
 from domain.kinds import EVENTS
 from domain.log.record import Event, Recorded
-from domain.neighbours import image, network
+from domain.neighbours import image, network, volume_type
 from domain.neighbours.image import ImageCreated, ImageUploaded
 from domain.neighbours.network import NetworkCreated
+from domain.neighbours.volume import state as storage
 from handlers.accepted import Accepted
 from handlers.cells import Cell, Cells
 from handlers.conducting.conducting import Conducting
@@ -53,7 +55,8 @@ from handlers.neighbours import Neighbours
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
 from handlers.neighbours.revocations import Revocations
-from handlers.neighbours.volumes import NoVolumes
+from handlers.neighbours.volume_bytes import VolumeBytes
+from handlers.neighbours.volumes import EmbeddedVolumes
 from handlers.past.moments import Moments
 from handlers.past.news import News
 from handlers.servers.progress import MigrationProgress
@@ -131,6 +134,7 @@ class World:
         self.store = MemoryEventStore(broker, CELL, mapper)
         api_store = self._api_store = MemoryEventStore(broker, API, mapper)
         kinds: list[Any] = [flavor.KIND, keypair.KIND, server_group.KIND, network.KIND, image.KIND, quota.KIND]
+        kinds += [storage.KIND, volume_type.KIND]
         self.registry = Registry(api_store, self.stamp, kinds)
         self.host_registry = Registry(self.store, self.stamp, [host.KIND])
         self.vault = MemoryVault(broker, CELL)
@@ -148,14 +152,18 @@ class World:
         cells = Cells(Cell(self.store, self.bus, self.vault, self.stamp))
         self.services = Services(
             settings=RestSettings(
-                public_url=public_url, identity=identity_settings(), images_dir=directory / "images", cell=CELL
+                public_url=public_url,
+                identity=identity_settings(),
+                images_dir=directory / "images",
+                volumes_dir=directory / "volumes",
+                cell=CELL,
             ),
             registry=self.registry,
             neighbours=Neighbours(
                 Directory(identity_settings()),
                 EmbeddedImages(self.registry, self.stamp, (stock_limits or StockLimits()).images),
                 EmbeddedNetworks(self.registry),
-                NoVolumes(),
+                EmbeddedVolumes(self.registry),
             ),
             servers=Servers(cells, self.registry, self.stamp, limits),
             hosts=Hosts(self.host_registry),
@@ -178,6 +186,10 @@ class World:
             limits=Bounds(limits, stock_limits or StockLimits(), LargeBodies(self.clock)),
             stamp=self.stamp,
         )
+        self.volume_files = VolumeFiles(directory / "volumes", directory / "images")
+        self.volume_bytes = VolumeBytes(self.registry, api_store, self.volume_files, self.stamp)
+        self._volume_news = asyncio.Event()
+        self.registry.listen(lambda _: self._volume_news.set())
         moments = Moments((self.store, api_store), self.clock)
         past = PastServices(
             self.services, moments, self.store, api_store, lambda _moment, stores: ReplayedQueries(stores)
@@ -282,6 +294,20 @@ class World:
                 await asyncio.sleep(0)
                 await self.project()
         self._gate.open.clear()
+
+    async def make_volumes(self) -> None:
+        """Have the bytes of volumes and snapshots made and removed, until nothing is left to be done."""
+
+        def done() -> bool:
+            return not any(each.open for _, each in self.registry.states(storage.KIND.name))
+
+        self._run("volume bytes", self.volume_bytes.run())
+        async with asyncio.timeout(SECONDS):
+            while not done():
+                self._volume_news.clear()
+                await self._volume_news.wait()
+        await self.stop("volume bytes")
+        await self.project()
 
     async def start_agent(self, name: str) -> None:
         """Start one that was stopped."""
