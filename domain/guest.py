@@ -4,7 +4,7 @@ from enum import IntEnum
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 MAX_COUNT = 2**31 - 1
 """Of epochs and versions that a host names: what every column can hold."""
@@ -41,6 +41,14 @@ class ImageSource(msgspec.Struct, frozen=True, kw_only=True):
     properties: dict[str, str] = {}
 
 
+class Route(msgspec.Struct, frozen=True):
+    """A way that a guest is told, beside that by its gateway."""
+
+    destination: str
+    """As ``10.1.0.0/16``."""
+    nexthop: str
+
+
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
     """One network interface of a guest, already allocated."""
 
@@ -58,6 +66,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     dns_nameservers: tuple[str, ...] = ()
     mtu: int = 1400
     fixed: bool = True
+    host_routes: tuple[Route, ...] | UnsetType = UNSET
 
 
 class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):

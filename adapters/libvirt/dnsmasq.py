@@ -56,6 +56,7 @@ def host_name(server_name: str) -> str:
 def _subnet_lines(tag: str, nic: Nic) -> list[str]:
     subnet = ip_network(nic.cidr)
     routes = [f"{METADATA_ADDRESS}/32,{nic.dhcp_ip}"]
+    routes += [f"{route.destination},{route.nexthop}" for route in nic.host_routes or ()]
     if nic.gateway_ip:
         routes.append(f"0.0.0.0/0,{nic.gateway_ip}")
     options = {

@@ -115,10 +115,17 @@ def _network(number: int, nic: Nic) -> Json:
         network |= {
             "ip_address": nic.ip_address,
             "netmask": str(ip_network(nic.cidr).netmask),
-            "routes": [anywhere | {"gateway": nic.gateway_ip}] if nic.gateway_ip else [],
+            "routes": [anywhere | {"gateway": nic.gateway_ip}] * bool(nic.gateway_ip) + _routes(nic),
             "services": [{"type": "dns", "address": address} for address in nic.dns_nameservers],
         }
     return network
+
+
+def _routes(nic: Nic) -> list[Json]:
+    ways = [(ip_network(route.destination), route.nexthop) for route in nic.host_routes or ()]
+    return [
+        {"network": str(to.network_address), "netmask": str(to.netmask), "gateway": gateway} for to, gateway in ways
+    ]
 
 
 def user_data(secrets: Secrets) -> bytes | None:

@@ -19,7 +19,18 @@ from domain.neighbours.image import (
     ImageUpdated,
     ImageUploaded,
 )
-from domain.neighbours.network import Network, NetworkCreated, NetworkDeleted, PortChange, PortCreated, PortDeleted
+from domain.neighbours.network import (
+    Network,
+    NetworkChanged,
+    NetworkCreated,
+    NetworkDeleted,
+    PortChange,
+    PortCreated,
+    PortDeleted,
+    SubnetChanged,
+    SubnetCreated,
+    SubnetDeleted,
+)
 from domain.neighbours.token import TokenRevoked
 from domain.neighbours.volume import state as storage
 from domain.neighbours.volume_type import VolumeTypeCreated, VolumeTypeDeleted, VolumeTypeUpdated
@@ -53,10 +64,16 @@ RULES: dict[type[Event], Rule] = {
     ImageUnshared: lambda found, event, _: image.unshare(found, there(found).id, event.member_id),
     ImageDeleted: lambda found, _event, _: image.delete(found, there(found).id),
     NetworkCreated: lambda found, event, _: network.create(found, event),
+    NetworkChanged: lambda found, event, _: network.change(found, lambda _: event),
     NetworkDeleted: lambda found, _event, _: network.delete(found),
     VolumeTypeCreated: lambda types, event, _: volume_type.create(types, event.volume_type),
     VolumeTypeUpdated: lambda types, event, _: volume_type.update(types, event.volume_type),
     VolumeTypeDeleted: lambda types, event, _: volume_type.delete(types, event.volume_type_id),
+    SubnetCreated: lambda found, event, _: network.add_subnet(found, event.subnet),
+    SubnetChanged: lambda found, event, _: network.change_subnet(
+        found, event.subnet.id, lambda _: event.subnet, has_dhcp=event.subnet.dhcp_ip is not None
+    ),
+    SubnetDeleted: lambda found, event, _: network.delete_subnet(found, event.subnet_id),
     TokenRevoked: lambda revoked, event, _: token.revoke(revoked, event.user_id, event.expires_at),
 }
 BATCHES: dict[str, Batch] = {network.KIND.name: _ports, storage.KIND.name: volumes.decide}

@@ -26,19 +26,23 @@ class EmbeddedNetworks:
         self._registry = registry
 
     async def usable(self, context: Context) -> Sequence[UsableNetwork]:
-        return [UsableNetwork(each.id, each.project_id) for each in own_and_shared(self._registry, context)]
+        visible = own_and_shared(self._registry, context)
+        return [UsableNetwork(each.id, each.project_id) for each in visible if each.subnets]
 
     async def interface(self, context: Context, network_id: str, fixed_ip: str | None) -> NetworkRequest:
         found = find(self._registry, context, network_id)
         if found is None:
             raise Invalid(f"Network {network_id} could not be found.")
+        if not found.subnets:
+            raise Invalid(f"Network {network_id} requires a subnet in order to boot instances on.")
         if fixed_ip is not None:
             networks.check_fixed_ip(found, fixed_ip)
         return NetworkRequest(network_id=found.id, fixed_ip=fixed_ip)
 
     async def subnet_of(self, nic: Nic) -> str | None:
         network = self._registry.of(networks.KIND, nic.network_id)
-        return network.subnet_id if network else None
+        subnet = network.subnet_with(nic.ip_address) if network else None
+        return subnet.id if subnet else None
 
     async def allocate(self, context: Context, cell: str, server: Server, index: int) -> Nic:
         request = server.networks[index]

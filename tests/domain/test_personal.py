@@ -20,6 +20,10 @@ OF_HOSTS = ("host.enrolled description", "host.described description")
 """What a host says of itself."""
 NOBODYS = {
     "server.placed nics.gateway_ip", "server.placed nics.dhcp_ip",  # a network's
+    "network.subnet_created subnet.gateway_ip", "network.subnet_created subnet.dhcp_ip",
+    "network.subnet_changed subnet.gateway_ip", "network.subnet_changed subnet.dhcp_ip",
+    "network.created description", "network.changed description",  # what is said of a network
+    "network.subnet_created subnet.description", "network.subnet_changed subnet.description",
     "flavor.created flavor.description", "server.requested flavor.description",  # an operator's words
     "volume_type.created volume_type.description", "volume_type.updated volume_type.description",
 }  # fmt: skip

@@ -37,9 +37,10 @@ def _lasting(document: Any) -> Any:
 
 
 def _known_then(new: Any, old: Any) -> Any:
-    """``new`` without what nobody knew then: the hosts of most steps of actions (ADR 71)."""
+    """``new`` without what nobody knew then: the hosts of most steps of actions (ADR 71); and without what was said
+    falsely: that ports are not held to their addresses."""
     if isinstance(old, dict) and isinstance(new, dict):
-        unknown = ("host", "hostId") if "event" in old and old.get("host") == "" else ()
+        unknown = ("host", "hostId") if "event" in old and old.get("host") == "" else ("port_security_enabled",)
         return {
             name: old.get(name) if name in unknown else _known_then(value, old.get(name))
             for name, value in new.items()

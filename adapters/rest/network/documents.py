@@ -1,17 +1,25 @@
 """Networks, subnets and ports as Neutron shows them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from adapters.rest.kit.operation import Call
 from adapters.rest.kit.paging import page_limit
 from adapters.rest.kit.times import seconds
 from domain.errors import Invalid
-from domain.neighbours.network import FIRST_FREE_OFFSET, Network, PortCreated
+from domain.neighbours.network import Network, PortCreated, Subnet
 
 Document = dict[str, Any]
 
 CONTROLS = frozenset(("fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"))
+
+TAG_FILTERS: dict[str, Callable[[set[str], set[str]], bool]] = {
+    "tags": lambda asked, has: asked <= has,
+    "tags-any": lambda asked, has: bool(asked & has),
+    "not-tags": lambda asked, has: not asked <= has,
+    "not-tags-any": lambda asked, has: not asked & has,
+}
+"""https://docs.openstack.org/api-ref/network/v2/#filtering-by-tags"""
 
 
 def network_document(call: Call, network: Network) -> Document:
@@ -26,34 +34,35 @@ def network_document(call: Call, network: Network) -> Document:
         "router:external": False,
         "is_default": False,
         "mtu": network.mtu,
-        "port_security_enabled": False,
-        "subnets": [network.subnet_id],
+        "port_security_enabled": True,
+        "subnets": list(network.subnets),
         "availability_zones": [call.services.settings.default_zone],
         "availability_zone_hints": [],
         "ipv4_address_scope": None,
         "ipv6_address_scope": None,
-        "description": "",
-        "tags": [],
-        "revision_number": 1,
-        "created_at": seconds(network.created_at),
-        "updated_at": seconds(network.created_at),
+        "description": network.description,
+        "tags": list(network.tags),
+        "revision_number": network.stamp.revision,
+        "created_at": seconds(network.stamp.created_at),
+        "updated_at": seconds(network.stamp.updated_at),
     }
 
 
-def subnet_document(_call: Call, network: Network) -> Document:
+def subnet_document(network: Network, subnet: Subnet) -> Document:
+    stamp = network.stamps[subnet.id]
     return {
-        "id": network.subnet_id,
-        "name": f"{network.name}-subnet",
+        "id": subnet.id,
+        "name": subnet.name,
         "network_id": network.id,
         "tenant_id": network.project_id,
         "project_id": network.project_id,
-        "cidr": str(network.cidr),
+        "cidr": subnet.cidr,
         "ip_version": 4,
-        "gateway_ip": network.gateway_ip,
-        "enable_dhcp": True,
-        "dns_nameservers": list(network.dns_nameservers),
-        "allocation_pools": [{"start": str(network.cidr[FIRST_FREE_OFFSET]), "end": str(network.cidr[-2])}],
-        "host_routes": [],
+        "gateway_ip": subnet.gateway_ip,
+        "enable_dhcp": subnet.dhcp_ip is not None,
+        "dns_nameservers": list(subnet.dns_nameservers),
+        "allocation_pools": [{"start": pool.start, "end": pool.end} for pool in subnet.pools],
+        "host_routes": [{"destination": route.destination, "nexthop": route.nexthop} for route in subnet.host_routes],
         "ipv6_address_mode": None,
         "ipv6_ra_mode": None,
         "subnetpool_id": None,
@@ -61,15 +70,16 @@ def subnet_document(_call: Call, network: Network) -> Document:
         "service_types": [],
         "dns_publish_fixed_ip": False,
         "router:external": False,
-        "description": "",
-        "tags": [],
-        "revision_number": 1,
-        "created_at": seconds(network.created_at),
-        "updated_at": seconds(network.created_at),
+        "description": subnet.description,
+        "tags": list(subnet.tags),
+        "revision_number": stamp.revision,
+        "created_at": seconds(stamp.created_at),
+        "updated_at": seconds(stamp.updated_at),
     }
 
 
-def port_document(_call: Call, network: Network, port: PortCreated) -> Document:
+def port_document(network: Network, port: PortCreated) -> Document:
+    subnet = network.subnet_with(port.ip_address)
     return {
         "id": port.port_id,
         "name": "",
@@ -79,19 +89,19 @@ def port_document(_call: Call, network: Network, port: PortCreated) -> Document:
         "device_id": port.server_id,
         "device_owner": "compute:nova",
         "mac_address": port.mac_address,
-        "fixed_ips": [{"subnet_id": network.subnet_id, "ip_address": port.ip_address}],
+        "fixed_ips": [{"subnet_id": subnet.id if subnet else None, "ip_address": port.ip_address}],
         "status": "ACTIVE",
         "admin_state_up": True,
         "allowed_address_pairs": [],
         "binding:vnic_type": "normal",
         "extra_dhcp_opts": [],
-        "port_security_enabled": False,
+        "port_security_enabled": True,
         "security_groups": [],
         "description": "",
         "tags": [],
         "revision_number": 1,
-        "created_at": seconds(network.created_at),
-        "updated_at": seconds(network.created_at),
+        "created_at": seconds(network.stamp.created_at),
+        "updated_at": seconds(network.stamp.created_at),
     }
 
 
@@ -125,6 +135,9 @@ def _matches(document: Document, name: str, values: list[str]) -> bool:
     if name == "fixed_ips":
         pairs = [value.partition("=") for value in values]
         return any(all(ip.get(key) == value for key, _, value in pairs) for ip in document.get(name, []))
+    if name in TAG_FILTERS:
+        tags = {tag for value in values for tag in value.split(",")}
+        return TAG_FILTERS[name](tags, set(document.get("tags", [])))
     if name not in document:
         return False
     has = document[name]

@@ -1,25 +1,76 @@
-"""Networks and their subnets."""
+"""Networks."""
 
-from ipaddress import IPv4Network
 from typing import Annotated, Any
 
-import msgspec
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, UnsetType, field
 
 from adapters.rest.kit.operation import Access, Call, Operations
-from adapters.rest.kit.validation import Text255
+from adapters.rest.kit.validation import Body, Digits, Flag, Text255, integer
 from adapters.rest.network.access import find, visible_networks
-from adapters.rest.network.documents import listing, network_document, selected, subnet_document
+from adapters.rest.network.attributes import disallowed, flag, owner, refuse_unusual, require_owner
+from adapters.rest.network.documents import listing, network_document, selected
 from domain.errors import Invalid, Refused
 from domain.log.kind import of_project
 from domain.neighbours import network as domain_network
-from domain.neighbours.network import NetworkCreated
+from domain.neighbours.network import Network, NetworkChanged, NetworkCreated
 
 operations = Operations()
 
-POOL = IPv4Network("10.128.0.0/9")
-SUBNET_PREFIX = 24
-"""Where the subnet of a network comes from that is made without one."""
+LEAST_MTU, MOST_MTU, USUAL_MTU = 68, 65535, 1400
+Mtu = Annotated[int, Meta(ge=0, le=MOST_MTU)] | Digits
+UNUSUAL = {
+    "admin_state_up": True,
+    "external": False,
+    "port_security_enabled": True,
+    "is_default": False,
+    "vlan_transparent": False,
+    "physical": None,
+    "network_type": None,
+    "segmentation_id": None,
+    "segments": None,
+    "availability_zone_hints": None,
+    "dns_domain": None,
+    "qos_policy_id": None,
+}
+"""What else Neutron knows of a network, with the values that all of them have here."""
+
+
+class Common(Body):
+    """What may be said when a network is made, and later."""
+
+    name: Text255 | UnsetType = UNSET
+    description: Text255 | UnsetType = UNSET
+    shared: Flag | UnsetType = UNSET
+    mtu: Mtu | UnsetType = UNSET
+    admin_state_up: Any = UNSET
+    external: Any = field(default=UNSET, name="router:external")
+    port_security_enabled: Any = UNSET
+    is_default: Any = UNSET
+    vlan_transparent: Any = UNSET
+    physical: Any = field(default=UNSET, name="provider:physical_network")
+    network_type: Any = field(default=UNSET, name="provider:network_type")
+    segmentation_id: Any = field(default=UNSET, name="provider:segmentation_id")
+    segments: Any = UNSET
+    availability_zone_hints: Any = UNSET
+    dns_domain: Any = UNSET
+    qos_policy_id: Any = UNSET
+
+
+class NewNetwork(Common):
+    tenant_id: Text255 | None = None
+    project_id: Text255 | None = None
+
+
+class CreateBody(Body):
+    """``{"network": …}``."""
+
+    network: NewNetwork
+
+
+class UpdateBody(Body):
+    """``{"network": …}``."""
+
+    network: Common
 
 
 @operations("GET", "/v2.0/networks", Access.READER, "get_network")
@@ -32,49 +83,22 @@ async def show(call: Call) -> Any:
     return {"network": selected(call, network_document(call, find(call, call.params["network_id"])))}
 
 
-class NewNetwork(msgspec.Struct):
-    """The network that is wanted. What else Neutron knows must have its usual value."""
-
-    name: Text255 = ""
-    shared: bool = False
-    mtu: Annotated[int, Meta(ge=68, le=65535)] = 1400
-    admin_state_up: bool = True
-    external: bool = msgspec.field(default=False, name="router:external")
-    tenant_id: Text255 | None = None
-    project_id: Text255 | None = None
-    physical: Any = msgspec.field(default=UNSET, name="provider:physical_network")
-    network_type: Any = msgspec.field(default=UNSET, name="provider:network_type")
-
-
-class CreateBody(msgspec.Struct):
-    """``{"network": …}``."""
-
-    network: NewNetwork
-
-
 @operations("POST", "/v2.0/networks", Access.MEMBER, "create_network", body=CreateBody, status=201)
 async def create(call: Call) -> Any:
-    """Make a network. Its subnet comes with it, from a pool of private addresses."""
     asked: NewNetwork = call.body.network
-    if not asked.admin_state_up or asked.external or asked.physical is not UNSET or asked.network_type is not UNSET:
-        raise Invalid("Invalid input: this cloud has neither external, provider nor disabled networks.")
-    if asked.shared and not call.is_admin:
-        raise Refused("policy_not_authorized", "rule:create_network:shared is disallowed by policy", status=403)
-    owner = asked.project_id or asked.tenant_id or call.context.project_id or ""
-    if owner != call.context.project_id and not call.is_admin:
-        raise Refused("policy_not_authorized", "rule:create_network is disallowed by policy", status=403)
-    if not await call.services.neighbours.identity.project_exists(owner):
-        raise Invalid(f"Invalid input for project_id. Reason: there is no project {owner}.")
-    _check_quota(call, owner)
-    network_id = call.services.stamp.ids.uuid()
+    refuse_unusual(asked, UNUSUAL)
+    project_id = owner(call, asked, "network")
+    shared = _shared(call, asked, present=False)
+    if not await call.services.neighbours.identity.project_exists(project_id):
+        raise Invalid(f"Invalid input for project_id. Reason: there is no project {project_id}.")
+    _check_quota(call, project_id)
     created = NetworkCreated(
-        network_id=network_id,
-        name=asked.name,
-        project_id=owner,
-        subnet_id=call.services.stamp.ids.uuid(),
-        cidr=str(_free_range(call, network_id)),
-        shared=asked.shared,
-        mtu=asked.mtu,
+        network_id=call.services.stamp.ids.uuid(),
+        name=asked.name or "",
+        description=asked.description or "",
+        project_id=project_id,
+        shared=shared,
+        mtu=_mtu(asked, USUAL_MTU),
     )
     network, accepted = await call.services.registry.execute(
         call.context,
@@ -85,67 +109,58 @@ async def create(call: Call) -> Any:
     return {"network": network_document(call, network)}
 
 
-def _free_range(call: Call, network_id: str) -> IPv4Network:
-    """A part of the pool that no living network has. It is looked for from a place that the network's id tells: so a
-    search is short, however many networks there are. Only networks made here have ranges of the pool."""
-    size = 1 << (32 - SUBNET_PREFIX)
-    count = POOL.num_addresses // size
-    start = int(network_id[:8], 16)
-    for step in range(count):
-        candidate = IPv4Network((int(POOL.network_address) + (start + step) % count * size, SUBNET_PREFIX))
-        if not any(call.services.registry.listed("network", domain_network.of_range(candidate))):
-            return candidate
-    raise Refused("no_more_subnets", "No address range is left for another network.")
+@operations("PUT", "/v2.0/networks/{network_id}", Access.MEMBER, "update_network", body=UpdateBody)
+async def update(call: Call) -> Any:
+    network, asked = find(call, call.params["network_id"]), call.body.network
+    require_owner(call, network.project_id, "update_network")
+    refuse_unusual(asked, UNUSUAL)
+    shared, mtu = _shared(call, asked, present=network.shared), _mtu(asked, network.mtu)
+
+    def edit(present: Network) -> NetworkChanged:
+        return NetworkChanged(
+            name=present.name if asked.name is UNSET else asked.name,
+            description=present.description if asked.description is UNSET else asked.description,
+            mtu=present.mtu if asked.mtu is UNSET else mtu,
+            shared=present.shared if asked.shared is UNSET else shared,
+            tags=present.tags,
+        )
+
+    network, accepted = await call.services.registry.execute(
+        call.context, domain_network.aggregate(network.id), lambda known: domain_network.change(known, edit)
+    )
+    await call.settle(accepted)
+    return {"network": network_document(call, network)}
+
+
+@operations("DELETE", "/v2.0/networks/{network_id}", Access.MEMBER, "delete_network", status=204)
+async def delete(call: Call) -> None:
+    """Delete a network that no server uses, with its subnets."""
+    network = find(call, call.params["network_id"])
+    require_owner(call, network.project_id, "delete_network")
+    aggregate = domain_network.aggregate(network.id)
+    _, accepted = await call.services.registry.execute(call.context, aggregate, domain_network.delete)
+    await call.settle(accepted)
+
+
+def _shared(call: Call, asked: Common, *, present: bool) -> bool:
+    """Whether every project may use it: for an administrator to say."""
+    shared = present if asked.shared is UNSET else flag("shared", asked.shared)
+    if shared != present and not call.is_admin:
+        raise disallowed("create_network:shared")
+    return shared
+
+
+def _mtu(asked: Common, present: int) -> int:
+    """None, or 0, is the usual one, as in Neutron."""
+    if asked.mtu is UNSET:
+        return present
+    mtu = integer("mtu", asked.mtu, least=0, most=MOST_MTU)
+    if 0 < mtu < LEAST_MTU:
+        raise Invalid(f"Invalid input for mtu. Reason: '{mtu}' is less than {LEAST_MTU}.")
+    return mtu or USUAL_MTU
 
 
 def _check_quota(call: Call, project_id: str) -> None:
     limit = call.services.limits.stock.networks
     if 0 <= limit <= sum(1 for _ in call.services.registry.listed("network", of_project(project_id))):
         raise Refused("over_quota", "Quota exceeded for resources: ['network'].")
-
-
-@operations("DELETE", "/v2.0/networks/{network_id}", Access.MEMBER, "delete_network", status=204)
-async def delete(call: Call) -> None:
-    """Delete a network that no server uses."""
-    network = find(call, call.params["network_id"])
-    if network.project_id != call.context.project_id and not call.is_admin:
-        raise Refused("policy_not_authorized", "rule:delete_network is disallowed by policy", status=403)
-
-    aggregate = domain_network.aggregate(network.id)
-    _, accepted = await call.services.registry.execute(call.context, aggregate, domain_network.delete)
-    await call.settle(accepted)
-
-
-@operations("GET", "/v2.0/subnets", Access.READER, "get_subnet")
-async def subnets(call: Call) -> Any:
-    return listing(call, "subnets", [subnet_document(call, network) for network in visible_networks(call)])
-
-
-@operations("GET", "/v2.0/subnets/{subnet_id}", Access.READER, "get_subnet")
-async def show_subnet(call: Call) -> Any:
-    wanted = call.params["subnet_id"]
-    for network in visible_networks(call):
-        if network.subnet_id == wanted:
-            return {"subnet": selected(call, subnet_document(call, network))}
-    raise Refused("subnet_not_found", f"Subnet {wanted} could not be found.", status=404)
-
-
-class NewSubnet(msgspec.Struct):
-    network_id: Text255
-
-
-class SubnetBody(msgspec.Struct):
-    """``{"subnet": …}``."""
-
-    subnet: NewSubnet
-
-
-@operations("POST", "/v2.0/subnets", Access.MEMBER, "create_subnet", body=SubnetBody, status=201)
-async def create_subnet(call: Call) -> Any:
-    """A network has its one subnet from the beginning, so there is nothing to add."""
-    network = find(call, call.body.subnet.network_id)
-    raise Refused(
-        "subnet_exists",
-        f"Network {network.id} has its subnet {network.subnet_id} ({network.cidr}) already; a network has exactly "
-        "one in this cloud.",
-    )

@@ -33,7 +33,11 @@ EXTENSIONS = {
     "quotas": "Quota management support",
     "net-mtu": "Network MTU",
     "project-id": "project_id field enabled",
-    "default-subnetpools": "Default Subnetpools",
+    "port-security": "Port Security",
+    "standard-attr-description": "standard-attr-description",
+    "standard-attr-revisions": "Resource revision numbers",
+    "standard-attr-tag": "Tag support for resources with standard attribute",
+    "standard-attr-timestamp": "Resource timestamps",
 }
 
 
@@ -79,7 +83,7 @@ def _ports(call: Call) -> Iterator[Document]:
             found = network.ports_in(call.context.project_id or "")
         for port in found:
             if _may_see(call, port):
-                yield port_document(call, network, port)
+                yield port_document(network, port)
 
 
 @operations("GET", "/v2.0/ports", Access.READER, "get_port")
@@ -93,7 +97,7 @@ async def show_port(call: Call) -> Any:
     for network in visible_networks(call):
         port = network.ports.get(wanted)
         if port is not None and _may_see(call, port):
-            return {"port": selected(call, port_document(call, network, port))}
+            return {"port": selected(call, port_document(network, port))}
     raise Refused("port_not_found", f"Port {wanted} could not be found.", status=404)
 
 
@@ -103,7 +107,7 @@ UNLIMITED = dict.fromkeys(
 
 
 def _quota(call: Call) -> Document:
-    """Networks are limited, each with its one subnet; the rest of Neutron's is not here, or follows from servers."""
+    """Networks are limited, and so many subnets; the rest of Neutron's is not here, or follows from servers."""
     limit = call.services.limits.stock.networks
     return {"quota": {"network": limit, "subnet": limit} | UNLIMITED}
 

@@ -16,7 +16,7 @@ from adapters.libvirt.dnsmasq import dhcp_plan, host_name
 from adapters.libvirt.network import INTERFACES, Names, Networks
 from adapters.libvirt.settings import LibvirtSettings
 from domain.errors import HostFailed
-from domain.guest import GuestSpec, Nic
+from domain.guest import GuestSpec, Nic, Route
 from tests.aio import asynchronous
 from tests.real_libvirt import guest_spec, nic, traces
 from tests.waiting import until
@@ -230,6 +230,11 @@ def test_the_plan_for_several_subnets() -> None:
     plan = dhcp_plan([guest_spec(None, ours, six), guest_spec(None, second, nic(str(uuid4())))], network)
     assert set(plan.addresses) == {"10.5.0.2/24", "10.6.0.2/25"}
     assert [line.split(",")[1] for line in plan.hosts.splitlines()] == ["10.5.0.7", "10.6.0.9"]
+    routed = nic(network, 7, host_routes=(Route("10.9.0.0/16", "10.5.0.253"),))
+    assert (
+        "/32,10.5.0.2,10.9.0.0/16,10.5.0.253,0.0.0.0/0,10.5.0.1"
+        in dhcp_plan([guest_spec(None, routed)], network).config
+    )
     assert "dhcp-option=tag:subnet1,option:router\n" in plan.config or "tag:subnet0,option:router\n" in plan.config
 
 

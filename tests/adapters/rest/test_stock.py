@@ -9,7 +9,6 @@ from adapters.rest.image import stock
 from adapters.rest.image.bodies import MAX_TAGS
 from adapters.rest.kit.limits import LARGE, LARGE_AT_ONCE, LARGE_PER_SECOND
 from adapters.rest.kit.services import StockLimits
-from adapters.rest.network.networks import POOL, SUBNET_PREFIX
 from domain.image_properties import MAX_BYTES
 from domain.neighbours import image as images
 from domain.neighbours.image import ImageCreated, ImageUploaded
@@ -127,6 +126,12 @@ async def test_networks_are_counted(tmp_path: Path):
         assert (await amy.post(NETWORKS, {"network": {"name": "n"}})).status == 201
         limits = (await amy.get(f"/network/v2.0/quotas/{BLUE}")).body["quota"]
         assert (limits["network"], limits["subnet"]) == (2, 2)
+        wanted = {"network_id": made[1].body["network"]["id"], "ip_version": 4}
+        subnets = [
+            await amy.post("/network/v2.0/subnets", {"subnet": wanted | {"cidr": f"10.{number}.0.0/24"}})
+            for number in range(1, 4)
+        ]
+        assert [answer.status for answer in subnets] == [201, 201, 409]
 
 
 @asynchronous
@@ -135,20 +140,6 @@ async def test_networks_belong_to_projects(tmp_path: Path):
         root = await here.client("root")
         body = {"network": {"name": "n", "project_id": "nobody"}}
         assert (await root.post(NETWORKS, body)).status == 400
-
-
-@asynchronous
-async def test_the_last_range_is_found_and_then_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    few = next(POOL.subnets(new_prefix=SUBNET_PREFIX - 2))
-    monkeypatch.setattr("adapters.rest.network.networks.POOL", few)
-    async with world(tmp_path) as here:
-        root = await here.client("root")
-        made = [await root.post(NETWORKS, {"network": {"name": "n"}}) for _ in range(5)]
-        assert [answer.status for answer in made] == [201] * 4 + [409]
-        subnets = [
-            (await root.get(f"/network/v2.0/subnets/{a.body['network']['subnets'][0]}")).body for a in made[:4]
-        ]
-        assert {s["subnet"]["cidr"] for s in subnets} == {str(each) for each in few.subnets(new_prefix=SUBNET_PREFIX)}
 
 
 @asynchronous

@@ -1,0 +1,218 @@
+"""A network as its events have made it."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from domain.errors import Refused, not_found
+from domain.guest import Nic
+from domain.log.batch import Journal, Undo, apply_all, journaled
+from domain.log.kind import unfoldable
+from domain.log.record import Event, Metadata
+from domain.neighbours.network.changes import (
+    NetworkChanged,
+    NetworkCreated,
+    NetworkDeleted,
+    PortChange,
+    PortCreated,
+    PortsChanged,
+    SubnetChanged,
+    SubnetCreated,
+    SubnetDeleted,
+)
+from domain.neighbours.network.subnet import Pool, Subnet
+from domain.server.limits import MAX_INTERFACES
+
+GATEWAY_OFFSET, DHCP_OFFSET, FIRST_FREE_OFFSET = 1, 2, 3
+"""In the subnet that a network is made with."""
+
+
+class Stamp(NamedTuple):
+    """When a network or a subnet was made and last changed, and how often."""
+
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+    def changed(self, at: datetime) -> "Stamp":
+        return Stamp(self.created_at, at, self.revision + 1)
+
+
+class Network:
+    """A network, its subnets and ports by id, and the addresses taken."""
+
+    def __init__(self, created: NetworkCreated, at: datetime) -> None:
+        self.id = created.network_id
+        self.name = created.name
+        self.project_id = created.project_id
+        self.shared = created.shared
+        self.mtu = created.mtu
+        self.description = created.description
+        self.tags: tuple[str, ...] = ()
+        self.stamp = Stamp(at, at)
+        self.deleted = False
+        self.subnets: dict[str, Subnet] = {}
+        self.stamps: dict[str, Stamp] = {}
+        """Of the subnets."""
+        if created.subnet_id:
+            self.subnets[created.subnet_id] = _first_subnet(created)
+            self.stamps[created.subnet_id] = self.stamp
+        self.ports: dict[str, PortCreated] = {}
+        self._by_server: dict[tuple[str, int], PortCreated] = {}
+        self._by_project: dict[str, dict[str, PortCreated]] = {}
+        self._taken: set[str] = set()
+        """Addresses and MAC addresses of the ports."""
+        self._next: dict[str, int] = {}
+        """By subnet, where in its pools the next address is looked for."""
+
+    def subnet_with(self, address: str) -> Subnet | None:
+        """The subnet in whose range an address is."""
+        if not is_address(address):
+            return None
+        found = IPv4Address(address)
+        return next((subnet for subnet in self.subnets.values() if found in subnet.range), None)
+
+    def ports_on(self, subnet: Subnet) -> Iterator[PortCreated]:
+        """The ports with an address of a subnet."""
+        return (port for port in self.ports.values() if self.subnet_with(port.ip_address) is subnet)
+
+    def of_server(self, server_id: str, index: int) -> PortCreated | None:
+        """The port of a server's interface."""
+        return self._by_server.get((server_id, index))
+
+    def ports_of(self, server_id: str) -> Iterator[PortCreated]:
+        """The ports of a server's interfaces."""
+        known = (self.of_server(server_id, index) for index in range(MAX_INTERFACES))
+        return (port for port in known if port)
+
+    def ports_in(self, project_id: str) -> Iterable[PortCreated]:
+        """The ports of a project's servers; costs what it returns."""
+        return self._by_project.get(project_id, {}).values()
+
+    def holds(self, server_id: str) -> bool:
+        """Whether any interface of a server has a port here."""
+        return any(self.ports_of(server_id))
+
+    def apply(self, change: PortChange) -> Undo:
+        return journaled(partial(self._make, change))
+
+    def _make(self, change: PortChange, journal: Journal) -> None:
+        if isinstance(change, PortCreated):
+            journal.put(self.ports, change.port_id, change)
+            journal.put(self._by_server, (change.server_id, change.index), change)
+            if change.project_id not in self._by_project:
+                journal.put(self._by_project, change.project_id, {})
+            journal.put(self._by_project[change.project_id], change.port_id, change)
+            journal.join(self._taken, change.ip_address)
+            journal.join(self._taken, change.mac_address)
+            subnet = self.subnet_with(change.ip_address)
+            place = subnet.place_of(change.ip_address) if subnet else None
+            if subnet and place is not None:
+                journal.put(self._next, subnet.id, place + 1)
+            return
+        port = journal.drop(self.ports, change.port_id)
+        journal.drop(self._by_server, (port.server_id, port.index))
+        journal.drop(self._by_project[port.project_id], port.port_id)
+        journal.leave(self._taken, port.ip_address)
+        journal.leave(self._taken, port.mac_address)
+
+    def free_address(self) -> str:
+        """An address nobody has; they are handed out in turn, so that a freed one rests a while."""
+        for subnet in self.subnets.values():
+            count, start = subnet.addresses, self._next.get(subnet.id, 0)
+            for step in range(count):
+                address = subnet.at((start + step) % count)
+                if address not in self._taken and subnet.serves(address):
+                    return address
+        raise Refused("network.no_more_addresses", f"No more IP addresses available on network {self.id}.")
+
+    def free_mac_address(self, port_id: str) -> str:
+        """A MAC address in Neutron's range fa:16:3e that nobody here has, made from the port's id."""
+        digits = port_id.replace("-", "")
+        for at in range(len(digits) - 6, -1, -1):
+            address = f"fa:16:3e:{digits[at : at + 2]}:{digits[at + 2 : at + 4]}:{digits[at + 4 : at + 6]}"
+            if address not in self._taken:
+                return address
+        raise Refused("network.no_more_addresses", f"No more MAC addresses available on network {self.id}.")
+
+    def forget_turn(self, subnet_id: str) -> None:
+        """Of a subnet that is no more."""
+        self._next.pop(subnet_id, None)
+
+    def has(self, address: str) -> bool:
+        """Whether a port has this address."""
+        return address in self._taken
+
+    def nic(self, port: PortCreated) -> Nic:
+        """The port as a host is told of it."""
+        subnet = self.subnet_with(port.ip_address)
+        if subnet is None:
+            raise not_found("Subnet", port.ip_address)
+        return Nic(
+            port_id=port.port_id,
+            network_id=self.id,
+            network_name=self.name,
+            mac_address=port.mac_address,
+            ip_address=port.ip_address,
+            cidr=subnet.cidr,
+            gateway_ip=subnet.gateway_ip,
+            dhcp_ip=subnet.dhcp_ip,
+            dns_nameservers=subnet.dns_nameservers,
+            mtu=self.mtu,
+            host_routes=subnet.host_routes or UNSET,
+        )
+
+
+def _first_subnet(created: NetworkCreated) -> Subnet:
+    whole = IPv4Network(created.cidr)
+    return Subnet(
+        id=created.subnet_id,
+        name=f"{created.name}-subnet",
+        cidr=str(whole),
+        gateway_ip=str(whole[GATEWAY_OFFSET]),
+        dhcp_ip=str(whole[DHCP_OFFSET]),
+        pools=(Pool(str(whole[FIRST_FREE_OFFSET]), str(whole[-2])),),
+        dns_nameservers=created.dns_nameservers,
+    )
+
+
+def is_address(text: str) -> bool:
+    """Whether it still is an address. What is told of one that was erased is none."""
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def evolve(state: Network | None, event: Event, meta: Metadata) -> Network:
+    """Fold one event, in place."""
+    if isinstance(event, NetworkCreated):
+        return Network(event, meta.time)
+    assert state is not None
+    match event:
+        case NetworkDeleted():
+            state.deleted = True
+        case NetworkChanged():
+            state.name, state.description, state.mtu = event.name, event.description, event.mtu
+            state.shared, state.tags = event.shared, event.tags
+            state.stamp = state.stamp.changed(meta.time)
+        case SubnetCreated():
+            state.subnets[event.subnet.id] = event.subnet
+            state.stamps[event.subnet.id] = Stamp(meta.time, meta.time)
+        case SubnetChanged():
+            state.subnets[event.subnet.id] = event.subnet
+            state.stamps[event.subnet.id] = state.stamps[event.subnet.id].changed(meta.time)
+        case SubnetDeleted():
+            del state.subnets[event.subnet_id]
+            del state.stamps[event.subnet_id]
+            state.forget_turn(event.subnet_id)
+        case PortsChanged():
+            apply_all(state, event.changes)
+        case _:
+            raise unfoldable(event)
+    return state
