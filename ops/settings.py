@@ -121,6 +121,8 @@ class QuotaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     server_group_members: Annotated[int, Meta(ge=-1)] = 10
     """Of each group."""
     networks: Annotated[int, Meta(ge=-1)] = 100
+    ports: Annotated[int, Meta(ge=-1)] = 500
+    """Of a project's own, beside those that come with servers."""
     images: Annotated[int, Meta(ge=-1)] = 100
     image_gb: Annotated[int, Meta(ge=-1)] = 1000
     """GiB of all images of a project together."""

@@ -24,9 +24,13 @@ from domain.neighbours.network import (
     NetworkChanged,
     NetworkCreated,
     NetworkDeleted,
+    PortBound,
     PortChange,
     PortCreated,
     PortDeleted,
+    PortMade,
+    PortUnbound,
+    PortUpdated,
     SubnetChanged,
     SubnetCreated,
     SubnetDeleted,
@@ -51,6 +55,21 @@ def _ports(state: Network | None, change: PortChange, _limits: Limits) -> Iterab
             return [replace(port, ip_address=change.ip_address) for port in decided]
         case PortDeleted():
             return [change] if change.port_id in state.ports else []
+        case PortMade():
+            said = network.Said(change.name, change.description, change.device_id, change.device_owner)
+            return network.make_port(
+                state, port_id=change.port_id, project_id=change.project_id, now=change.made_at, said=said,
+                mac_address=change.mac_address, ip_address=change.fixed_ip,
+            )  # fmt: skip
+        case PortUpdated():
+            said = network.Said(change.name, change.description, change.device_id, change.device_owner)
+            return network.update_port(state, change.port_id, lambda _: said)
+        case PortBound():
+            return network.bind(
+                state, change.port_id, server_id=change.server_id, cell=change.cell, index=change.index
+            )
+        case PortUnbound():
+            return [change] if state.ports[change.port_id].server_id == change.server_id else []
 
 
 RULES: dict[type[Event], Rule] = {

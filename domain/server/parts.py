@@ -12,6 +12,8 @@ class NetworkRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     network_id: str
     fixed_ip: str | None = None
+    port_id: str | None = None
+    """A port of the project's own."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

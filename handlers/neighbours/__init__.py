@@ -98,6 +98,11 @@ class Networks(Protocol):
         """
         ...
 
+    async def port(self, context: Context, port_id: str) -> NetworkRequest:
+        """An interface by a port of the project's own. Raises Invalid for one that is not there, Refused (409) for
+        one that somebody has; Unavailable."""
+        ...
+
     async def subnet_of(self, nic: Nic) -> str | None:
         """The id of the subnet that an interface's address is of; None if its network is gone. Raises Unavailable."""
         ...

@@ -8,7 +8,7 @@ from domain.guest import Nic
 from domain.log.kind import of_project
 from domain.log.record import Recorded
 from domain.neighbours import network as networks
-from domain.neighbours.network import SHARED, Network, PortCreated, PortDeleted, PortsChanged
+from domain.neighbours.network import SHARED, Network, PortBound, PortCreated, PortDeleted, PortsChanged, PortUnbound
 from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.context import Context
@@ -39,6 +39,14 @@ class EmbeddedNetworks:
             networks.check_fixed_ip(found, fixed_ip)
         return NetworkRequest(network_id=found.id, fixed_ip=fixed_ip)
 
+    async def port(self, context: Context, port_id: str) -> NetworkRequest:
+        for network in own_and_shared(self._registry, context):
+            found = network.ports.get(port_id)
+            if found and found.project_id == context.project_id:
+                networks.check_free(found)
+                return NetworkRequest(network_id=network.id, port_id=port_id)
+        raise Invalid(f"Port id {port_id} could not be found.")
+
     async def subnet_of(self, nic: Nic) -> str | None:
         network = self._registry.of(networks.KIND, nic.network_id)
         subnet = network.subnet_with(nic.ip_address) if network else None
@@ -47,10 +55,14 @@ class EmbeddedNetworks:
     async def allocate(self, context: Context, cell: str, server: Server, index: int) -> Nic:
         request = server.networks[index]
         writer: GroupWriter[Network] = self._registry.writer(networks.aggregate(request.network_id))
-        port_id = str(uuid5(UUID(server.id), f"port-{index}"))
-        await writer.submit(
-            context,
-            lambda state: networks.allocate(
+        port_id = request.port_id or str(uuid5(UUID(server.id), f"port-{index}"))
+
+        def decide(state: Network) -> tuple[PortBound, ...] | tuple[PortCreated, ...]:
+            if request.port_id:
+                return networks.bind(
+                    state, port_id, server_id=server.id, cell=cell, index=index, request_id=context.request_id
+                )
+            return networks.allocate(
                 state,
                 port_id=port_id,
                 server_id=server.id,
@@ -59,8 +71,9 @@ class EmbeddedNetworks:
                 index=index,
                 ip_address=request.fixed_ip,
                 request_id=context.request_id,
-            ),
-        )
+            )
+
+        await writer.submit(context, decide)
         return writer.state.nic(writer.state.ports[port_id])
 
     async def release(self, context: Context, server: Server) -> None:
@@ -75,7 +88,7 @@ class EmbeddedNetworks:
         )
 
     async def release_all(self, context: Context, server_id: str, network_ids: Iterable[str]) -> None:
-        def release(state: Network) -> tuple[PortDeleted, ...]:
+        def release(state: Network) -> tuple[PortDeleted | PortUnbound, ...]:
             count = max((port.index + 1 for port in state.ports_of(server_id)), default=0)
             return networks.release(state, server_id, count, context.request_id)
 
@@ -91,20 +104,25 @@ class EmbeddedNetworks:
             PortHolder(port.server_id, port.project_id, network.id)
             for network in known
             for port in network.ports.values()
-            if port.cell == cell
+            if port.cell == cell and port.server_id
         ]
 
     def listen(self, cell: str, listener: Callable[[PortHolder], None]) -> None:
         def take(recorded: Recorded) -> None:
             if isinstance(recorded.event, PortsChanged):
+                network = self._registry.of(networks.KIND, recorded.aggregate.id)
                 for change in recorded.event.changes:
                     if isinstance(change, PortCreated) and change.cell == cell:
                         listener(PortHolder(change.server_id, change.project_id, recorded.aggregate.id))
+                    elif isinstance(change, PortBound) and change.cell == cell:
+                        port = network.ports.get(change.port_id) if network else None
+                        if port:
+                            listener(PortHolder(change.server_id, port.project_id, recorded.aggregate.id))
 
         self._registry.listen(take)
 
     async def _submit(
-        self, context: Context, network_id: str, decide: Callable[[Network], tuple[PortDeleted, ...]]
+        self, context: Context, network_id: str, decide: Callable[[Network], tuple[PortDeleted | PortUnbound, ...]]
     ) -> None:
         await self._registry.submit(context, networks.aggregate(network_id), decide)
 

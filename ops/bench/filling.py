@@ -14,7 +14,7 @@ from uuid import NAMESPACE_DNS, uuid5
 from domain.catalogue import quota
 from domain.catalogue.quota import Reserved
 from domain.fleet.host import KIND as HOST
-from domain.guest import PowerState
+from domain.guest import Nic, PowerState
 from domain.log.batch import Change
 from domain.log.record import GENESIS, Event
 from domain.neighbours import network
@@ -67,6 +67,7 @@ class _Server(NamedTuple):
     host_name: str
     host_id: str
     port: PortCreated
+    nic: Nic
 
     @property
     def context(self) -> Context:
@@ -122,7 +123,8 @@ def _servers(count: int, hosts: list[tuple[str, str]], plane: Plane) -> Iterator
             index=0,
         )
         state.apply(port)
-        yield _Server(server_id, number, project, *hosts[number % len(hosts)], port)
+        nic = state.nic(state.ports[port.port_id])
+        yield _Server(server_id, number, project, *hosts[number % len(hosts)], port, nic)
 
 
 async def _hold(plane: Plane, registry: Registry, feed: LedgerFeed, servers: list[_Server]) -> None:
@@ -188,7 +190,7 @@ def _history(plane: Plane, server: _Server) -> Iterable[Event]:
             host_id=server.host_id,
             epoch=1,
             availability_zone="nova",
-            nics=(Network(NETWORK, plane.stamp.clock.now()).nic(server.port),),
+            nics=(server.nic,),
         ),
         ServerBuilt(epoch=1, power_state=PowerState.RUNNING),
     )

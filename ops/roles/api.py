@@ -165,14 +165,18 @@ def _stock_limits(quota: QuotaSettings) -> StockLimits:
     def in_bytes(gigabytes: int) -> int:
         return gigabytes << 30 if gigabytes >= 0 else gigabytes
 
-    storage_limits = VolumeLimits(
-        volumes=quota.volumes,
-        snapshots=quota.snapshots,
-        gigabytes=quota.volume_gb,
-        per_volume_gigabytes=quota.one_volume_gb,
-    )
     return StockLimits(
-        quota.networks, quota.images, in_bytes(quota.image_gb), in_bytes(quota.one_image_gb), storage_limits
+        networks=quota.networks,
+        ports=quota.ports,
+        images=quota.images,
+        image_bytes=in_bytes(quota.image_gb),
+        one_image_bytes=in_bytes(quota.one_image_gb),
+        storage=VolumeLimits(
+            volumes=quota.volumes,
+            snapshots=quota.snapshots,
+            gigabytes=quota.volume_gb,
+            per_volume_gigabytes=quota.one_volume_gb,
+        ),
     )
 
 

@@ -35,6 +35,7 @@ from tests.domain.server.servers import given
 BLUE = Context(request_id="req-1", user_id="amy", project_id="blue", roles=("member",))
 GREEN = msgspec.structs.replace(BLUE, user_id="eve", project_id="green")
 OWN, THEIRS, SHARED = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
+PORT = "44444444-0000-4000-8000-000000000000"
 READY, QUEUED, GONE, PRIVATE = "ready", "queued", "gone", "private"
 
 
@@ -58,6 +59,10 @@ async def embedded() -> AsyncIterator[Neighbours]:
             cidr="10.0.0.0/29", shared=shared,
         )  # fmt: skip
         await found(network.aggregate(network_id), made)
+    port = network.PortMade(
+        port_id=PORT, project_id="blue", made_at=clock.now(), mac_address="fa:16:3e:00:00:01", fixed_ip="10.0.0.6"
+    )
+    await registry.submit(stamp.own_context(), network.aggregate(SHARED), lambda _: (port,))
     uploaded = ImageUploaded(size=1, virtual_size=(1 << 30) + 1, checksum="c", hash_value="d")
     for image_id, visibility, *events in (
         (READY, "public", uploaded), (QUEUED, "public"), (GONE, "public", uploaded, ImageDeleted()),
@@ -121,6 +126,32 @@ class TestNetworks:
         async with neighbours() as (_, _, networks, _):
             assert [each.id for each in await networks.usable(BLUE)] == [OWN, SHARED]
             assert sorted(each.id for each in await networks.usable(GREEN)) == [THEIRS, SHARED]
+
+    @asynchronous
+    async def test_a_port_of_ones_own_is_taken_and_left(self, neighbours: Making) -> None:
+        async with neighbours() as (_, _, networks, _):
+            asked = await networks.port(BLUE, PORT)
+            assert asked == NetworkRequest(network_id=SHARED, port_id=PORT)
+            for context, port_id in ((GREEN, PORT), (BLUE, "none such")):
+                with pytest.raises(Invalid):
+                    await networks.port(context, port_id)
+            first = server(asked)
+            nic = await networks.allocate(BLUE, "cell1", first, 0)
+            assert (nic.port_id, nic.ip_address) == (PORT, "10.0.0.6")
+            assert await networks.allocate(BLUE, "cell1", first, 0) == nic
+            assert await networks.holds(first.id, [SHARED])
+            assert [holder.server_id for holder in await networks.holders("cell1")] == [first.id]
+            with pytest.raises(Refused, match="still in use"):
+                await networks.port(BLUE, PORT)
+            other = server(asked, server_id="22222222-2222-4222-8222-222222222222")
+            with pytest.raises(Refused, match="still in use"):
+                await networks.allocate(BLUE, "cell1", other, 0)
+            await networks.release(BLUE, other)
+            assert await networks.holds(first.id, [SHARED])
+            for _ in range(2):
+                await networks.release(BLUE, first)
+            assert not await networks.holders("cell1")
+            assert await networks.port(BLUE, PORT) == asked
 
     @asynchronous
     async def test_an_interface_is_on_a_network_of_the_callers(self, neighbours: Making) -> None:

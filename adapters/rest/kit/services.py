@@ -38,6 +38,8 @@ class StockLimits(NamedTuple):
     """How much one project may have of what the embedded neighbours keep; -1: no limit."""
 
     networks: int = 100
+    ports: int = 500
+    """Of its own; those of servers are limited as these are."""
     images: int = 100
     image_bytes: int = 1 << 40
     """Of all its images together."""

@@ -1,11 +1,11 @@
 """The embedded network service: Neutron's v2.0 API as far as clients need it.
 
-Ports belong to servers and come and go with them.
+Ports come and go with servers, or are a project's own and are given to them.
 """
 
 from adapters.rest.kit.operation import Operation
-from adapters.rest.network import networks, parts, subnets, tags
+from adapters.rest.network import networks, parts, ports, subnets, tags
 
 
 def operations() -> list[Operation]:
-    return [*networks.operations, *subnets.operations, *tags.operations, *parts.operations]
+    return [*networks.operations, *subnets.operations, *tags.operations, *ports.operations, *parts.operations]

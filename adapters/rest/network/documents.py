@@ -7,7 +7,7 @@ from adapters.rest.kit.operation import Call
 from adapters.rest.kit.paging import page_limit
 from adapters.rest.kit.times import seconds
 from domain.errors import Invalid
-from domain.neighbours.network import Network, PortCreated, Subnet
+from domain.neighbours.network import Network, Port, Subnet
 
 Document = dict[str, Any]
 
@@ -78,30 +78,34 @@ def subnet_document(network: Network, subnet: Subnet) -> Document:
     }
 
 
-def port_document(network: Network, port: PortCreated) -> Document:
-    subnet = network.subnet_with(port.ip_address)
+def port_document(network: Network, port: Port) -> Document:
+    subnet, own = network.subnet_with(port.ip_address), port.own
+    device_id, device_owner = (own.device_id, own.device_owner) if own else ("", "")
+    if port.server_id:
+        device_id, device_owner = port.server_id, "compute:nova"
+    since = own.made_at if own else network.stamp.created_at
     return {
-        "id": port.port_id,
-        "name": "",
+        "id": port.id,
+        "name": own.name if own else "",
         "network_id": network.id,
         "tenant_id": port.project_id,
         "project_id": port.project_id,
-        "device_id": port.server_id,
-        "device_owner": "compute:nova",
+        "device_id": device_id,
+        "device_owner": device_owner,
         "mac_address": port.mac_address,
         "fixed_ips": [{"subnet_id": subnet.id if subnet else None, "ip_address": port.ip_address}],
-        "status": "ACTIVE",
+        "status": "ACTIVE" if port.server_id else "DOWN",
         "admin_state_up": True,
         "allowed_address_pairs": [],
         "binding:vnic_type": "normal",
         "extra_dhcp_opts": [],
         "port_security_enabled": True,
         "security_groups": [],
-        "description": "",
+        "description": own.description if own else "",
         "tags": [],
         "revision_number": 1,
-        "created_at": seconds(network.stamp.created_at),
-        "updated_at": seconds(network.stamp.created_at),
+        "created_at": seconds(since),
+        "updated_at": seconds(since),
     }
 
 

@@ -1,13 +1,10 @@
-"""Ports, extensions, quotas, and version discovery of the network service."""
+"""Extensions, quotas, and version discovery of the network service."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from adapters.rest.kit.operation import Access, Call, Operations
-from adapters.rest.network.access import visible_networks
-from adapters.rest.network.documents import Document, listing, port_document, selected
+from adapters.rest.network.documents import Document
 from domain.errors import Refused
-from domain.neighbours.network import PortCreated
 
 operations = Operations()
 
@@ -65,51 +62,15 @@ async def extension(call: Call) -> Any:
     return {"extension": _extension(alias)}
 
 
-def _may_see(call: Call, port: PortCreated) -> bool:
-    """Whether it is of a server of the caller's; an administrator sees all."""
-    return call.is_admin or port.project_id == call.context.project_id
-
-
-def _ports(call: Call) -> Iterator[Document]:
-    """The ports of the caller's servers, or all for an administrator; costs no more than these, or fewer where the
-    query names servers."""
-    servers = dict.fromkeys(call.query.getlist("device_id"))
-    for network in visible_networks(call):
-        if servers:
-            found: Iterable[PortCreated] = (port for server_id in servers for port in network.ports_of(server_id))
-        elif call.is_admin:
-            found = network.ports.values()
-        else:
-            found = network.ports_in(call.context.project_id or "")
-        for port in found:
-            if _may_see(call, port):
-                yield port_document(network, port)
-
-
-@operations("GET", "/v2.0/ports", Access.READER, "get_port")
-async def ports(call: Call) -> Any:
-    return listing(call, "ports", _ports(call))
-
-
-@operations("GET", "/v2.0/ports/{port_id}", Access.READER, "get_port")
-async def show_port(call: Call) -> Any:
-    wanted = call.params["port_id"]
-    for network in visible_networks(call):
-        port = network.ports.get(wanted)
-        if port is not None and _may_see(call, port):
-            return {"port": selected(call, port_document(network, port))}
-    raise Refused("port_not_found", f"Port {wanted} could not be found.", status=404)
-
-
 UNLIMITED = dict.fromkeys(
-    ("port", "router", "floatingip", "security_group", "security_group_rule", "subnetpool", "rbac_policy"), -1
+    ("router", "floatingip", "security_group", "security_group_rule", "subnetpool", "rbac_policy"), -1
 )
 
 
 def _quota(call: Call) -> Document:
-    """Networks are limited, and so many subnets; the rest of Neutron's is not here, or follows from servers."""
-    limit = call.services.limits.stock.networks
-    return {"quota": {"network": limit, "subnet": limit} | UNLIMITED}
+    """Networks are limited, as many subnets, and ports of a project's own; the rest is not here."""
+    stock = call.services.limits.stock
+    return {"quota": {"network": stock.networks, "subnet": stock.networks, "port": stock.ports} | UNLIMITED}
 
 
 @operations("GET", "/v2.0/quotas/{project_id}", Access.READER, "get_quota")

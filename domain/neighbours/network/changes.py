@@ -1,5 +1,7 @@
 """Everything that can happen to a network. One event of ports holds what one writer changed at once."""
 
+from datetime import datetime
+
 from domain.log.batch import Change
 from domain.log.record import Event
 from domain.neighbours.network.subnet import Subnet
@@ -19,13 +21,53 @@ class PortCreated(Change, tag="port_created", frozen=True, kw_only=True):
 
 
 class PortDeleted(Change, tag="port_deleted", frozen=True, kw_only=True):
-    """The address is free again."""
+    """The address is free again. ``server_id`` is empty if no server had the port."""
 
     port_id: str
     server_id: str
 
 
-PortChange = PortCreated | PortDeleted
+class PortMade(Change, tag="port_made", frozen=True, kw_only=True):
+    """A project has a port of its own, which outlives the servers that it is given to."""
+
+    port_id: str
+    project_id: str
+    made_at: datetime
+    mac_address: str
+    fixed_ip: str
+    name: str = ""
+    description: str = ""
+    device_id: str = ""
+    device_owner: str = ""
+
+
+class PortUpdated(Change, tag="port_updated", frozen=True, kw_only=True):
+    """What can be changed of a port of a project's own is now exactly this."""
+
+    port_id: str
+    name: str
+    description: str
+    device_id: str
+    device_owner: str
+
+
+class PortBound(Change, tag="port_bound", frozen=True, kw_only=True):
+    """A port of a project's own is an interface of a server."""
+
+    port_id: str
+    server_id: str
+    cell: str
+    index: int
+
+
+class PortUnbound(Change, tag="port_unbound", frozen=True, kw_only=True):
+    """It is nobody's interface again."""
+
+    port_id: str
+    server_id: str
+
+
+PortChange = PortCreated | PortDeleted | PortMade | PortUpdated | PortBound | PortUnbound
 
 
 class NetworkCreated(Event, tag="network.created", frozen=True, kw_only=True):

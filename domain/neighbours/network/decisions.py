@@ -1,6 +1,8 @@
 """What may be done with a network, its subnets and its ports."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -10,14 +12,27 @@ from domain.neighbours.network.changes import (
     NetworkChanged,
     NetworkCreated,
     NetworkDeleted,
+    PortBound,
     PortCreated,
     PortDeleted,
+    PortMade,
+    PortUnbound,
+    PortUpdated,
     SubnetChanged,
     SubnetCreated,
     SubnetDeleted,
 )
-from domain.neighbours.network.state import Network
+from domain.neighbours.network.state import Network, Own, Port
 from domain.neighbours.network.subnet import Subnet
+
+
+class Said(NamedTuple):
+    """What is said of a port; see Own."""
+
+    name: str = ""
+    description: str = ""
+    device_id: str = ""
+    device_owner: str = ""
 
 
 def create(network: Network | None, event: NetworkCreated) -> NetworkCreated:
@@ -152,9 +167,99 @@ def check_fixed_ip(network: Network, ip_address: str) -> None:
         raise Refused("network.address_in_use", f"Fixed IP address {ip_address} is already in use.", status=400)
 
 
-def release(network: Network, server_id: str, count: int, request_id: str | None) -> tuple[PortDeleted, ...]:
-    """Free the addresses of a server's first ``count`` interfaces; nothing to do if it has none here."""
-    ports: Sequence[PortCreated | None] = [network.of_server(server_id, index) for index in range(count)]
+def release(
+    network: Network, server_id: str, count: int, request_id: str | None
+) -> tuple[PortDeleted | PortUnbound, ...]:
+    """Free the addresses of a server's first ``count`` interfaces, or leave them to ports of a project's own; nothing
+    to do if it has none here."""
+    ports: Sequence[Port | None] = [network.of_server(server_id, index) for index in range(count)]
     return tuple(
-        PortDeleted(port_id=port.port_id, server_id=server_id, request_id=request_id) for port in ports if port
+        (PortUnbound if port.own else PortDeleted)(port_id=port.id, server_id=server_id, request_id=request_id)
+        for port in ports
+        if port
     )
+
+
+def make_port(
+    network: Network | None,
+    *,
+    port_id: str,
+    project_id: str,
+    now: datetime,
+    said: Said,
+    mac_address: str | None = None,
+    subnet_id: str | None = None,
+    ip_address: str | None = None,
+    request_id: str | None = None,
+) -> tuple[PortMade, ...]:
+    """Have a port of a project's own, with an address of the subnet, or of any, if none is given. Raises Invalid, and
+    Refused (404, 409)."""
+    network = _living(network)
+    if ip_address is not None:
+        check_fixed_ip(network, ip_address)
+    subnet = _subnet(network, subnet_id) if subnet_id is not None else None
+    if subnet and ip_address is not None and not subnet.serves(ip_address):
+        raise Invalid(f"IP address {ip_address} is not a valid IP for the specified subnet.")
+    if mac_address is not None and network.has(mac_address):
+        raise Refused(
+            "mac_address_in_use",
+            f"Unable to complete operation for network {network.id}. The mac address {mac_address} is in use.",
+        )
+    return (
+        PortMade(
+            port_id=port_id, project_id=project_id, made_at=now, request_id=request_id,
+            mac_address=mac_address or network.free_mac_address(port_id),
+            fixed_ip=ip_address or network.free_address(subnet), **said._asdict(),
+        ),
+    )  # fmt: skip
+
+
+def update_port(
+    network: Network | None, port_id: str, edit: Callable[[Own], Said], request_id: str | None = None
+) -> tuple[PortUpdated, ...]:
+    """Change what is said of a port; nothing to do if it is so. Raises Refused (404; 409 for a server's)."""
+    own = _own(_port(network, port_id))
+    said = edit(own)
+    if said == Said(own.name, own.description, own.device_id, own.device_owner):
+        return ()
+    return (PortUpdated(port_id=port_id, request_id=request_id, **said._asdict()),)
+
+
+def delete_port(network: Network | None, port_id: str, request_id: str | None = None) -> tuple[PortDeleted, ...]:
+    """Have it no more. Raises Refused (404; 409 while a server has it)."""
+    port = _port(network, port_id)
+    if port.server_id is not None:
+        raise Refused("port_in_use", f"Port {port_id} is an interface of server {port.server_id}.")
+    return (PortDeleted(port_id=port_id, server_id="", request_id=request_id),)
+
+
+def bind(
+    network: Network | None, port_id: str, *, server_id: str, cell: str, index: int, request_id: str | None = None
+) -> tuple[PortBound, ...]:
+    """Have a port as a server's interface; nothing to do if it is. Raises Refused (404; 409 if another has it)."""
+    port = _port(network, port_id)
+    if (port.server_id, port.index) == (server_id, index):
+        return ()
+    check_free(port)
+    return (PortBound(port_id=port_id, server_id=server_id, cell=cell, index=index, request_id=request_id),)
+
+
+def check_free(port: Port) -> None:
+    """Raises Refused (409) for a port that somebody has."""
+    if port.server_id is not None or (port.own and port.own.device_id):
+        raise Refused("port.in_use", f"Port {port.id} is still in use.")
+
+
+def _port(network: Network | None, port_id: str) -> Port:
+    network = _living(network)
+    if port_id not in network.ports:
+        raise Refused("port_not_found", f"Port {port_id} could not be found.", status=404)
+    return network.ports[port_id]
+
+
+def _own(port: Port) -> Own:
+    if port.own is None:
+        raise Refused(
+            "port_of_server", f"Port {port.id} was made with server {port.server_id}, and is changed by it alone."
+        )
+    return port.own

@@ -6,6 +6,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from domain.errors import Refused, not_found
@@ -17,9 +18,14 @@ from domain.neighbours.network.changes import (
     NetworkChanged,
     NetworkCreated,
     NetworkDeleted,
+    PortBound,
     PortChange,
     PortCreated,
+    PortDeleted,
+    PortMade,
     PortsChanged,
+    PortUnbound,
+    PortUpdated,
     SubnetChanged,
     SubnetCreated,
     SubnetDeleted,
@@ -29,6 +35,34 @@ from domain.server.limits import MAX_INTERFACES
 
 GATEWAY_OFFSET, DHCP_OFFSET, FIRST_FREE_OFFSET = 1, 2, 3
 """In the subnet that a network is made with."""
+
+
+class Port(msgspec.Struct, frozen=True, kw_only=True):
+    """A port: of a server, with which it comes and goes; or of a project's own, which a server may be given."""
+
+    id: str
+    project_id: str
+    mac_address: str
+    ip_address: str
+    server_id: str | None = None
+    """Whose interface it is."""
+    index: int = 0
+    """Its place among the server's."""
+    cell: str | None = None
+    """Where the server is."""
+    own: "Own | None" = None
+    """What is said of it, if it is a project's own."""
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """What a project says of a port of its own."""
+
+    made_at: datetime
+    name: str
+    description: str
+    device_id: str
+    """Whose it is, where that is no server of ours."""
+    device_owner: str
 
 
 class Stamp(NamedTuple):
@@ -61,9 +95,11 @@ class Network:
         if created.subnet_id:
             self.subnets[created.subnet_id] = _first_subnet(created)
             self.stamps[created.subnet_id] = self.stamp
-        self.ports: dict[str, PortCreated] = {}
-        self._by_server: dict[tuple[str, int], PortCreated] = {}
-        self._by_project: dict[str, dict[str, PortCreated]] = {}
+        self.ports: dict[str, Port] = {}
+        self._by_server: dict[tuple[str, int], Port] = {}
+        self._by_project: dict[str, dict[str, Port]] = {}
+        self._by_device: dict[str, dict[str, Port]] = {}
+        """Those of a project's own of which it says whose they are."""
         self._taken: set[str] = set()
         """Addresses and MAC addresses of the ports."""
         self._next: dict[str, int] = {}
@@ -76,22 +112,27 @@ class Network:
         found = IPv4Address(address)
         return next((subnet for subnet in self.subnets.values() if found in subnet.range), None)
 
-    def ports_on(self, subnet: Subnet) -> Iterator[PortCreated]:
+    def ports_on(self, subnet: Subnet) -> Iterator[Port]:
         """The ports with an address of a subnet."""
         return (port for port in self.ports.values() if self.subnet_with(port.ip_address) is subnet)
 
-    def of_server(self, server_id: str, index: int) -> PortCreated | None:
+    def of_server(self, server_id: str, index: int) -> Port | None:
         """The port of a server's interface."""
         return self._by_server.get((server_id, index))
 
-    def ports_of(self, server_id: str) -> Iterator[PortCreated]:
+    def ports_of(self, server_id: str) -> Iterator[Port]:
         """The ports of a server's interfaces."""
         known = (self.of_server(server_id, index) for index in range(MAX_INTERFACES))
         return (port for port in known if port)
 
-    def ports_in(self, project_id: str) -> Iterable[PortCreated]:
-        """The ports of a project's servers; costs what it returns."""
+    def ports_in(self, project_id: str) -> Iterable[Port]:
+        """The ports of a project and of its servers; costs what it returns."""
         return self._by_project.get(project_id, {}).values()
+
+    def held_by(self, device_id: str) -> Iterator[Port]:
+        """The ports of a server's interfaces, and those of a project's own that are said to be a device's."""
+        yield from self.ports_of(device_id)
+        yield from (port for port in self._by_device.get(device_id, {}).values() if port.server_id is None)
 
     def holds(self, server_id: str) -> bool:
         """Whether any interface of a server has a port here."""
@@ -101,28 +142,84 @@ class Network:
         return journaled(partial(self._make, change))
 
     def _make(self, change: PortChange, journal: Journal) -> None:
-        if isinstance(change, PortCreated):
-            journal.put(self.ports, change.port_id, change)
-            journal.put(self._by_server, (change.server_id, change.index), change)
-            if change.project_id not in self._by_project:
-                journal.put(self._by_project, change.project_id, {})
-            journal.put(self._by_project[change.project_id], change.port_id, change)
-            journal.join(self._taken, change.ip_address)
-            journal.join(self._taken, change.mac_address)
-            subnet = self.subnet_with(change.ip_address)
-            place = subnet.place_of(change.ip_address) if subnet else None
-            if subnet and place is not None:
-                journal.put(self._next, subnet.id, place + 1)
-            return
-        port = journal.drop(self.ports, change.port_id)
-        journal.drop(self._by_server, (port.server_id, port.index))
-        journal.drop(self._by_project[port.project_id], port.port_id)
+        match change:
+            case PortCreated():
+                port = Port(
+                    id=change.port_id, project_id=change.project_id, mac_address=change.mac_address,
+                    ip_address=change.ip_address, server_id=change.server_id, index=change.index, cell=change.cell,
+                )  # fmt: skip
+                self._take(journal, port)
+            case PortMade():
+                own = Own(
+                    made_at=change.made_at, name=change.name, description=change.description,
+                    device_id=change.device_id, device_owner=change.device_owner,
+                )  # fmt: skip
+                port = Port(
+                    id=change.port_id, project_id=change.project_id, mac_address=change.mac_address,
+                    ip_address=change.fixed_ip, own=own,
+                )  # fmt: skip
+                self._take(journal, port)
+            case PortDeleted():
+                self._leave(journal, self.ports[change.port_id])
+            case PortUpdated():
+                port = self.ports[change.port_id]
+                assert port.own
+                own = Own(
+                    made_at=port.own.made_at, name=change.name, description=change.description,
+                    device_id=change.device_id, device_owner=change.device_owner,
+                )  # fmt: skip
+                self._put(journal, msgspec.structs.replace(port, own=own))
+            case PortBound():
+                port = self.ports[change.port_id]
+                bound = {"server_id": change.server_id, "cell": change.cell, "index": change.index}
+                self._put(journal, msgspec.structs.replace(port, **bound))
+            case PortUnbound():
+                port = self.ports[change.port_id]
+                journal.drop(self._by_server, (change.server_id, port.index))
+                self._put(journal, msgspec.structs.replace(port, server_id=None, cell=None, index=0))
+
+    def _take(self, journal: Journal, port: Port) -> None:
+        if port.project_id not in self._by_project:
+            journal.put(self._by_project, port.project_id, {})
+        self._put(journal, port)
+        journal.join(self._taken, port.ip_address)
+        journal.join(self._taken, port.mac_address)
+        subnet = self.subnet_with(port.ip_address)
+        place = subnet.place_of(port.ip_address) if subnet else None
+        if subnet and place is not None:
+            journal.put(self._next, subnet.id, place + 1)
+
+    def _put(self, journal: Journal, port: Port) -> None:
+        self._forget_device(journal, port.id)
+        if port.own and port.own.device_id:
+            if port.own.device_id not in self._by_device:
+                journal.put(self._by_device, port.own.device_id, {})
+            journal.put(self._by_device[port.own.device_id], port.id, port)
+        journal.put(self.ports, port.id, port)
+        journal.put(self._by_project[port.project_id], port.id, port)
+        if port.server_id is not None:
+            journal.put(self._by_server, (port.server_id, port.index), port)
+
+    def _forget_device(self, journal: Journal, port_id: str) -> None:
+        before = self.ports.get(port_id)
+        if before and before.own and before.own.device_id:
+            journal.drop(self._by_device[before.own.device_id], port_id)
+            if not self._by_device[before.own.device_id]:
+                journal.drop(self._by_device, before.own.device_id)
+
+    def _leave(self, journal: Journal, port: Port) -> None:
+        self._forget_device(journal, port.id)
+        journal.drop(self.ports, port.id)
+        if port.server_id is not None:
+            journal.drop(self._by_server, (port.server_id, port.index))
+        journal.drop(self._by_project[port.project_id], port.id)
         journal.leave(self._taken, port.ip_address)
         journal.leave(self._taken, port.mac_address)
 
-    def free_address(self) -> str:
-        """An address nobody has; they are handed out in turn, so that a freed one rests a while."""
-        for subnet in self.subnets.values():
+    def free_address(self, wanted: Subnet | None = None) -> str:
+        """An address nobody has, of that subnet if one is wanted; they are handed out in turn, so that a freed one
+        rests a while. Raises Refused."""
+        for subnet in (wanted,) if wanted else self.subnets.values():
             count, start = subnet.addresses, self._next.get(subnet.id, 0)
             for step in range(count):
                 address = subnet.at((start + step) % count)
@@ -147,13 +244,13 @@ class Network:
         """Whether a port has this address."""
         return address in self._taken
 
-    def nic(self, port: PortCreated) -> Nic:
+    def nic(self, port: Port) -> Nic:
         """The port as a host is told of it."""
         subnet = self.subnet_with(port.ip_address)
         if subnet is None:
             raise not_found("Subnet", port.ip_address)
         return Nic(
-            port_id=port.port_id,
+            port_id=port.id,
             network_id=self.id,
             network_name=self.name,
             mac_address=port.mac_address,

@@ -1,5 +1,7 @@
 """Addresses are given out once."""
 
+from copy import deepcopy
+
 import pytest
 from msgspec.structs import replace
 
@@ -8,17 +10,26 @@ from domain.errors import Invalid, Refused
 from domain.neighbours.network import (
     Network,
     NetworkCreated,
+    PortBound,
     PortCreated,
+    PortDeleted,
+    PortMade,
     PortsChanged,
+    PortUnbound,
+    PortUpdated,
+    Said,
     allocate,
     create,
     delete,
     evolve,
+    make_port,
     release,
+    update_port,
 )
 from domain.redecision.neighbours import BATCHES
 from tests.domain.server.servers import meta
 
+META = meta()
 CREATED = NetworkCreated(network_id="n", name="net", project_id="p", subnet_id="s", cidr="10.0.0.0/29")
 
 
@@ -61,7 +72,9 @@ def test_ports_whose_addresses_were_erased_come_and_go() -> None:
         ip_address="erased:0a1b2c3d",
     )  # fmt: skip
     evolve(network, PortsChanged(changes=(port,)), meta())
-    assert network.of_server("7", 0) == port
+    held = network.of_server("7", 0)
+    assert held
+    assert (held.id, held.ip_address) == (port.port_id, port.ip_address)
     evolve(network, PortsChanged(changes=release(network, "7", 1, None)), meta())
     first = _allocate(network, "1")
     assert first
@@ -138,3 +151,53 @@ def test_ports_are_found_by_their_server_and_by_their_project() -> None:
     assert [port.server_id for port in network.ports_in("p")] == ["2"]
     assert not list(network.ports_of("1"))
     assert not list(network.ports_in("nobody"))
+
+
+def _ports_known(network: Network) -> object:
+    return network.ports, network._by_server, network._by_project, network._by_device, network._taken
+
+
+def test_whatever_happens_to_a_port_of_a_projects_own_can_be_taken_back() -> None:
+    network, said = _network(), Said(name="n", device_id="d")
+    made = make_port(
+        network, port_id="00000000-0000-4000-8000-000000000001", project_id="p", now=META.time, said=said
+    )
+    port_id = made[0].port_id
+    for change in (
+        *made,
+        *update_port(network_with(made), port_id, lambda _: Said(name="m", device_id="e")),
+        PortUpdated(port_id=port_id, name="m", description="", device_id="", device_owner=""),
+        PortBound(port_id=port_id, server_id="7", cell="c", index=1),
+        PortUnbound(port_id=port_id, server_id="7"),
+        PortDeleted(port_id=port_id, server_id=""),
+    ):
+        before = deepcopy(_ports_known(network))
+        network.apply(change)()
+        assert _ports_known(network) == before, change
+        network.apply(change)
+    assert (network.ports, network._by_server, network._taken) == ({}, {}, set())
+    assert (network._by_device, list(network.ports_in("p"))) == ({}, [])
+
+
+def network_with(changes: tuple[PortMade, ...]) -> Network:
+    network = _network()
+    evolve(network, PortsChanged(changes=changes), META)
+    return network
+
+
+def test_what_is_decided_of_a_port_is_decided_anew_the_same() -> None:
+    network, decide = _network(), BATCHES["network"]
+    (made,) = make_port(network, port_id="00000000-0000-4000-8000-000000000001", project_id="p", now=META.time,
+                        said=Said(name="n"))  # fmt: skip
+    port_id = made.port_id
+    for change in (
+        made,
+        PortUpdated(port_id=port_id, name="m", description="", device_id="", device_owner=""),
+        PortBound(port_id=port_id, server_id="7", cell="c", index=1),
+        PortUnbound(port_id=port_id, server_id="7"),
+        PortDeleted(port_id=port_id, server_id=""),
+    ):
+        assert list(decide(network, change, Limits())) == [change]
+        network.apply(change)
+    with pytest.raises(Refused):
+        decide(network, PortBound(port_id=port_id, server_id="7", cell="c", index=1), Limits())

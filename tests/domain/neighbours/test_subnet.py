@@ -90,7 +90,7 @@ def test_a_subnet_with_ports_stays_and_a_network_that_others_use_stays_shared() 
     alone = replace(edited, shared=False)
     assert networks.change(network, lambda _: alone) == alone
     (port,) = network.ports.values()
-    network.ports[port.port_id] = replace(port, project_id="q")
+    network.ports[port.id] = replace(port, project_id="q")
     with pytest.raises(Refused, match="Multiple tenants"):
         networks.change(network, lambda _: alone)
 

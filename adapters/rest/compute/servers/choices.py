@@ -92,8 +92,9 @@ def _check_architecture(call: Call, found: ImageSource, host: str | None) -> Non
 
 
 async def networks(
-    call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType
+    call: Call, asked: list[NetworkRef] | Literal["auto", "none"] | UnsetType, servers: int
 ) -> tuple[NetworkRequest, ...]:
+    """The interfaces of each of so many servers. Raises Invalid, and Refused."""
     if isinstance(asked, str):
         return (await _automatic(call),) if asked == "auto" else ()
     if isinstance(asked, UnsetType) or not asked:
@@ -104,12 +105,23 @@ async def networks(
     fixed = [(each.network_id, each.fixed_ip) for each in found if each.fixed_ip]
     if len(set(fixed)) < len(fixed):
         raise Invalid("The same fixed IP address is requested for several interfaces.")
+    ports = [each.port_id for each in found if each.port_id]
+    if ports and servers > 1:
+        raise Invalid(
+            "Unable to launch multiple instances with a single configured port ID. Please launch your instances one "
+            "by one with different ports."
+        )
+    if len(set(ports)) < len(ports):
+        raise Invalid("The same port is requested for several interfaces.")
     return found
 
 
 async def _interface(call: Call, asked: NetworkRef) -> NetworkRequest:
-    if asked.port not in (UNSET, None):
-        raise not_implemented("Booting with an existing port")
+    if isinstance(asked.port, str):
+        identifier("port", asked.port)
+        if asked.fixed_ip is not UNSET:
+            raise Invalid(f"Specified Fixed IP '{asked.fixed_ip}' cannot be used with port '{asked.port}'.")
+        return await call.services.neighbours.networks.port(call.context, asked.port)
     if asked.uuid is UNSET:
         raise Invalid("Bad networks format: a network's uuid is missing.")
     identifier("uuid", asked.uuid)

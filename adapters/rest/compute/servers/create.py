@@ -51,7 +51,7 @@ async def create(call: Call) -> Reply:
         flavor=choices.flavor(call, str(asked.flavorRef)),
         image=image,
         min_ram_mb=min_ram_mb,
-        networks=await choices.networks(call, asked.networks),
+        networks=await choices.networks(call, asked.networks, max_count),
         public_key=choices.public_key(call, None if asked.key_name is UNSET else asked.key_name),
         security_groups=_security_groups(asked),
         availability_zone=zone,
