@@ -26,13 +26,14 @@ def existing(storage: Storage, attachment_id: str) -> Attachment:
 
 def reserve(storage: Storage, asked: AttachmentReserved) -> tuple[AttachmentReserved, ...]:
     """Keep a volume for a server. One server may have several of the same volume, as while it moves; several servers
-    may only if the volume is for several. Raises Invalid, and Refused (404)."""
+    may only if the volume is for several, whatever an operator says of its status. Raises Invalid, and Refused
+    (404)."""
     volume = existing_volume(storage, asked.volume_id)
     others = storage.attachments_of(volume.id)
     own = bool(others) and asked.instance_id is not None
     own = own and all(other.instance_id == asked.instance_id for other in others)
     allowed = (AVAILABLE, IN_USE, RESERVED, ATTACHING) if volume.multiattach or own else (AVAILABLE,)
-    if volume.status not in allowed:
+    if volume.status not in allowed or (others and not (volume.multiattach or own)):
         raise Invalid(
             f"Invalid volume: Volume {volume.id} status must be available or downloading to reserve, but the current "
             f"status is {volume.status}."

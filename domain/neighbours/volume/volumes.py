@@ -22,7 +22,7 @@ from domain.neighbours.volume.changes import (
     VolumeUpdated,
 )
 from domain.neighbours.volume.quotas import check_growth, check_volume
-from domain.neighbours.volume.state import AVAILABLE, DELETING, GROW, IN_USE, MAKE, REMOVE, Storage, Volume
+from domain.neighbours.volume.state import AVAILABLE, GROW, IN_USE, MAKE, REMOVE, Storage, Volume
 
 STATUSES = (
     "creating", "available", "deleting", "error", "error_deleting", "error_extending", "error_restoring",
@@ -138,7 +138,7 @@ def delete(
     going = tuple(
         SnapshotDeletionRequested(snapshot_id=each.id, at=at, request_id=request_id)
         for each in snapshots
-        if each.status != DELETING
+        if each.work != REMOVE
     )
     return (*going, VolumeDeletionRequested(volume_id=volume_id, at=at, request_id=request_id))
 
