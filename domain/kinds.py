@@ -9,6 +9,7 @@ from domain.log import checkpoint, recovery, skip
 from domain.log.kind import Kind
 from domain.log.record import Event
 from domain.neighbours import image, network, token, volume_type
+from domain.neighbours.identity import state as identity
 from domain.neighbours.volume import state as storage
 from domain.placement import ledger
 from domain.server import erasure
@@ -31,6 +32,7 @@ KINDS: dict[str, Kind[Any]] = {
         storage.KIND,
         volume_type.KIND,
         token.KIND,
+        identity.KIND,
         skip.KIND,
         recovery.KIND,
         checkpoint.KIND,

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import Invalid, LightcurveError
-from ops import evidence_commands, garbage, host_commands, logs, notify, past_commands, reader_commands
+from ops import (
+    evidence_commands,
+    garbage,
+    host_commands,
+    identity_commands,
+    logs,
+    notify,
+    past_commands,
+    reader_commands,
+)
 from ops.arguments import limit, simulated_hosts
 from ops.listening import allow_many_files
 from ops.settings import Settings, load
@@ -111,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     log.set_defaults(command=_log)
 
     past_commands.register(commands)
+    identity_commands.register(commands)
 
     rebuild = commands.add_parser("rebuild", help="build a projection anew from the log, while the old one answers")
     rebuild.add_argument("projection")

@@ -1,16 +1,26 @@
-"""The embedded identity: who there is, as the configuration file says it now, not as it did at the start."""
+"""The embedded identity: who there is, as the log says it, and how the configuration file gets into the log."""
 
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
+from msgspec.structs import replace
+
 from adapters.rest.identity.directory import Directory
+from adapters.rest.identity.feed import configuration, feed
+from adapters.rest.identity.passwords import hashed_beside
 from adapters.rest.kit.settings import IdentitySettings, Project, User
-from domain.errors import Invalid
+from domain.errors import Invalid, Stale, Unavailable
+from domain.neighbours.identity.state import DOMAIN, KIND
+from handlers.context import Stamp
+from handlers.log.registry import Registry
+from handlers.neighbours.people import People
+from handlers.ports import Vault
+from ops.roles.plane import Plane
 from ops.settings import IdentityConfig, Settings, load
 
 log = logging.getLogger(__name__)
@@ -35,49 +45,81 @@ def project_id(name: str) -> str:
 
 
 class LiveIdentity:
-    """A directory that follows the configuration file. A file that is broken, or gone, changes nothing."""
+    """A directory that follows the log, which is told what the configuration file says. A file that is broken, or
+    gone, changes nothing."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, vault: Vault, stamp: Stamp, *, tells: bool = True
+    ) -> None:
+        """``registry`` and ``vault`` are the API cell's. Without ``tells`` the file counts only where nobody has
+        recorded anything yet."""
         self.settings = identity_settings(settings.identity)
-        self.directory = Directory(self.settings)
+        self.people = People(registry, vault, stamp, hashed_beside)
+        nobody = replace(self.settings, users=(), projects=())
+        self.directory = Directory(nobody, stamp.clock, self.people.opened)
+        self.people.listen(partial(feed, self.directory))
+        self._tells = tells
         self._present = settings.identity
         self._file = settings.file
         self._last: _Mark | None = None
         self._taken: _Mark | None = None
 
-    async def run(self, on_change: Callable[[], None] = lambda: None) -> None:
-        """Look at the file until cancelled; ``on_change`` is called when the directory has become another."""
-        while self._file is not None:
-            if self.look(self._file):
-                on_change()
+    async def start(self) -> None:
+        """Know everything that is in the log, and have told it what the file says. Raises Unavailable."""
+        await self.people.start()
+        if self._tells or self.people.state is None:
+            try:
+                await self._tell(self._present)
+            except Invalid as error:
+                log.error("users and projects stay as they were: %s", error)
+
+    async def run(self) -> None:
+        """Look at the file until cancelled."""
+        while self._tells and self._file is not None:
+            await self.look(self._file)
             await asyncio.sleep(LOOK_SECONDS)
 
-    def look(self, file: Path) -> bool:
+    async def look(self, file: Path) -> bool:
         """Take what the file says, if it is new and as it was at the last look: editors do not write all at once.
 
-        Returns whether the directory is another now.
+        Returns whether anything is another now.
         """
         mark = _mark(file)
         at_rest, self._last = mark == self._last, mark
         if not at_rest or mark == self._taken:
             return False
-        self._taken = mark
         try:
-            return self._take(load(file).identity)
+            config = load(file).identity
+            changed = config != self._present and await self._tell(config)
+            self._present = config
         except (Invalid, OSError, UnicodeDecodeError) as error:
             log.error("users and projects stay as they were: %s", error)
+            changed = False
+        except (Unavailable, Stale) as error:
+            log.warning("the configuration file is not taken yet: %s", error)
             return False
+        self._taken = mark
+        return changed
 
-    def _take(self, config: IdentityConfig) -> bool:
-        if config == self._present:
-            return False
-        if not any(user.enabled for user in config.users):
+    async def _tell(self, config: IdentityConfig) -> bool:
+        if self.people.state is not None and not any(user.enabled for user in config.users):
             # Half a file can be well-formed; this one would lock out even the operator.
             raise Invalid("The configuration file names no user who is enabled.")
-        self._present = config
-        self.directory.renew(_users(config), _projects(config))
-        log.info("users and projects are taken anew from the configuration file")
-        return True
+        changed = await self.people.configure(configuration(identity_settings(config)))
+        if changed:
+            log.info("what is new in the configuration file's users and projects is taken")
+        return changed
+
+
+async def known_people(plane: Plane) -> Directory:
+    """The directory as the log has it now; as the file has it where nothing is recorded. Raises Unavailable."""
+    registry = Registry(plane.api_store, plane.stamp, [KIND])
+    await registry.read_once()
+    directory = Directory(identity_settings(plane.settings.identity))
+    state = registry.of(KIND, DOMAIN.id)
+    if state is not None:
+        feed(directory, state, None)
+    return directory
 
 
 class _Mark(NamedTuple):

@@ -25,7 +25,7 @@ from handlers.past.ledgers import PastLedgers
 from handlers.past.moments import Moments
 from handlers.past.until import StoreUntil
 from handlers.together import together
-from ops.identity import identity_settings, is_project_id
+from ops.identity import is_project_id, known_people
 from ops.roles import projector
 from ops.roles.plane import COMMAND_SECONDS, Plane, open_plane
 from ops.settings import Settings
@@ -154,12 +154,11 @@ class Past:
 
 @asynccontextmanager
 async def open_past(settings: Settings) -> AsyncIterator[Past]:
-    names = Names(Directory(identity_settings(settings.identity)))
     async with (
         LogQueries(settings.database.url, SEARCH_SECONDS) as queries,
         open_plane(settings, "past", COMMAND_SECONDS) as plane,
     ):
-        yield Past(plane, queries, names)
+        yield Past(plane, queries, Names(await known_people(plane)))
 
 
 async def events_of(past: Past, rows: Iterable[LogRow]) -> dict[tuple[str, int], Recorded | None]:

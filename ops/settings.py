@@ -101,9 +101,9 @@ class UserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class IdentityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The embedded identity. Ids are derived from names, so a file is all there is.
+    """Where the embedded identity's users and projects come from. Ids are derived from names.
 
-    Users and projects are live: a process that judges by them takes what the file says within a second.
+    An entry is taken once, and again when it has changed, within a second; in between the log has the last word.
     """
 
     projects: tuple[str, ...] = ("admin", "demo", "service")

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 
 from adapters.rest.identity.directory import Directory
-from domain.errors import Invalid
-from ops.identity import identity_settings
+from domain.errors import Invalid, Unavailable
+from ops.identity import identity_settings, known_people
+from ops.roles.plane import COMMAND_SECONDS, open_plane
 from ops.settings import Settings
 from ops.tables import ago, table
 from projections.console_queries import ConsoleQueries, Seen
@@ -23,7 +24,7 @@ async def show(settings: Settings, *, ended: bool, server: str | None, limit: in
     if not found:
         print("No console was ever open." if ended else "No console is open.")
         return
-    names = Names(settings)
+    names = Names(await _directory(settings))
     head = ("SERVER", "NAME", "TYPE", "USER", "PROJECT", "FROM", "SINCE", "LASTED", "ENDED", "PROXY")
     table(head, [_row(seen, names) for seen in found])
 
@@ -35,11 +36,19 @@ async def _servers(queries: ConsoleQueries, name: str) -> list[str]:
     return named or [name]
 
 
+async def _directory(settings: Settings) -> Directory:
+    """Whoever the log knows; those of the configuration file while it does not answer."""
+    try:
+        async with open_plane(settings, "consoles", COMMAND_SECONDS) as plane:
+            return await known_people(plane)
+    except Unavailable:
+        return Directory(identity_settings(settings.identity))
+
+
 class Names:
     """What users and projects are called, where the embedded identity knows them."""
 
-    def __init__(self, settings: Settings) -> None:
-        directory = Directory(identity_settings(settings.identity))
+    def __init__(self, directory: Directory) -> None:
         users = {user.id: user.name for user in directory.users.values()}
         self._names = users | {project.id: project.name for project in directory.projects.values()}
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapters.rest import audit, compute, image, network, volume
 from adapters.rest.audit import rights
 from adapters.rest.compute import inner_rules
-from adapters.rest.identity import auth, browsing
+from adapters.rest.identity import assignments, auth, browsing, own, writing
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.kit import errors
@@ -70,6 +70,9 @@ def create_faces(services: Services, directory: Directory | None = None) -> Face
         *browsing.discovery(settings),
         *auth.operations(settings, directory, tokens),
         *browsing.operations(settings, directory),
+        *assignments.operations(settings, directory),
+        *writing.operations(settings, directory),
+        *own.operations(settings, directory),
     ]
 
     def face(operations: list[Operation], error_page: errors.ErrorPage, **more: Any) -> Face:

@@ -16,11 +16,11 @@ from domain.kinds import KINDS
 from domain.log.kind import advance
 from domain.log.record import AggregateId, Event, Recorded, Unreadable
 from domain.placement.ledger import Ledger
-from domain.redecision import catalogue, console, neighbours, server
+from domain.redecision import catalogue, console, identity, neighbours, server
 from domain.redecision.ledger import LedgerRun
 from domain.redecision.rules import Batch, Rule, batch_decided
 
-RULES: dict[type[Event], Rule] = server.RULES | console.RULES | catalogue.RULES | neighbours.RULES
+RULES: dict[type[Event], Rule] = server.RULES | console.RULES | catalogue.RULES | neighbours.RULES | identity.RULES
 BATCHES: dict[str, Batch] = catalogue.BATCHES | neighbours.BATCHES
 """By the kind whose events hold several changes; the ledger's are looked at request by request."""
 

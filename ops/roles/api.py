@@ -23,6 +23,7 @@ from domain.catalogue import flavor, keypair, quota, server_group
 from domain.fleet import host
 from domain.log.kind import Kind
 from domain.neighbours import image, network, volume_type
+from domain.neighbours.identity import state as people
 from domain.neighbours.volume import state as storage
 from domain.neighbours.volume.changes import VolumeLimits
 from domain.server.fold import KIND as SERVER
@@ -84,7 +85,7 @@ async def projected(plane: Plane, cell: str, position: int) -> bool:
 async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name: str) -> None:
     settings, stamp, clock = plane.settings, plane.stamp, plane.stamp.clock
     disorder = Disorder()
-    neighbours: list[Kind[Any]] = [network.KIND, image.KIND, storage.KIND, volume_type.KIND]
+    neighbours: list[Kind[Any]] = [network.KIND, image.KIND, storage.KIND, volume_type.KIND, people.KIND]
     kinds: list[Kind[Any]] = [flavor.KIND, keypair.KIND, server_group.KIND, quota.KIND, *neighbours]
     registry = Registry(plane.api_store, stamp, kinds, disorder)
     host_registry = Registry(plane.store, stamp, [host.KIND], disorder)
@@ -95,7 +96,7 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
     volume_files = VolumeFiles(rest_settings(settings).volumes_dir, rest_settings(settings).images_dir)
     volume_bytes = VolumeBytes(registry, plane.api_store, volume_files, stamp)
     workers = Workers(plane, registry, host_registry, own_writes, name)
-    identity = LiveIdentity(settings)
+    identity = LiveIdentity(settings, registry, plane.api_vault, stamp)
     revocations = Revocations(plane.api_store, stamp, disorder)
     services = Services(
         settings=rest_settings(settings),
@@ -124,6 +125,7 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
         policy=policy(settings),
         passwords=Passwords(plane.cells),
         revocations=revocations,
+        people=identity.people,
         tickets=image_tickets(settings, clock) or ImageTickets(secrets.token_bytes(32), clock),
         limits=Bounds(limits, _stock_limits(settings.quota), LargeBodies(clock)),
         stamp=stamp,
@@ -142,7 +144,6 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
             group.create_task(host_registry.run()),
             group.create_task(feed.run()),
             group.create_task(life.run()),
-            group.create_task(identity.run()),
             group.create_task(revocations.run()),
             group.create_task(
                 keep_beating(plane.liveness, clock, f"api/{name}", disorder.facts, plane.refusals.facts)
@@ -151,7 +152,8 @@ async def _serve(plane: Plane, queries: LogQueries, own_writes: OwnWrites, name:
             group.create_task(volume_bytes.run()),
             group.create_task(plane.watch()),
         ]
-        await together(registry.ready(), host_registry.ready(), feed.ready(), revocations.ready())
+        await together(identity.start(), host_registry.ready(), feed.ready(), revocations.ready())
+        background.append(group.create_task(identity.run()))
         await serve(create_app(services, identity.directory), settings.api.listen, settings.api.port, background)
 
 

@@ -10,9 +10,12 @@ from adapters.console.proxy import ConsoleProxy, ProxySettings, start
 from adapters.console.vencrypt import client_context
 from adapters.rest.identity.directory import Directory
 from domain.errors import Invalid, Unavailable
+from domain.neighbours.identity.state import KIND
 from handlers.consoles.lost_proxies import life_sign
 from handlers.consoles.sessions import Doorkeeper, Entitled
 from handlers.fleet.liveness import keep_beating
+from handlers.log.registry import Registry
+from handlers.together import together
 from ops import notify
 from ops.identity import LiveIdentity
 from ops.listening import listening_socket
@@ -46,14 +49,16 @@ async def run(settings: Settings, name: str) -> None:
     async with open_plane(settings, name) as plane, asyncio.TaskGroup() as group:
         # A proxy that is started anew has another name: nobody takes it for the one that was killed.
         proxy = f"{name}/{plane.stamp.ids.uuid().partition('-')[0]}"
-        identity = LiveIdentity(settings)
+        people = Registry(plane.api_store, plane.stamp, [KIND])
+        identity = LiveIdentity(settings, people, plane.api_vault, plane.stamp, tells=False)
         doorkeeper = Doorkeeper(plane.store, consoles(plane), plane.stamp, entitled(identity.directory), proxy)
         following = asyncio.Event()
         group.create_task(doorkeeper.run(following.set))
         group.create_task(plane.watch())
-        group.create_task(identity.run(doorkeeper.judge_anew))
+        group.create_task(people.run())
         group.create_task(keep_beating(plane.liveness, plane.stamp.clock, life_sign(proxy), plane.refusals.facts))
-        await following.wait()
+        await together(following.wait(), identity.start())
+        identity.people.listen(lambda *_: doorkeeper.judge_anew())
         server = await start(
             ConsoleProxy(doorkeeper, proxy_settings), listening_socket(mine.listen, mine.port), _tls(mine)
         )

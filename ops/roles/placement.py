@@ -10,9 +10,11 @@ from adapters.rest.placement.access import Authenticator, ByToken, believe
 from adapters.rest.placement.app import create_app
 from adapters.rest.placement.policy import Policy
 from domain.errors import Invalid
+from domain.neighbours.identity.state import KIND
 from handlers.fleet.liveness import keep_beating
 from handlers.log.disorder import Disorder
 from handlers.log.ledger_feed import LedgerFeed
+from handlers.log.registry import Registry
 from handlers.neighbours.revocations import Revocations
 from handlers.past.ledgers import PastLedgers
 from handlers.past.moments import Moments
@@ -62,7 +64,8 @@ async def _serve(plane: Plane, name: str) -> None:
     disorder = Disorder()
     feed = LedgerFeed(plane.store, plane.stamp, disorder)
     workers = Workers(plane, feed, name)
-    identity = LiveIdentity(settings)
+    people = Registry(plane.api_store, plane.stamp, [KIND], disorder)
+    identity = LiveIdentity(settings, people, plane.api_vault, plane.stamp, tells=False)
     revocations = Revocations(plane.api_store, plane.stamp, disorder)
     limit = settings.placement.max_allocation_candidates
     ledgers = PastLedgers(plane.store, plane.stamp)
@@ -82,10 +85,10 @@ async def _serve(plane: Plane, name: str) -> None:
             group.create_task(keep_beating(plane.liveness, clock, f"placement/{name}", disorder.facts)),
             group.create_task(workers.announce()),
             group.create_task(plane.watch()),
-            group.create_task(identity.run()),
+            group.create_task(people.run()),
             group.create_task(revocations.run()),
         ]
-        await together(feed.ready(), revocations.ready())
+        await together(feed.ready(), revocations.ready(), identity.start())
         await serve(app, settings.placement.listen, settings.placement.port, background)
 
 

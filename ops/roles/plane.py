@@ -50,6 +50,7 @@ class Plane:
     liveness: NatsLiveness
     positions: NatsPositions
     vault: NatsVault
+    api_vault: NatsVault
     refusals: Refusals
     """What hosts have said wrongly, as this process has met it."""
 
@@ -133,6 +134,7 @@ async def open_plane(settings: Settings, role: str, patience: float = CONNECT_SE
             liveness=NatsLiveness(connection, settings.cell, refusals),
             positions=NatsPositions(connection),
             vault=NatsVault(connection, settings.cell),
+            api_vault=NatsVault(connection, settings.api_cell),
             refusals=refusals,
         )
         for store in plane.stores:

@@ -1,18 +1,18 @@
 """Logging in: tokens by password or from another token, their validation and revocation."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from adapters.rest.identity.catalogue import catalogue, stable_id
+from adapters.rest.identity.catalogue import catalogue
 from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME, Directory
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.kit.caller import Caller
 from adapters.rest.kit.errors import unauthorized
 from adapters.rest.kit.operation import Access, Call, Operations, Reply, empty
 from adapters.rest.kit.request_log import told
-from adapters.rest.kit.settings import Project, RestSettings, User
+from adapters.rest.kit.settings import ApplicationCredential, Project, RestSettings, User
 from adapters.rest.kit.validation import Text255
 from domain.errors import Invalid, Refused
 
@@ -50,12 +50,40 @@ class TokenRef(msgspec.Struct):
     id: Secret
 
 
+class OwnerRef(msgspec.Struct):
+    """Whose application credential it is."""
+
+    id: Text255 | None = None
+    name: Text255 | None = None
+    domain: DomainRef | None = None
+
+
+class ProgramRef(msgspec.Struct):
+    """The application credential, by its id, or by its name and its user."""
+
+    secret: Secret
+    id: Text255 | None = None
+    name: Text255 | None = None
+    user: OwnerRef | None = None
+
+
 class Identity(msgspec.Struct):
     """How the caller proves who they are."""
 
-    methods: list[Literal["password", "token"]]
+    methods: list[Literal["password", "token", "application_credential"]]
     password: Password | None = None
     token: TokenRef | None = None
+    application_credential: ProgramRef | None = None
+
+
+class Proven(NamedTuple):
+    """What a caller has shown."""
+
+    user: User
+    until: datetime | None = None
+    """When the proof itself ends."""
+    program: ApplicationCredential | None = None
+    """By which the caller acts; None for the user's own."""
 
 
 class ProjectRef(msgspec.Struct):
@@ -94,18 +122,25 @@ def operations(settings: RestSettings, directory: Directory, tokens: Tokens) -> 
     @declare("POST", "/v3/auth/tokens", Access.PUBLIC, "identity:authenticate", body=AuthBody, status=201)
     async def authenticate(call: Call) -> Reply:
         auth: Auth = call.body.auth
-        user, until = await _identify(call, auth.identity, directory, tokens)
-        project = _scope(auth.scope, user, directory)
-        token, caller = tokens.issue(user, project, tuple(auth.identity.methods), until)
+        user, until, program = await _identify(call, auth.identity, directory, tokens)
+        project = (
+            _scope_of_program(auth.scope, program, directory) if program else _scope(auth.scope, user, directory)
+        )
+        methods = tuple(auth.identity.methods)
+        token, caller = tokens.issue(user, project, methods, until, program.id if program else None)
         listed = "nocatalog" not in call.query
-        return Reply(_document(caller, settings, listed=listed), headers={SUBJECT: token, "Vary": "X-Auth-Token"})
+        return Reply(
+            _document(caller, settings, directory, listed=listed), headers={SUBJECT: token, "Vary": "X-Auth-Token"}
+        )
 
     @declare("GET", "/v3/auth/tokens", Access.TOKEN, "identity:validate_token")
     async def validate(call: Call) -> Reply:
         token = _subject(call)
         caller = _validated(call, tokens, token)
         listed = "nocatalog" not in call.query
-        return Reply(_document(caller, settings, listed=listed), headers={SUBJECT: token, "Vary": "X-Auth-Token"})
+        return Reply(
+            _document(caller, settings, directory, listed=listed), headers={SUBJECT: token, "Vary": "X-Auth-Token"}
+        )
 
     @declare("HEAD", "/v3/auth/tokens", Access.TOKEN, "identity:check_token")
     async def check(call: Call) -> Any:
@@ -162,34 +197,77 @@ def _validated(call: Call, tokens: Tokens, token: str) -> Caller:
     return subject
 
 
-async def _identify(
-    call: Call, identity: Identity, directory: Directory, tokens: Tokens
-) -> tuple[User, datetime | None]:
-    """The user, and when the proof itself ends."""
+async def _identify(call: Call, identity: Identity, directory: Directory, tokens: Tokens) -> Proven:
     if not identity.methods:
         raise unauthorized()
-    user: User | None = None
-    until: datetime | None = None
+    proven: Proven | None = None
+    client = call.scope.get("client")
+    address = str(client[0]) if client else ""
     for method in identity.methods:
         if method == "password":
-            if identity.password is None:
-                raise Invalid("'password' is a required property")
-            given = identity.password.user
-            _check_domain(given.domain)
-            told(call.scope, given.id or given.name, None)
-            client = call.scope.get("client")
-            address = str(client[0]) if client else ""
-            found = await directory.authenticate(given.id, given.name, given.password, address)
+            found = await _by_password(call, identity.password, directory, address)
+        elif method == "application_credential":
+            found = await _by_program(call, identity.application_credential, directory, address)
         else:
-            if identity.token is None:
-                raise Invalid("'token' is a required property")
-            caller = tokens.validate(identity.token.id)
-            found, until = directory.user(caller.user_id), caller.expires_at
-        if user is not None and user is not found:
+            found = _by_token(identity.token, directory, tokens)
+        if proven is not None and (proven.user is not found.user or proven.program != found.program):
             raise unauthorized()
-        user = found
-    assert user is not None
-    return user, until
+        proven = found
+    assert proven is not None
+    return proven
+
+
+async def _by_password(call: Call, shown: Password | None, directory: Directory, address: str) -> Proven:
+    if shown is None:
+        raise Invalid("'password' is a required property")
+    given = shown.user
+    _check_domain(given.domain)
+    told(call.scope, given.id or given.name, None)
+    return Proven(await directory.authenticate(given.id, given.name, given.password, address))
+
+
+async def _by_program(call: Call, given: ProgramRef | None, directory: Directory, address: str) -> Proven:
+    if given is None:
+        raise Invalid("'application_credential' is a required property")
+    owner = given.user or OwnerRef()
+    if given.id is None and (given.name is None or given.user is None):
+        raise Invalid("An application credential is named by its id, or by its name and its user.")
+    _check_domain(owner.domain)
+    told(call.scope, owner.id or owner.name or given.id, None)
+    user, program = await directory.authenticate_program(
+        given.id, owner.id, owner.name, given.name, given.secret, address
+    )
+    if program.expires_at and program.expires_at <= call.services.stamp.clock.now():
+        raise unauthorized()
+    return Proven(user, program.expires_at, program)
+
+
+def _by_token(shown: TokenRef | None, directory: Directory, tokens: Tokens) -> Proven:
+    if shown is None:
+        raise Invalid("'token' is a required property")
+    caller = tokens.validate(shown.id)
+    user = directory.user(caller.user_id)
+    program = user.application_credentials.get(caller.application_credential_id or "")
+    return Proven(user, caller.expires_at, program)
+
+
+def _scope_of_program(
+    scope: Scope | str | None, program: ApplicationCredential, directory: Directory
+) -> Project | None:
+    """An application credential is for its project, whatever else is asked for."""
+    if isinstance(scope, str):
+        raise unauthorized()
+    if scope is not None:
+        if scope.project is None:
+            raise unauthorized()
+        _check_domain(scope.project.domain)
+        wanted = directory.find_project(scope.project.id, scope.project.name)
+        if wanted is None or wanted.id != program.project_id:
+            raise unauthorized()
+    project = directory.find_project(program.project_id, None)
+    if project is None:
+        raise unauthorized()
+    return project
 
 
 def _scope(scope: Scope | str | None, user: User, directory: Directory) -> Project | None:
@@ -221,7 +299,7 @@ def _check_domain(domain: DomainRef | None) -> None:
         raise unauthorized()
 
 
-def _document(caller: Caller, settings: RestSettings, *, listed: bool) -> dict[str, Any]:
+def _document(caller: Caller, settings: RestSettings, directory: Directory, *, listed: bool) -> dict[str, Any]:
     domain = {"id": DOMAIN_ID, "name": DOMAIN_NAME}
     token: dict[str, Any] = {
         "methods": list(caller.methods),
@@ -230,10 +308,17 @@ def _document(caller: Caller, settings: RestSettings, *, listed: bool) -> dict[s
         "issued_at": _time(caller.issued_at),
         "expires_at": _time(caller.expires_at),
     }
+    if caller.application_credential_id:
+        program = directory.user(caller.user_id).application_credentials[caller.application_credential_id]
+        token["application_credential"] = {
+            "id": program.id,
+            "name": program.name,
+            "restricted": not program.unrestricted,
+        }
     if caller.project_id:
         token["project"] = {"domain": domain, "id": caller.project_id, "name": caller.project_name}
         token["is_domain"] = False
-        token["roles"] = [{"id": stable_id("role", role), "name": role} for role in caller.roles]
+        token["roles"] = [{"id": directory.role_id(role), "name": role} for role in caller.roles]
         if listed:
             token["catalog"] = catalogue(settings)
     return {"token": token}

@@ -1,12 +1,11 @@
 """Reading users, projects, domains, roles, services and endpoints; and version discovery."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from adapters.rest.identity.catalogue import SERVICES, stable_id
+from adapters.rest.identity.catalogue import SERVICES
 from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME, Directory
 from adapters.rest.identity.documents import (
-    ROLES,
     Document,
     base,
     domain_document,
@@ -34,8 +33,6 @@ COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "iendswith": lambda has, value: has.lower().endswith(value.lower()),
 }
 """How an attribute is compared, by what stands behind its name and ``__``."""
-NOBODYS = ("group.id", "scope.system", "scope.domain.id", "scope.OS-INHERIT:inherited_to")
-"""Assignments that are not those of a user in a project: there are none."""
 
 
 def discovery(settings: RestSettings) -> Operations:
@@ -97,7 +94,7 @@ def operations(settings: RestSettings, directory: Directory) -> Operations:
         return {"project": project_document(settings, directory.project(project_id))}
 
     for collection, member, documents in (
-        ("roles", "role", lambda: [role_document(settings, role) for role in ROLES]),
+        ("roles", "role", lambda: [role_document(settings, role) for role in directory.known_roles.values()]),
         ("regions", "region", lambda: [region_document(settings)]),
         ("services", "service", lambda: [service_document(settings, each) for each in SERVICES]),
         ("endpoints", "endpoint", lambda: endpoint_documents(settings)),
@@ -105,7 +102,6 @@ def operations(settings: RestSettings, directory: Directory) -> Operations:
         _declare_collection(declare, settings, collection, member, documents)
 
     _declare_domains(declare, settings)
-    _declare_role_assignments(declare, settings, directory)
     return declare
 
 
@@ -120,9 +116,9 @@ def _declare_collection(
     async def list_all(call: Call) -> Any:
         return listing(settings, collection, _filtered(call, documents()))
 
-    @declare("GET", f"/v3/{collection}/{{identifier}}", Access.ADMIN, f"identity:get_{member}")
+    @declare("GET", f"/v3/{collection}/{{{member}_id}}", Access.ADMIN, f"identity:get_{member}")
     async def show(call: Call) -> Reply:
-        identifier = call.params["identifier"]
+        identifier = call.params[f"{member}_id"]
         for document in documents():
             if document["id"] == identifier:
                 return Reply({member: document})
@@ -139,35 +135,6 @@ def _declare_domains(declare: Operations, settings: RestSettings) -> None:
         if call.params["domain_id"] not in (DOMAIN_ID, DOMAIN_NAME):
             raise not_found("Domain", call.params["domain_id"])
         return {"domain": domain_document(settings)}
-
-
-def _declare_role_assignments(declare: Operations, settings: RestSettings, directory: Directory) -> None:
-    @declare("GET", "/v3/role_assignments", Access.ADMIN, "identity:list_role_assignments")
-    async def list_role_assignments(call: Call) -> Any:
-        wanted = [call.query.get(name) for name in ("user.id", "scope.project.id", "role.id")]
-        named = "include_names" in call.query and call.query["include_names"].lower() not in ("0", "false")
-        assignments: list[Document] = []
-        held = () if any(name in call.query for name in NOBODYS) else _held_roles(directory)
-        for user, project, role in held:
-            ids = user["id"], project["id"], role["id"]
-            if all(want in (None, has) for want, has in zip(wanted, ids, strict=True)):
-                shown = [part if named else {"id": part["id"]} for part in (user, project, role)]
-                assignments.append({"user": shown[0], "scope": {"project": shown[1]}, "role": shown[2], "links": {}})
-        return listing(settings, "role_assignments", assignments)
-
-
-def _held_roles(directory: Directory) -> Iterator[tuple[Document, Document, Document]]:
-    """Every user, project and role that go together, each with its name and domain."""
-    domain = {"id": DOMAIN_ID, "name": DOMAIN_NAME}
-    for user in directory.users.values():
-        for project_id, held in user.roles.items():
-            project = directory.project(project_id)
-            for role in held:
-                yield (
-                    {"id": user.id, "name": user.name, "domain": domain},
-                    {"id": project.id, "name": project.name, "domain": domain},
-                    {"id": stable_id("role", role), "name": role},
-                )
 
 
 def _filtered(call: Call, documents: list[Document]) -> list[Document]:

@@ -4,9 +4,7 @@ from typing import Any
 
 from adapters.rest.identity.catalogue import INTERFACES, SERVICES, Service, stable_id
 from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME
-from adapters.rest.kit.settings import Project, RestSettings, User
-
-ROLES = ("admin", "member", "reader")
+from adapters.rest.kit.settings import ApplicationCredential, Project, RestSettings, Role, User
 
 Document = dict[str, Any]
 
@@ -16,9 +14,9 @@ def base(settings: RestSettings) -> str:
     return f"{settings.public_url}/identity/v3"
 
 
-def listing(settings: RestSettings, collection: str, documents: list[Document]) -> Document:
-    """A whole collection; there is no paging in Keystone."""
-    links = {"self": f"{base(settings)}/{collection}", "previous": None, "next": None}
+def listing(settings: RestSettings, collection: str, documents: list[Document], path: str | None = None) -> Document:
+    """A whole collection; there is no paging in Keystone. ``path`` is where it is, if not at the root."""
+    links = {"self": f"{base(settings)}/{path or collection}", "previous": None, "next": None}
     return {collection: documents, "links": links}
 
 
@@ -38,6 +36,8 @@ def user_document(settings: RestSettings, user: User) -> Document:
     }
     if user.email:
         document["email"] = user.email
+    if user.description:
+        document["description"] = user.description
     if user.default_project_id:
         document["default_project_id"] = user.default_project_id
     return document
@@ -53,8 +53,26 @@ def project_document(settings: RestSettings, project: Project) -> Document:
         "enabled": project.enabled,
         "is_domain": False,
         "options": {},
-        "tags": [],
+        "tags": list(project.tags),
         "links": _links(settings, "projects", project.id),
+    }
+
+
+def application_credential_document(
+    settings: RestSettings, user_id: str, credential: ApplicationCredential, roles: list[Document]
+) -> Document:
+    ends = credential.expires_at
+    return {
+        "id": credential.id,
+        "name": credential.name,
+        "description": credential.description or None,
+        "project_id": credential.project_id,
+        "user_id": user_id,
+        "roles": roles,
+        "expires_at": ends and ends.strftime("%Y-%m-%dT%H:%M:%S.%f"),
+        "unrestricted": credential.unrestricted,
+        "system": None,
+        "links": _links(settings, f"users/{user_id}/application_credentials", credential.id),
     }
 
 
@@ -71,15 +89,14 @@ def domain_document(settings: RestSettings) -> Document:
     }
 
 
-def role_document(settings: RestSettings, role: str) -> Document:
-    identifier = stable_id("role", role)
+def role_document(settings: RestSettings, role: Role) -> Document:
     return {
-        "id": identifier,
-        "name": role,
+        "id": role.id,
+        "name": role.name,
         "domain_id": None,
-        "description": None,
+        "description": role.description or None,
         "options": {},
-        "links": _links(settings, "roles", identifier),
+        "links": _links(settings, "roles", role.id),
     }
 
 

@@ -11,7 +11,6 @@ import secrets
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
-from adapters.rest.kit.settings import User
 from domain.errors import Refused
 from handlers.allowances import Allowances
 from handlers.ports import Clock
@@ -41,9 +40,9 @@ class LogIns:
         """Of this process alone: what is remembered of a password is worth nothing elsewhere."""
         self._right: OrderedDict[bytes, datetime] = OrderedDict()
 
-    def is_known(self, user: User, password: str) -> bool:
-        """Whether this was the user's password a short while ago, and still is."""
-        at = self._right.get(self._mark(user, password))
+    def is_known(self, user_id: str, stored: str, password: str) -> bool:
+        """Whether this was found right a short while ago for what is ``stored`` of the user's."""
+        at = self._right.get(self._mark(user_id, stored, password))
         return at is not None and self._clock.now() - at < REMEMBERED_FOR
 
     def begin(self, address: str, name: str) -> None:
@@ -55,20 +54,20 @@ class LogIns:
             )
         self._waiting += 1
 
-    def end(self, address: str, name: str, user: User | None, password: str) -> None:
-        """The check is over; ``user`` is who has that password, if anybody."""
+    def end(self, address: str, name: str, right: tuple[str, str] | None, password: str) -> None:
+        """The check is over; ``right`` is whose password it is, by id, and what is stored of it, if anybody's."""
         self._waiting -= 1
-        if user is None:
+        if right is None:
             self._of_address.charge(address)
             self._at_user.charge(name)
             return
-        mark = self._mark(user, password)
+        mark = self._mark(*right, password)
         self._right[mark] = self._clock.now()
         self._right.move_to_end(mark)
         if len(self._right) > MAX_REMEMBERED:
             self._right.popitem(last=False)
 
-    def _mark(self, user: User, password: str) -> bytes:
-        """Another hash kept for the user, which is another password, makes it another mark."""
-        text = f"{user.id}\0{user.password_hash}\0{password}"
+    def _mark(self, user_id: str, stored: str, password: str) -> bytes:
+        """Another hash stored for the user, which is another password, makes it another mark."""
+        text = f"{user_id}\0{stored}\0{password}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).digest()

@@ -38,6 +38,11 @@ def hash_password(password: str) -> str:
     return "$".join((_SCHEME, str(COST), str(BLOCK_SIZE), str(PARALLEL), *encoded))
 
 
+async def hashed_beside(password: str) -> str:
+    """``hash_password``, beside everything else."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, hash_password, password)
+
+
 async def check_password(password: str, stored: str) -> bool:
     """``verify_password``, beside everything else."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, verify_password, password, stored)

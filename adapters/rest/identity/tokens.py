@@ -6,7 +6,6 @@ use: a removed user, role or project, or a changed password, ends its tokens. A 
 """
 
 import base64
-import hashlib
 import os
 import secrets
 from collections.abc import Callable
@@ -17,10 +16,10 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from adapters.rest.identity.directory import Directory, effective_roles
+from adapters.rest.identity.directory import Directory, effective_roles, version_of, with_implied
 from adapters.rest.kit.caller import Caller
 from adapters.rest.kit.errors import unauthorized
-from adapters.rest.kit.settings import IdentitySettings, Project, User
+from adapters.rest.kit.settings import ApplicationCredential, IdentitySettings, Project, User
 from handlers.ports import Clock
 
 KEY_BYTES = 32
@@ -39,7 +38,9 @@ class _Claims(msgspec.Struct, array_like=True, frozen=True):
     expires_at: datetime
     audit_id: str
     fingerprint: str
-    """Of the user's password hash: another password ends the token."""
+    """Of the user's password: another password ends the token."""
+    application_credential_id: str | None = None
+    """By which it was made: it ends with that."""
 
 
 _decoder = msgspec.msgpack.Decoder(_Claims)
@@ -81,9 +82,11 @@ class Tokens:
         self._revoked = revoked
 
     def issue(
-        self, user: User, project: Project | None, methods: tuple[str, ...], until: datetime | None = None
-    ) -> tuple[str, Caller]:
-        """A token for a user in a project, with what it says. ``until`` bounds its life further."""
+        self, user: User, project: Project | None, methods: tuple[str, ...], until: datetime | None = None,
+        program: str | None = None,
+    ) -> tuple[str, Caller]:  # fmt: skip
+        """A token for a user in a project, with what it says. ``until`` bounds its life further; ``program`` is the
+        id of the application credential by which it is asked for."""
         now = self._clock.now()
         claims = _Claims(
             user.id,
@@ -93,6 +96,7 @@ class Tokens:
             min(now + self._life, until) if until else now + self._life,
             secrets.token_urlsafe(16),
             _fingerprint(user),
+            program,
         )
         nonce = secrets.token_bytes(NONCE_BYTES)
         sealed = nonce + self._ciphers[0].encrypt(nonce, msgspec.msgpack.encode(claims), None)
@@ -132,18 +136,34 @@ class Tokens:
             raise unauthorized()
         if claims.project_id and not (project and user.roles.get(claims.project_id)):
             raise unauthorized()
+        program: ApplicationCredential | None = None
+        roles = effective_roles(user, claims.project_id)
+        if claims.application_credential_id:
+            program = user.application_credentials.get(claims.application_credential_id)
+            roles = _of_program(user, program)
         return Caller(
             user_id=user.id,
             user_name=user.name,
             project_id=claims.project_id,
             project_name=project.name if project else None,
-            roles=effective_roles(user, claims.project_id),
+            roles=roles,
             methods=claims.methods,
             issued_at=claims.issued_at,
             expires_at=claims.expires_at,
             audit_id=claims.audit_id,
+            application_credential_id=program.id if program else None,
+            restricted=program is not None and not program.unrestricted,
         )
 
 
+def _of_program(user: User, program: ApplicationCredential | None) -> tuple[str, ...]:
+    """The roles that an application credential has now; raises Refused (401) if there are none, or it is gone."""
+    held = effective_roles(user, program.project_id) if program else ()
+    roles = with_implied(role for role in (program.roles if program else ()) if role in held)
+    if not roles:
+        raise unauthorized()
+    return roles
+
+
 def _fingerprint(user: User) -> str:
-    return hashlib.sha256(user.password_hash.encode()).hexdigest()[:16]
+    return user.credential_version or version_of(user.password_hash or "")

@@ -19,6 +19,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: datetime
     expires_at: datetime
     audit_id: str
+    application_credential_id: str | None = None
+    """By which the token was made, if it was."""
+    restricted: bool = False
+    """Whether it may not make or delete application credentials, as those that were made by one mostly are."""
 
 
 class Validator(Protocol):

@@ -27,6 +27,7 @@ from handlers.log.registry import Registry
 from handlers.messages import Progress
 from handlers.metadata import Passwords
 from handlers.neighbours import Neighbours
+from handlers.neighbours.people import People
 from handlers.neighbours.revocations import Revocations
 from handlers.past.news import News
 from handlers.ports import Queries
@@ -129,6 +130,8 @@ class Services:
     policy: Policy
     passwords: Passwords
     revocations: Revocations
+    people: People
+    """Of the embedded identity."""
     tickets: ImageTickets
     """By which hosts fetch images."""
     limits: Bounds

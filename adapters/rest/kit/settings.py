@@ -1,6 +1,6 @@
 """What the REST faces must be told: who may come in, where they are reached, where images lie."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,30 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str = ""
     enabled: bool = True
+    tags: tuple[str, ...] = ()
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """A role of the embedded identity."""
+
+    id: str
+    name: str
+    description: str = ""
+
+
+class ApplicationCredential(msgspec.Struct, frozen=True, kw_only=True):
+    """By which a program acts for a user."""
+
+    id: str
+    name: str
+    project_id: str
+    roles: tuple[str, ...]
+    """The names of those it asks for; it has them for as long as the user holds them."""
+    secret_hash: str
+    """As a user's ``password_hash``."""
+    description: str = ""
+    expires_at: datetime | None = None
+    unrestricted: bool = False
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,13 +46,17 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    password_hash: str
-    """By ``adapters.rest.identity.passwords.hash_password``."""
+    password_hash: str | None
+    """By ``adapters.rest.identity.passwords.hash_password``, perhaps sealed; None: no password is right."""
     roles: dict[str, tuple[str, ...]] = {}
     """Role names by project id."""
     default_project_id: str | None = None
     email: str | None = None
+    description: str = ""
     enabled: bool = True
+    credential_version: str = ""
+    """Another for each password; made of its hash if it is empty."""
+    application_credentials: dict[str, ApplicationCredential] = {}
 
 
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,17 +7,16 @@ import pytest
 from adapters.rest.identity import log_in
 from adapters.rest.identity.directory import Directory
 from adapters.rest.identity.log_in import GUESSES_AT_USER, MAX_REMEMBERED, MAX_WAITING, LogIns
-from adapters.rest.kit.settings import User
 from domain.errors import Refused
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import PASSWORDS, identity_settings, login
 from tests.aio import asynchronous
 from tests.clocks import InstantClock
 
-AMY = User(id="1", name="amy", password_hash="h")
+AMY = "1", "h"
 
 
-def guess(log_ins: LogIns, address: str, name: str, user: User | None = None, password: str = "") -> bool:
+def guess(log_ins: LogIns, address: str, name: str, user: tuple[str, str] | None = None, password: str = "") -> bool:
     try:
         log_ins.begin(address, name)
     except Refused:
@@ -68,14 +67,14 @@ def test_right_passwords_cost_nothing():
 def test_a_password_that_was_right_is_known_for_a_while():
     clock = InstantClock()
     log_ins = LogIns(clock)
-    assert not log_ins.is_known(AMY, "right")
+    assert not log_ins.is_known(*AMY, "right")
     guess(log_ins, "a", "amy", AMY, "right")
-    assert log_ins.is_known(AMY, "right")
-    assert not log_ins.is_known(AMY, "wrong")
-    assert not log_ins.is_known(User(id="2", name="eve", password_hash="h"), "right")
-    assert not log_ins.is_known(User(id="1", name="amy", password_hash="another password since"), "right")
+    assert log_ins.is_known(*AMY, "right")
+    assert not log_ins.is_known(*AMY, "wrong")
+    assert not log_ins.is_known("2", "h", "right")
+    assert not log_ins.is_known("1", "another password since", "right")
     clock.advance(log_in.REMEMBERED_FOR.total_seconds())
-    assert not log_ins.is_known(AMY, "right")
+    assert not log_ins.is_known(*AMY, "right")
 
 
 def test_what_is_remembered_has_an_end():

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,8 @@ from adapters.memory.store import MemoryEventStore
 from adapters.memory.vault import MemoryVault
 from adapters.rest.app import create_app, create_faces
 from adapters.rest.identity.directory import Directory
-from adapters.rest.identity.passwords import hash_password
+from adapters.rest.identity.feed import configuration, feed
+from adapters.rest.identity.passwords import hash_password, hashed_beside
 from adapters.rest.kit.event_stream import Streams
 from adapters.rest.kit.limits import LargeBodies
 from adapters.rest.kit.policy import Policy
@@ -33,6 +35,7 @@ from domain.fleet import host
 from domain.kinds import EVENTS
 from domain.log.record import Event, Recorded
 from domain.neighbours import image, network, volume_type
+from domain.neighbours.identity import state as people
 from domain.neighbours.image import ImageCreated, ImageUploaded
 from domain.neighbours.network import NetworkCreated
 from domain.neighbours.volume import state as storage
@@ -54,6 +57,7 @@ from handlers.metadata import Passwords
 from handlers.neighbours import Neighbours
 from handlers.neighbours.images import EmbeddedImages
 from handlers.neighbours.networks import EmbeddedNetworks
+from handlers.neighbours.people import People
 from handlers.neighbours.revocations import Revocations
 from handlers.neighbours.volume_bytes import VolumeBytes
 from handlers.neighbours.volumes import EmbeddedVolumes
@@ -134,7 +138,7 @@ class World:
         self.store = MemoryEventStore(broker, CELL, mapper)
         api_store = self._api_store = MemoryEventStore(broker, API, mapper)
         kinds: list[Any] = [flavor.KIND, keypair.KIND, server_group.KIND, network.KIND, image.KIND, quota.KIND]
-        kinds += [storage.KIND, volume_type.KIND]
+        kinds += [storage.KIND, volume_type.KIND, people.KIND]
         self.registry = Registry(api_store, self.stamp, kinds)
         self.host_registry = Registry(self.store, self.stamp, [host.KIND])
         self.vault = MemoryVault(broker, CELL)
@@ -150,6 +154,10 @@ class World:
         self._read_servers = MemoryReadServers(self._rows, CELL)
         limits = quota.Limits()
         cells = Cells(Cell(self.store, self.bus, self.vault, self.stamp))
+        self.people_vault = MemoryVault(broker, API)
+        self.people = People(self.registry, self.people_vault, self.stamp, hashed_beside)
+        self.directory = Directory(identity_settings(), self.clock, self.people.opened)
+        self.people.listen(partial(feed, self.directory))
         self.services = Services(
             settings=RestSettings(
                 public_url=public_url,
@@ -160,7 +168,7 @@ class World:
             ),
             registry=self.registry,
             neighbours=Neighbours(
-                Directory(identity_settings()),
+                self.directory,
                 EmbeddedImages(self.registry, self.stamp, (stock_limits or StockLimits()).images),
                 EmbeddedNetworks(self.registry),
                 EmbeddedVolumes(self.registry),
@@ -181,6 +189,7 @@ class World:
             ),
             passwords=Passwords(cells),
             revocations=Revocations(api_store, self.stamp),
+            people=self.people,
             tickets=ImageTickets(b"t" * 32, self.clock),
             policy=policy or Policy(),
             limits=Bounds(limits, stock_limits or StockLimits(), LargeBodies(self.clock)),
@@ -196,8 +205,8 @@ class World:
         )
         self.services = replace(self.services, past=past)
         self.settled: list[Accepted] = []
-        self.faces = create_faces(self.services)
-        self.app = create_app(self.services)
+        self.faces = create_faces(self.services, self.directory)
+        self.app = create_app(self.services, self.directory)
         self._gate = Gate()
         self._conducting = Conducting(
             store=MemoryEventStore(broker, CELL, mapper, self._gate),
@@ -236,6 +245,7 @@ class World:
         self._gate.open.set()
         self._run("conductor", self._conducting.run("control1", lambda: None))
         self._run("registry", self.registry.run())
+        await self._found_people()
         self._run("hosts", self.host_registry.run())
         self._run("ledger", self.ledger.run())
         self._run("life", self.life.run())
@@ -255,11 +265,11 @@ class World:
         self._gate.open.set()
 
     async def read(self) -> None:
-        """Take in what a log has that somebody else wrote. Nobody works on it."""
+        """Take in what a log has that somebody else wrote, and let users in. Nobody works on it."""
         self._run("registry", self.registry.run())
         self._run("hosts", self.host_registry.run())
         self._run("ledger", self.ledger.run())
-        await asyncio.gather(self.registry.ready(), self.host_registry.ready(), self.ledger.ready())
+        await asyncio.gather(self._found_people(), self.host_registry.ready(), self.ledger.ready())
         await self.project()
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -348,6 +358,10 @@ class World:
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+
+    async def _found_people(self) -> None:
+        await self.people.start()
+        await self.people.configure(configuration(identity_settings()))
 
     async def _found_all(self) -> None:
         for number, name, ram, disk in ((1, "m1.tiny", 64, 1), (2, "m1.small", 2048, 20)):
