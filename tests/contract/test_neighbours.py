@@ -20,6 +20,8 @@ from domain.kinds import EVENTS
 from domain.neighbours import image, network
 from domain.neighbours.image import ImageCreated, ImageDeleted, ImageUploaded
 from domain.neighbours.network import NetworkCreated
+from domain.neighbours.volume import state as storage
+from domain.neighbours.volume.changes import VolumeRequested
 from domain.server.parts import NetworkRequest
 from domain.server.state import Server
 from handlers.context import Context, Stamp
@@ -35,6 +37,7 @@ from tests.domain.server.servers import given
 BLUE = Context(request_id="req-1", user_id="amy", project_id="blue", roles=("member",))
 GREEN = msgspec.structs.replace(BLUE, user_id="eve", project_id="green")
 OWN, THEIRS, SHARED = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
+VOLUME = "55555555-0000-4000-8000-000000000000"
 PORT = "44444444-0000-4000-8000-000000000000"
 READY, QUEUED, GONE, PRIVATE = "ready", "queued", "gone", "private"
 
@@ -47,7 +50,9 @@ async def embedded() -> AsyncIterator[Neighbours]:
     """Blue has a network, green has one and shares another; the images are green's."""
     clock = StandingClock()
     broker, stamp = Broker(clock), Stamp(clock, SystemIds())
-    registry = Registry(MemoryEventStore(broker, "api", EventMapper(EVENTS)), stamp, [image.KIND, network.KIND])
+    registry = Registry(
+        MemoryEventStore(broker, "api", EventMapper(EVENTS)), stamp, [image.KIND, network.KIND, storage.KIND]
+    )
 
     async def found(aggregate: Any, *events: Any) -> None:
         for event in events:
@@ -63,6 +68,11 @@ async def embedded() -> AsyncIterator[Neighbours]:
         port_id=PORT, project_id="blue", made_at=clock.now(), mac_address="fa:16:3e:00:00:01", fixed_ip="10.0.0.6"
     )
     await registry.submit(stamp.own_context(), network.aggregate(SHARED), lambda _: (port,))
+    requested = VolumeRequested(
+        volume_id=VOLUME, project_id="blue", user_id=None, name=None, size_gb=1, type_id="t",
+        availability_zone="nova", at=clock.now(),
+    )  # fmt: skip
+    await registry.submit(stamp.own_context(), storage.aggregate("blue"), lambda _: (requested,))
     uploaded = ImageUploaded(size=1, virtual_size=(1 << 30) + 1, checksum="c", hash_value="d")
     for image_id, visibility, *events in (
         (READY, "public", uploaded), (QUEUED, "public"), (GONE, "public", uploaded, ImageDeleted()),
@@ -212,6 +222,14 @@ class TestNetworks:
 
 
 class TestVolumes:
+    @asynchronous
+    async def test_one_is_there_for_its_project(self, neighbours: Making) -> None:
+        async with neighbours() as (_, _, _, volumes):
+            await volumes.check(BLUE, VOLUME)
+            await volumes.check(msgspec.structs.replace(GREEN, roles=("admin",)), VOLUME)
+            with pytest.raises(Refused, match="could not be found"):
+                await volumes.check(GREEN, VOLUME)
+
     @asynchronous
     async def test_one_that_is_not_there(self, neighbours: Making) -> None:
         async with neighbours() as (_, _, _, volumes):

@@ -67,4 +67,9 @@ async def submit(
     aggregate = storage.aggregate(project_id)
     changes, accepted = await call.services.registry.submit(call.context, aggregate, decide)
     await call.settle(accepted)
-    return call.services.registry.of(storage.KIND, project_id) or Storage(), changes
+    return of_project(call, project_id), changes
+
+
+def of_project(call: Call, project_id: str) -> Storage:
+    """All that a project has."""
+    return call.services.registry.of(storage.KIND, project_id) or Storage()

@@ -42,11 +42,11 @@ def projects(call: Call) -> Iterator[Storage]:
             yield known
 
 
-def newest_first(collections: Iterable[Mapping[str, T]]) -> Iterator[T]:
+def newest_first(collections: Iterable[dict[str, T]]) -> Iterator[T]:
     """All things of several projects, each of which has its oldest first; no more are looked at than are wanted."""
-    lists = [reversed(list(each.values())) for each in collections if each]
+    lists = [map(each.__getitem__, reversed(each)) for each in collections if each]
     if len(lists) == 1:
-        return iter(lists[0])
+        return lists[0]
     return heapq.merge(*lists, key=lambda thing: (thing.created_at, thing.id), reverse=True)
 
 

@@ -10,7 +10,7 @@ from adapters.rest.kit.paging import flag
 from adapters.rest.kit.validation import Body, Text255, integer
 from adapters.rest.kit.words import words
 from adapters.rest.volume import microversion as since
-from adapters.rest.volume.access import default_limits, submit
+from adapters.rest.volume.access import default_limits, of_project, submit
 from domain.errors import Invalid, Refused
 from domain.neighbours.volume import quotas
 from domain.neighbours.volume import state as storage
@@ -45,10 +45,6 @@ class UpdateBody(Body):
     quota_set: QuotaSetUpdate
 
 
-def _known(call: Call, project_id: str) -> Storage:
-    return call.services.registry.of(storage.KIND, project_id) or Storage()
-
-
 async def _readable(call: Call) -> str:
     """The project in the path: the caller's own, or any for an administrator. Raises Invalid, and Refused (403)."""
     project_id = call.params["project_id"]
@@ -74,7 +70,7 @@ def _used(known: Storage) -> dict[str, int]:
 async def show(call: Call) -> Any:
     """A project's limits; with ``usage`` what it uses, too."""
     project_id = await _readable(call)
-    known = _known(call, project_id)
+    known = of_project(call, project_id)
     limits: dict[str, Any] = asdict(known.limits or default_limits(call)) | FIXED
     if flag(call.query, "usage"):
         used = _used(known)
@@ -135,7 +131,7 @@ async def limits_of_caller(call: Call) -> Any:
     project_id = call.query.get("project_id") or call.context.project_id or ""
     if project_id != call.context.project_id and not (call.is_admin and call.minor >= since.LIMITS_OF_PROJECT):
         raise Refused("forbidden", "Policy doesn't allow limits of other projects to be shown.", status=403)
-    known = _known(call, project_id)
+    known = of_project(call, project_id)
     limits, used = known.limits or default_limits(call), _used(known)
     absolute = {
         "maxTotalVolumes": limits.volumes,

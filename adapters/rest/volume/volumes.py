@@ -10,7 +10,7 @@ from adapters.rest.kit.paging import flag
 from adapters.rest.kit.validation import Body, StringMap, Text255
 from adapters.rest.kit.words import words
 from adapters.rest.volume import microversion as since
-from adapters.rest.volume.access import find_volume, submit
+from adapters.rest.volume.access import find_volume, of_project, submit
 from adapters.rest.volume.documents import volume_document, volume_summary
 from adapters.rest.volume.listing import answer, equals, has_all, newest_first, page, projects, says
 from domain.errors import Refused
@@ -70,9 +70,7 @@ async def index(call: Call) -> Any:
 @operations("GET", "/volumes/detail", Access.READER, "volume:get_all")
 async def detail(call: Call) -> Any:
     found, more, count = _page(call)
-    by_project = {id(known): known for known in projects(call)}
-    holders = {volume.id: known for known in by_project.values() for volume in found if volume.id in known.volumes}
-    documents = [volume_document(call, holders[each.id], each) for each in found]
+    documents = [volume_document(call, of_project(call, each.project_id), each) for each in found]
     return answer(call, "volumes", "/volumes/detail", documents, more=more, count=count)
 
 

@@ -9,7 +9,17 @@ from domain.neighbours.volume.changes import (
     AttachmentDeleted,
     AttachmentReserved,
 )
-from domain.neighbours.volume.state import ATTACHED, ATTACHING, AVAILABLE, IN_USE, RESERVED, Attachment, Storage
+from domain.neighbours.volume.state import (
+    ATTACHED,
+    ATTACHING,
+    AVAILABLE,
+    IN_USE,
+    MAKE,
+    REMOVE,
+    RESERVED,
+    Attachment,
+    Storage,
+)
 from domain.neighbours.volume.volumes import existing as existing_volume
 
 READ_ONLY, READ_WRITE = "ro", "rw"
@@ -33,7 +43,8 @@ def reserve(storage: Storage, asked: AttachmentReserved) -> tuple[AttachmentRese
     own = bool(others) and asked.instance_id is not None
     own = own and all(other.instance_id == asked.instance_id for other in others)
     allowed = (AVAILABLE, IN_USE, RESERVED, ATTACHING) if volume.multiattach or own else (AVAILABLE,)
-    if volume.status not in allowed or (others and not (volume.multiattach or own)):
+    taken = bool(others) and not (volume.multiattach or own)
+    if volume.status not in allowed or taken or volume.work in (MAKE, REMOVE):
         raise Invalid(
             f"Invalid volume: Volume {volume.id} status must be available or downloading to reserve, but the current "
             f"status is {volume.status}."

@@ -82,6 +82,9 @@ def test_what_was_said_of_its_status_makes_no_bytes() -> None:
         lambda: volumes.extend(state, LIMITS, "v", 2, AT, None, in_use=False),
         lambda: snapshots.request(state, LIMITS, kept("s", "v"), in_use=True),
         lambda: volumes.request(state, LIMITS, wanted("w", source=Source(kind=VOLUME, id="v"))),
+        lambda: attachments.reserve(
+            state, AttachmentReserved(attachment_id="a", volume_id="v", instance_id="i", at=AT)
+        ),
     ):
         with pytest.raises(Invalid):
             ask()
