@@ -28,6 +28,7 @@ TARGETS = {
     "storage": "service/storage/block/volumes",
     "volume_type": "service/storage/block/types/type",
     "token": "data/security/credential",
+    "identity": "data/security/domain",
     "erasure": "data/security/key",
 }
 """The type of what an event is about, by its kind; of others, LOG."""
@@ -44,6 +45,10 @@ ACTIONS = {
     "disabled": "disable",
     "revoked": "revoke",
     "erasure.decided": "delete",
+    **dict.fromkeys(("project_created", "role_created", "user_created", "application_credential_created"), "create"),
+    **dict.fromkeys(("project_deleted", "role_deleted", "user_deleted", "application_credential_deleted"), "delete"),
+    "role_granted": "allow",
+    "role_taken": "revoke",
     "granted": "allow",
     "opened": "start",
     "closed": "stop",
