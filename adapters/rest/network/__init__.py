@@ -4,8 +4,15 @@ Ports come and go with servers, or are a project's own and are given to them.
 """
 
 from adapters.rest.kit.operation import Operation
-from adapters.rest.network import networks, parts, ports, subnets, tags
+from adapters.rest.network import networks, none_here, parts, ports, subnets, tags
 
 
 def operations() -> list[Operation]:
-    return [*networks.operations, *subnets.operations, *tags.operations, *ports.operations, *parts.operations]
+    return [
+        *networks.operations,
+        *subnets.operations,
+        *tags.operations,
+        *ports.operations,
+        *parts.operations,
+        *none_here.operations,
+    ]

@@ -3,8 +3,11 @@
 from typing import Any
 
 from adapters.rest.kit.operation import Access, Call, Operations
-from adapters.rest.network.documents import Document
+from adapters.rest.network.attributes import require_owner
+from adapters.rest.network.documents import Document, listing
 from domain.errors import Refused
+from domain.log.kind import of_project
+from domain.neighbours.network import Network
 
 operations = Operations()
 
@@ -28,6 +31,8 @@ async def resources(call: Call) -> Any:
 
 EXTENSIONS = {
     "quotas": "Quota management support",
+    "quota_details": "Quota details management support",
+    "availability_zone": "Availability Zone",
     "net-mtu": "Network MTU",
     "project-id": "project_id field enabled",
     "port-security": "Port Security",
@@ -75,8 +80,7 @@ def _quota(call: Call) -> Document:
 
 @operations("GET", "/v2.0/quotas/{project_id}", Access.READER, "get_quota")
 async def quota(call: Call) -> Any:
-    if call.params["project_id"] != call.context.project_id and not call.is_admin:
-        raise Refused("policy_not_authorized", "rule:get_quota is disallowed by policy", status=403)
+    require_owner(call, call.params["project_id"], "get_quota")
     return _quota(call)
 
 
@@ -86,13 +90,21 @@ async def default_quota(call: Call) -> Any:
     return _quota(call)
 
 
-@operations("GET", "/v2.0/security-groups", Access.READER, "get_security_group")
-async def security_groups(_call: Call) -> Any:
-    """There are no security groups."""
-    return {"security_groups": []}
+@operations("GET", "/v2.0/quotas/{project_id}/details", Access.READER, "get_quota")
+async def quota_details(call: Call) -> Any:
+    """With what is used of it. Nothing is kept for what is not made yet."""
+    project_id = call.params["project_id"]
+    require_owner(call, project_id, "get_quota")
+    registry = call.services.registry
+    own: list[Network] = list(registry.listed("network", of_project(project_id)))
+    ports = sum(1 for network in registry.all("network") for port in network.ports_in(project_id) if port.own)
+    used = {"network": len(own), "subnet": sum(len(network.subnets) for network in own), "port": ports}
+    limits = _quota(call)["quota"].items()
+    return {"quota": {name: {"limit": limit, "used": used.get(name, 0), "reserved": 0} for name, limit in limits}}
 
 
-@operations("GET", "/v2.0/routers", Access.READER, "get_router")
-async def routers(_call: Call) -> Any:
-    """There are no routers."""
-    return {"routers": []}
+@operations("GET", "/v2.0/availability_zones", Access.READER, "get_availability_zone")
+async def availability_zones(call: Call) -> Any:
+    """Networks are everywhere: there is one zone of them."""
+    zone = {"name": call.services.settings.default_zone, "resource": "network", "state": "available"}
+    return listing(call, "availability_zones", [zone])

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from adapters.rest.network import none_here
 from domain.guest import Route
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
@@ -269,3 +270,32 @@ async def test_discovery_and_quota(cloud: MakeWorld):
         assert (await amy.get(f"{V2}/quotas/{BLUE}")).body["quota"]["network"] == 100
         assert (await amy.get(f"{V2}/quotas/other")).status == 403
         assert (await amy.get(f"{V2}/extensions/quotas")).body["extension"]["alias"] == "quotas"
+
+
+@asynchronous
+async def test_what_is_used_of_the_quota(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        amy = await world.client("amy")
+        made = await network(amy)
+        await subnet(amy, made["id"])
+        await amy.post(f"{V2}/ports", {"port": {"network_id": made["id"]}})
+        await amy.post(SERVERS, new_server())
+        await world.advance()
+        quota = (await amy.get(f"{V2}/quotas/{BLUE}/details")).body["quota"]
+        used = {name: quota[name]["used"] for name in ("network", "subnet", "port", "router")}
+        assert used == {"network": 1, "subnet": 1, "port": 1, "router": 0}
+        assert quota["port"] == {"limit": 500, "used": 1, "reserved": 0}
+        assert (await amy.get(f"{V2}/quotas/other/details")).status == 403
+
+
+@asynchronous
+async def test_of_what_is_not_here_there_is_none(cloud: MakeWorld) -> None:
+    async with cloud() as world:
+        amy = await world.client("amy")
+        for path in none_here.COLLECTIONS:
+            assert (await amy.get(f"{V2}/{path}")).body == {path.replace("-", "_"): []}
+            assert (await amy.get(f"{V2}/{path}/{NETWORK}")).status == 404
+            assert (await amy.post(f"{V2}/{path}", {})).status == 501
+            assert (await amy.delete(f"{V2}/{path}/{NETWORK}")).status == 405
+        (zone,) = (await amy.get(f"{V2}/availability_zones")).body["availability_zones"]
+        assert zone == {"name": "nova", "resource": "network", "state": "available"}
