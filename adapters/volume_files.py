@@ -21,6 +21,7 @@ LOCK_SECONDS = 0.5
 """Between two looks whether whoever makes disks is gone."""
 COPY_SECONDS = 6 * 3600.0
 NOT_MADE = "The volume's data could not be made."
+NO_DIRECTORY = "The directory of the volumes cannot be used."
 GIB = 1 << 30
 
 
@@ -36,8 +37,9 @@ class VolumeFiles:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        with file_failures(NO_DIRECTORY):
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             while not _locked(lock):  # noqa: ASYNC110 - no event tells that another process has ended
                 await asyncio.sleep(LOCK_SECONDS)
@@ -71,7 +73,8 @@ class VolumeFiles:
             await asyncio.to_thread(_flush, self._directory)
 
     async def all(self) -> Sequence[str]:
-        names = (path.name for path in self._directory.iterdir() if path.name != LOCK)
+        with file_failures(NO_DIRECTORY):
+            names = [path.name for path in self._directory.iterdir() if path.name != LOCK]
         return list({name.removesuffix(PART) for name in names})
 
     def _part(self, disk: str) -> Path:
@@ -113,10 +116,11 @@ def _allocated(path: Path) -> int:
 
 
 def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+    with file_failures(NO_DIRECTORY):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
     return True
 
 

@@ -36,7 +36,7 @@ class Disks(Protocol):
 
     def alone(self) -> AbstractAsyncContextManager[None]:
         """Wait until nobody else makes disks here, nor anything that somebody began who is dead. Nobody does while
-        the context lasts."""
+        the context lasts. Raises HostFailed, as all here does, where no disks can be kept."""
         ...
 
     async def create(self, disk: str, size_gb: int) -> None:
@@ -92,19 +92,27 @@ class VolumeBytes:
         registry.listen(self._hear)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled. Where disks cannot be kept now, that is tried again: nobody else suffers from it."""
         await self._registry.ready()
-        async with self._disks.alone():
-            self._changed |= {project_id for project_id, _ in self._registry.states(storage.KIND.name)}
-            await self._remove_ownerless()
+        while True:
             try:
-                await self._work()
-            finally:
-                for task in self._busy.values():
-                    task.cancel()
-                await asyncio.gather(*self._busy.values(), return_exceptions=True)
+                async with self._disks.alone():
+                    await self._work()
+            except HostFailed as error:
+                log.warning("%s %s", error, error.details)
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _work(self) -> None:
+        self._changed |= {project_id for project_id, _ in self._registry.states(storage.KIND.name)}
+        await self._remove_ownerless()
+        try:
+            await self._look_at_changes()
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    async def _look_at_changes(self) -> None:
         while True:
             self._news.clear()
             for project_id in [self._changed.pop() for _ in range(len(self._changed))]:

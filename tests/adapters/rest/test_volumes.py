@@ -237,6 +237,8 @@ async def test_actions_and_metadata(cloud: MakeWorld):
         assert (await act(amy, volume_id, "os-nonsense")).status == 400
         of_it = f"{VOLUMES}/{volume_id}/metadata"
         assert (await amy.post(of_it, {"metadata": {"a": "1", "b": "2"}})).status == 200
+        await amy.post(of_it, {"metadata": {"b": "2"}})
+        assert (await amy.get(of_it)).body == {"metadata": {"a": "1", "b": "2"}}
         assert (await amy.put(f"{of_it}/b", {"meta": {"b": "3"}})).body == {"meta": {"b": "3"}}
         assert (await amy.put(f"{of_it}/b", {"meta": {"c": "3"}})).status == 400
         assert (await amy.delete(f"{of_it}/a")).status == 200

@@ -93,6 +93,18 @@ def test_what_was_said_of_its_status_makes_no_bytes() -> None:
     assert (state.volumes["v"].work, dict(state.open)) == (None, {})
 
 
+def test_whatever_is_said_of_its_status_a_volume_is_at_one_server() -> None:
+    state = made("v")
+    for server, allowed in (("one", True), ("other", False), ("one", True)):
+        asked = AttachmentReserved(attachment_id=server, volume_id="v", instance_id=server, at=AT)
+        if allowed:
+            done(state, attachments.reserve(state, asked))
+        else:
+            with pytest.raises(Invalid, match="to reserve"):
+                attachments.reserve(state, asked)
+        done(state, volumes.reset(state, "v", AVAILABLE, AT, None))
+
+
 def test_a_volume_goes_after_its_snapshots() -> None:
     state = made("v")
     done(state, snapshots.request(state, LIMITS, kept("s", "v"), in_use=False))

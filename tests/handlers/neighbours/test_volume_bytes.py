@@ -22,6 +22,7 @@ from domain.neighbours.volume.changes import VolumeLimits, VolumeRequested
 from domain.neighbours.volume.state import Storage
 from handlers.context import Stamp
 from handlers.log.registry import Registry
+from handlers.neighbours import volume_bytes
 from handlers.neighbours.volume_bytes import VolumeBytes, volume_disk
 from tests.aio import asynchronous
 from tests.clocks import StandingClock
@@ -147,15 +148,17 @@ HOLDER = """
 import asyncio, sys
 from pathlib import Path
 from adapters.volume_files import VolumeFiles
-class Slow(VolumeFiles):
-    async def work(self):
-        async with self.alone():
-            reader = await asyncio.create_subprocess_exec("cat", self._directory / "fifo", pass_fds=self._locks,
-                stdout=asyncio.subprocess.DEVNULL)
-            print("it works", flush=True)
-            await reader.wait()
-asyncio.run(Slow(Path(sys.argv[1]), Path(sys.argv[1])).work())
+async def work():
+    files = VolumeFiles(Path(sys.argv[1]), Path(sys.argv[1]))
+    async with files.alone():
+        await files.create("volume-a", 1)
+asyncio.run(work())
 """
+SLOW = """#!/bin/sh
+echo it works > "$FIFOS/began"
+cat "$FIFOS/end"
+"""
+"""In the place of qemu-img: one that ends when it is told to."""
 
 
 def is_locked(directory: Path) -> bool:
@@ -169,19 +172,40 @@ def is_locked(directory: Path) -> bool:
 
 @asynchronous
 async def test_who_takes_over_waits_for_what_a_killed_process_has_begun(tmp_path: Path):
-    os.mkfifo(tmp_path / "fifo")
-    holder = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HOLDER, str(tmp_path), stdout=asyncio.subprocess.PIPE
-    )
-    assert holder.stdout
-    assert await holder.stdout.readline() == b"it works\n"
+    programs, directory = tmp_path / "bin", tmp_path / "volumes"
+    programs.mkdir()
+    (programs / "qemu-img").write_text(SLOW)
+    (programs / "qemu-img").chmod(0o755)
+    for name in ("began", "end"):
+        os.mkfifo(tmp_path / name)
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "FIFOS": str(tmp_path)}
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDER, str(directory), env=environment)
+    assert await asyncio.to_thread((tmp_path / "began").read_text) == "it works\n"
     holder.kill()
     await holder.wait()
-    assert is_locked(tmp_path), "by the program that it has left behind"
-    await asyncio.to_thread((tmp_path / "fifo").write_bytes, b"the end")
-    async with asyncio.timeout(SECONDS), VolumeFiles(tmp_path, tmp_path).alone():
-        assert is_locked(tmp_path)
-    assert not is_locked(tmp_path)
+    assert is_locked(directory), "by the program that it has left behind"
+    await asyncio.to_thread((tmp_path / "end").write_text, "now")
+    async with asyncio.timeout(SECONDS), VolumeFiles(directory, directory).alone():
+        assert is_locked(directory)
+    assert not is_locked(directory)
+
+
+@asynchronous
+async def test_where_disks_cannot_be_kept_the_process_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(volume_bytes, "AGAIN_SECONDS", 0.01)
+    (tmp_path / "volumes").write_text("in the way")
+    cloud = Cloud(tmp_path / "volumes")
+    with pytest.raises(HostFailed):
+        async with cloud.files().alone():
+            pass
+    work = cloud.run(cloud.registry)
+    await cloud.registry.ready()
+    await cloud.request("v1")
+    assert not work.done()
+    (tmp_path / "volumes").unlink()
+    await cloud.until_done()
+    assert cloud.names() == {volume_disk("v1")}
+    await cloud.stop()
 
 
 @asynchronous
