@@ -23,7 +23,7 @@ class ProjectFields(Body):
     parent_id: Text255 | UnsetType | None = UNSET
     is_domain: bool | UnsetType = UNSET
     tags: Tags | UnsetType = UNSET
-    options: dict[str, Any] | UnsetType = UNSET
+    options: dict[Text255, Any] | UnsetType = UNSET
 
 
 class ProjectBody(Body):
@@ -38,7 +38,7 @@ class RoleFields(Body):
     name: Name | UnsetType = UNSET
     description: Text64K | UnsetType | None = UNSET
     domain_id: Text255 | UnsetType | None = UNSET
-    options: dict[str, Any] | UnsetType = UNSET
+    options: dict[Text255, Any] | UnsetType = UNSET
 
 
 class RoleBody(Body):
@@ -57,7 +57,7 @@ class UserFields(Body):
     description: Text64K | UnsetType | None = UNSET
     default_project_id: Text255 | UnsetType | None = UNSET
     domain_id: Text255 | UnsetType | None = UNSET
-    options: dict[str, Any] | UnsetType = UNSET
+    options: dict[Text255, Any] | UnsetType = UNSET
 
 
 class UserBody(Body):
@@ -84,7 +84,7 @@ class RoleRef(Body):
 
     id: Text255 | UnsetType = UNSET
     name: Text255 | UnsetType = UNSET
-    domain: dict[str, Any] | UnsetType = UNSET
+    domain: dict[Text255, Any] | UnsetType = UNSET
 
 
 class NewApplicationCredential(Body):
@@ -97,7 +97,7 @@ class NewApplicationCredential(Body):
     roles: Annotated[list[RoleRef], Meta(max_length=100)] | None = None
     unrestricted: bool | None = None
     project_id: Text255 | None = None
-    access_rules: list[Any] | None = None
+    access_rules: Annotated[list[Any], Meta(max_length=100)] | None = None
 
 
 class ApplicationCredentialBody(Body):

@@ -354,8 +354,8 @@ NOWHERE = "99999999-0000-4000-8000-000000000000"
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("PUT", f"/identity/v3/projects/{BLUE}/users/{NOWHERE}/roles/{NOWHERE}"),
-        ("DELETE", f"/identity/v3/projects/{BLUE}/users/{NOWHERE}/roles/{NOWHERE}"),
+        ("PUT", f"/identity/v3/domains/default/users/{NOWHERE}/roles/{NOWHERE}"),
+        ("DELETE", f"/identity/v3/system/users/{NOWHERE}/roles/{NOWHERE}"),
         ("DELETE", f"{SERVERS}/{NOWHERE}/os-interface/{NOWHERE}"),
         ("POST", "/compute/v2.1/flavors/1/action"),
         ("POST", "/network/v2.0/routers"),
