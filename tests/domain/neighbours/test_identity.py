@@ -213,3 +213,10 @@ def test_an_entry_whose_name_somebody_has_is_passed_over() -> None:
         projects=FILE.projects | {"green-of-the-file": "green"}, roles=FILE.roles, users=(ROOT, entry)
     )
     assert configure(state, file) is None
+
+
+def test_who_has_no_password_is_no_administrator_to_rely_on() -> None:
+    joe = UserCreated(user_id="joe", name="joe", credential_version="j")
+    state = given(joe, RoleGranted(user_id="joe", project_id="ops", role_id="r-admin"))
+    with pytest.raises(Refused, match="no administrator"):
+        rules.delete_user(state, "root")
