@@ -15,6 +15,7 @@ from adapters.rest.identity.feed import configuration, feed
 from adapters.rest.identity.passwords import hashed_beside
 from adapters.rest.kit.settings import IdentitySettings, Project, User
 from domain.errors import Invalid, Stale, Unavailable
+from domain.neighbours.identity import rules
 from domain.neighbours.identity.state import DOMAIN, KIND
 from handlers.context import Stamp
 from handlers.log.registry import Registry
@@ -105,7 +106,13 @@ class LiveIdentity:
         if self.people.state is not None and not any(user.enabled for user in config.users):
             # Half a file can be well-formed; this one would lock out even the operator.
             raise Invalid("The configuration file names no user who is enabled.")
-        changed = await self.people.configure(configuration(identity_settings(config)))
+        file = configuration(identity_settings(config))
+        event = rules.configure(self.people.state, file)
+        if event and rules.locks_out(self.people.state, event):
+            raise Invalid("The configuration file would leave no administrator who can log in.")
+        changed = await self.people.configure(file)
+        if names := rules.passed_over(self.people.state, file):
+            log.warning("others have these names, so the file's entries are passed over: %s", ", ".join(names))
         if changed:
             log.info("what is new in the configuration file's users and projects is taken")
         return changed

@@ -40,6 +40,8 @@ class People:
         self._stamp = stamp
         self._hashed = hashed
         self._listeners: list[Listener] = []
+        self._hashing: set[str] = set()
+        """Users for whom a hash is being made because they asked for it."""
         self._ready = False
         self._one_at_a_time = asyncio.Lock()
         """All changes are of one aggregate: those of this process need not take turns by conflicts."""
@@ -94,6 +96,9 @@ class People:
 
     async def change_user(self, context: Context, event: UserChanged, password: str | None) -> tuple[User, Accepted]:
         rules.change_user(self.state, event)
+        if event.enabled is False and rules.user_of(self.state, event.user_id).enabled:
+            # Tokens of before are not good again when the user is enabled again.
+            event = replace(event, credential_version=_version())
         if password is not None:
             sealed = await self._sealed(event.user_id, password)
             event = replace(event, password=sealed, credential_version=_version())
@@ -102,7 +107,8 @@ class People:
 
     async def change_password(self, context: Context, user_id: str, was: str, password: str) -> Accepted:
         """Another password for who has shown the one of version ``was``. Raises Refused (409), see the rule."""
-        sealed = await self._sealed(user_id, password)
+        rules.change_password(self.state, user_id, was, "", "")
+        sealed = await self._sealed_for_own(user_id, password)
         version = _version()
         _, accepted = await self.execute(
             context, lambda state: rules.change_password(state, user_id, was, sealed, version), user_id
@@ -125,7 +131,7 @@ class People:
         self, context: Context, event: ApplicationCredentialCreated, secret: str
     ) -> Accepted:
         rules.create_application_credential(self.state, event, self._now())
-        event = replace(event, secret=await self._sealed(event.user_id, secret))
+        event = replace(event, secret=await self._sealed_for_own(event.user_id, secret))
         _, accepted = await self.execute(
             context,
             lambda state: rules.create_application_credential(state, event, self._now()),
@@ -137,6 +143,18 @@ class People:
         """The hash that was sealed for a user; empty if its key was destroyed. Raises Unavailable."""
         found = await self._vault.unseal(owner(user_id), sealed)
         return "" if found is None else found.decode()
+
+    async def _sealed_for_own(self, user_id: str, password: str) -> str:
+        """What users do for themselves, one thing at a time: hashes take long, and log-ins wait for the same thread.
+        Raises Refused (429)."""
+        if user_id in self._hashing:
+            message = "Another password or secret of this user is being made."
+            raise Refused("identity.busy", message, status=429, retry_after=1)
+        self._hashing.add(user_id)
+        try:
+            return await self._sealed(user_id, password)
+        finally:
+            self._hashing.discard(user_id)
 
     async def _sealed(self, user_id: str, password: str) -> str:
         return await self._vault.seal(owner(user_id), (await self._hashed(password)).encode())

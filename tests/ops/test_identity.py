@@ -12,7 +12,7 @@ import pytest
 from adapters.rest.identity.passwords import hash_password
 from domain.errors import Invalid, Refused
 from domain.log.record import Event
-from domain.neighbours.identity.events import ProjectChanged, RoleTaken, UserChanged, UserDeleted
+from domain.neighbours.identity.events import ProjectChanged, RoleTaken, UserChanged, UserCreated, UserDeleted
 from domain.neighbours.identity.state import DOMAIN, KIND
 from handlers.log.registry import Registry
 from ops.identity import LiveIdentity, project_id
@@ -117,7 +117,34 @@ async def test_what_was_changed_otherwise_outlives_a_restart_until_the_file_is_a
         assert not await here.look()
     renewed = USERS.replace('"x"\n[identity.users.roles]\ndemo', '"y"\n[identity.users.roles]\ndemo')
     async with process(tmp_path, cell, text=renewed) as here:
+        assert not here.amy_sees(), "another password enables nobody"
+        here.write(USERS.replace('name = "amy"', 'name = "amy"\nenabled = false'))
+        assert await here.look()
+        here.write(USERS)
+        assert await here.look()
         assert here.amy_sees()
+
+
+@asynchronous
+async def test_a_file_that_leaves_no_administrator_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with process(tmp_path) as here:
+        # Half of a file can be well-formed, and name somebody who is enabled.
+        here.write(USERS.replace('admin = ["admin"]', 'admin = ["reader"]'))
+        assert not await here.look()
+        assert "would leave no administrator" in caplog.text
+        assert here.amy_sees()
+
+
+@asynchronous
+async def test_names_that_somebody_else_has_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with process(tmp_path) as here:
+        await here.do(UserCreated(user_id="other", name="bob", credential_version="c"))
+        bob = '[[identity.users]]\nname = "bob"\npassword_hash = "z"\n[identity.users.roles]\ndemo = ["member"]\n'
+        here.write(USERS + bob)
+        assert await here.look() is False
+        assert "passed over: bob" in caplog.text
 
 
 @asynchronous

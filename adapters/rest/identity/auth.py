@@ -7,6 +7,7 @@ import msgspec
 
 from adapters.rest.identity.catalogue import catalogue
 from adapters.rest.identity.directory import DOMAIN_ID, DOMAIN_NAME, Directory
+from adapters.rest.identity.documents import listing, project_document
 from adapters.rest.identity.tokens import Tokens
 from adapters.rest.kit.caller import Caller
 from adapters.rest.kit.errors import unauthorized
@@ -166,11 +167,10 @@ def operations(settings: RestSettings, directory: Directory, tokens: Tokens) -> 
 
     @declare("GET", "/v3/auth/projects", Access.TOKEN, "identity:get_auth_projects")
     async def get_projects(call: Call) -> Any:
-        from adapters.rest.identity.documents import listing, project_document
-
         user = directory.user(call.identified.user_id)
-        own = [directory.projects[each] for each in user.roles if each in directory.projects]
-        return listing(settings, "projects", [project_document(settings, project) for project in own])
+        known = (directory.projects.get(each) for each in user.roles)
+        own = [project_document(settings, project) for project in known if project and project.enabled]
+        return listing(settings, "projects", own)
 
     return declare
 

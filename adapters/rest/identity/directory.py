@@ -52,7 +52,8 @@ class Directory:
         """From now on the user of that id is this one; None: there is none."""
         before = self.users.pop(user_id, None)
         if before:
-            self._users_by_name.pop(before.name, None)
+            if self._users_by_name.get(before.name) is before:
+                del self._users_by_name[before.name]
             for credential_id in before.application_credentials:
                 self._owners.pop(credential_id, None)
         if user:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from adapters.rest.identity.bodies import (
     ApplicationCredentialBody,
@@ -19,6 +20,7 @@ from adapters.rest.identity.documents import Document, application_credential_do
 from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations
 from adapters.rest.kit.policy import forbidden
+from adapters.rest.kit.request_log import told
 from adapters.rest.kit.settings import ApplicationCredential, RestSettings, User
 from domain.errors import Invalid, Refused, not_found
 from domain.neighbours.identity import rules
@@ -36,13 +38,13 @@ def operations(settings: RestSettings, directory: Directory) -> Operations:
         given: NewPassword = call.body.user
         client = call.scope.get("client")
         address = str(client[0]) if client else ""
+        told(call.scope, call.params["user_id"], None)
         user = await directory.authenticate(call.params["user_id"], None, given.original_password, address)
         if given.password == given.original_password:
             raise Invalid("The new password must not be the present one.")
         people = call.services.people
-        await call.settle(
-            await people.change_password(call.context, user.id, user.credential_version, given.password)
-        )
+        context = replace(call.context, user_id=user.id)
+        await call.settle(await people.change_password(context, user.id, user.credential_version, given.password))
 
     @declare("POST", CREDENTIALS, Access.TOKEN, "identity:create_application_credential",
              body=ApplicationCredentialBody, status=201)  # fmt: skip
@@ -56,13 +58,17 @@ def operations(settings: RestSettings, directory: Directory) -> Operations:
             raise not_implemented("An application credential with access rules")
         if given.project_id not in (None, project_id):
             raise forbidden("identity:create_application_credential")
+        role_ids = _role_ids(call, directory, given.roles)
+        if not set(role_ids) <= set(_role_ids(call, directory, None)):
+            # Whoever acts with less than the user holds does not get more by it.
+            raise Invalid("Invalid application credential: it asks for a role that the token does not have.")
         secret = given.secret or secrets.token_urlsafe(64)
         event = ApplicationCredentialCreated(
             user_id=user.id,
             credential_id=call.services.stamp.ids.uuid().replace("-", ""),
             name=given.name,
             project_id=project_id,
-            role_ids=_role_ids(call, directory, given.roles),
+            role_ids=role_ids,
             secret="",
             description=given.description or "",
             expires_at=_moment(given.expires_at),
@@ -150,9 +156,9 @@ def _moment(text: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Invalid(f"Invalid input for field 'expires_at': {text!r} is not a time (ISO 8601).") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _document(settings: RestSettings, directory: Directory, user: User, made: ApplicationCredential) -> Document:

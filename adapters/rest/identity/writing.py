@@ -10,6 +10,7 @@ from adapters.rest.identity.directory import DOMAIN_ID, Directory
 from adapters.rest.identity.documents import project_document, role_document, user_document
 from adapters.rest.kit.errors import not_implemented
 from adapters.rest.kit.operation import Access, Call, Operations
+from adapters.rest.kit.policy import forbidden
 from adapters.rest.kit.settings import RestSettings
 from domain.errors import Invalid, Refused
 from domain.neighbours.identity import rules
@@ -156,6 +157,9 @@ def _declare_users(declare: Operations, settings: RestSettings, directory: Direc
         _check_place(given.domain_id, given.options)
         if given.password is None:
             raise not_implemented("Taking away a user's password")
+        if given.password is not UNSET and call.identified.restricted:
+            # It could make itself free by it.
+            raise forbidden("identity:update_user")
         event = UserChanged(
             user_id=call.params["user_id"],
             name=_given(given.name),

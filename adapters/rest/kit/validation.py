@@ -41,6 +41,9 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 """What decoding raises: not JSON, not UTF-8, or a number that nothing can hold."""
 
 
+SECRET_FIELDS = frozenset(("password", "original_password", "secret", "adminPass", "admin_pass"))
+
+
 class Versions(NamedTuple):
     """The microversions in which a field exists."""
 
@@ -133,8 +136,20 @@ def explain(error: msgspec.ValidationError, raw: bytes) -> Invalid:
         document = msgspec.json.decode(raw)
     except UNREADABLE:
         return Invalid(MALFORMED)  # further behind it is not even JSON
-    value, name = _find(document, path.rstrip("`"))
+    value, name = _find(_masked(document), path.rstrip("`"))
     return _complain(name, value, complaint)
+
+
+def _masked(value: Any) -> Any:
+    """A body without what must not be read in a refusal, which others log."""
+    if isinstance(value, list):
+        return [_masked(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: "***" if name in SECRET_FIELDS and not isinstance(part, dict | list) else _masked(part)
+        for name, part in value.items()
+    }
 
 
 def check(name: str, value: str, kind: Any) -> str:

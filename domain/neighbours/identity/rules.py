@@ -1,5 +1,6 @@
 """What may happen in the domain."""
 
+from collections.abc import Container
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -53,7 +54,7 @@ def configure(state: Identity | None, file: Configuration) -> IdentityConfigured
     }
     there = known.projects.keys() | projects.keys()
     users = tuple(
-        msgspec.structs.replace(user, roles={where: held for where, held in user.roles.items() if where in there})
+        msgspec.structs.replace(user, roles=_roles_said(known, user, there))
         for user in file.users
         if known.marks.get(user.user_id) != user.mark and _is_free(known.users, user.name, user.user_id)
     )
@@ -80,6 +81,31 @@ def configure(state: Identity | None, file: Configuration) -> IdentityConfigured
         withdrawn_projects=tuple(sorted(known.configured_projects - file.projects.keys())),
     )
     return event if event != IdentityConfigured() else None
+
+
+def _roles_said(known: Identity, user: ConfiguredUser, there: Container[str]) -> dict[str, tuple[str, ...]]:
+    """What the entry gives, and takes: nothing is said of projects where the user has no role either way."""
+    present = known.users.get(user.user_id)
+    return {
+        where: held
+        for where, held in user.roles.items()
+        if where in there and (held or (present and where in present.roles))
+    }
+
+
+def locks_out(state: Identity | None, event: IdentityConfigured) -> bool:
+    """Whether it would leave no administrator, where there is one."""
+    nobody = Metadata(event_id="", time=datetime.fromtimestamp(0, UTC), request_id="")
+    return bool(state and state.administrators and not evolve(state, event, nobody).administrators)
+
+
+def passed_over(state: Identity | None, file: Configuration) -> list[str]:
+    """Names of users and projects of the file that somebody else has."""
+    known = state or Identity()
+    return [
+        *(name for project_id, name in file.projects.items() if not _is_free(known.projects, name, project_id)),
+        *(user.name for user in file.users if not _is_free(known.users, user.name, user.user_id)),
+    ]
 
 
 def create_project(state: Identity | None, event: ProjectCreated) -> ProjectCreated:

@@ -1,5 +1,6 @@
 """What there is in the domain, as its events have it."""
 
+import hashlib
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -93,6 +94,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     marks: dict[str, str] = {}
     """Of the entries of the configuration file that were taken, by user id; also of users deleted since."""
     configured_projects: frozenset[str] = frozenset()
+    said: dict[str, tuple[str, bool]] = {}
+    """What the configuration file said last of a user: the password, by its version, and whether enabled."""
 
     def effective_roles(self, user: User, project_id: str) -> set[str]:
         """The ids of the roles that a user has in a project, with those they imply."""
@@ -172,7 +175,7 @@ def _of_user(
             return _holding(user, event.project_id, (*user.roles.get(event.project_id, ()), event.role_id))
         case RoleTaken():
             left = tuple(role for role in user.roles.get(event.project_id, ()) if role != event.role_id)
-            return _holding(user, event.project_id, left)
+            return _holding(_without_credentials(user, event.role_id, event.project_id), event.project_id, left)
         case ApplicationCredentialCreated():
             made = ApplicationCredential(id=event.credential_id, **_changes(event, "credential_id", "user_id"))
             return replace(user, application_credentials=user.application_credentials | {made.id: made})
@@ -199,9 +202,21 @@ def _outside(user: User, project_id: str) -> User:
 
 def _without_role(user: User, role_id: str) -> User:
     held = {where: tuple(role for role in roles if role != role_id) for where, roles in user.roles.items()}
+    user = _without_credentials(user, role_id)
     if held == user.roles:
         return user
     return replace(user, roles={where: roles for where, roles in held.items() if roles})
+
+
+def _without_credentials(user: User, role_id: str, project_id: str | None = None) -> User:
+    """Without the application credentials that have a role which the user has no more: they do not come back with
+    it."""
+    kept = {
+        each.id: each
+        for each in user.application_credentials.values()
+        if role_id not in each.role_ids or project_id not in (None, each.project_id)
+    }
+    return user if len(kept) == len(user.application_credentials) else replace(user, application_credentials=kept)
 
 
 def _configured(state: Identity, event: IdentityConfigured) -> Identity:
@@ -211,13 +226,13 @@ def _configured(state: Identity, event: IdentityConfigured) -> Identity:
     for project_id, name in event.projects.items():
         projects[project_id] = replace(projects.get(project_id) or Project(id=project_id, name=name), enabled=True)
     for user in event.users:
-        users[user.user_id] = _as_configured(users.get(user.user_id), user)
+        users[user.user_id] = _as_configured(users.get(user.user_id), user, state.said.get(user.user_id))
     for project_id in event.withdrawn_projects:
         if project_id in projects:
             projects[project_id] = replace(projects[project_id], enabled=False)
     for user_id in event.withdrawn_users:
         if user_id in users:
-            users[user_id] = replace(users[user_id], enabled=False)
+            users[user_id] = _disabled(users[user_id])
     marks = state.marks | {user.user_id: user.mark for user in event.users}
     return Identity(
         projects=projects,
@@ -225,19 +240,31 @@ def _configured(state: Identity, event: IdentityConfigured) -> Identity:
         users=users,
         marks={user_id: mark for user_id, mark in marks.items() if user_id not in event.withdrawn_users},
         configured_projects=(state.configured_projects | event.projects.keys()).difference(event.withdrawn_projects),
+        said={
+            **{user_id: said for user_id, said in state.said.items() if user_id not in event.withdrawn_users},
+            **{user.user_id: (user.credential_version, user.enabled) for user in event.users},
+        },
     )
 
 
-def _as_configured(known: User | None, entry: ConfiguredUser) -> User:
+def _disabled(user: User) -> User:
+    """Tokens of before are not good again when the user is enabled again."""
+    if not user.enabled:
+        return user
+    version = hashlib.sha256(f"{user.credential_version} disabled".encode()).hexdigest()[:16]
+    return replace(user, enabled=False, credential_version=version)
+
+
+def _as_configured(known: User | None, entry: ConfiguredUser, said: tuple[str, bool] | None) -> User:
+    """Of a changed entry counts what is another: who gives a role to somebody does not bring an old password back."""
     user = known or User(id=entry.user_id, name=entry.name, credential_version=entry.credential_version)
-    held = {where: roles for where, roles in (user.roles | entry.roles).items() if roles}
-    return replace(
-        user,
-        password=entry.password,
-        credential_version=entry.credential_version,
-        enabled=entry.enabled,
-        roles=held,
-    )
+    user = replace(user, roles={where: roles for where, roles in (user.roles | entry.roles).items() if roles})
+    password, enabled = said if said and known else (None, None)
+    if password != entry.credential_version:
+        user = replace(user, password=entry.password, credential_version=entry.credential_version)
+    if enabled == entry.enabled:
+        return user
+    return replace(user, enabled=True) if entry.enabled else _disabled(user)
 
 
 KIND = Kind(

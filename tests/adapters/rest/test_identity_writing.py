@@ -1,9 +1,13 @@
 """Projects, users, roles and who holds which are made, changed and deleted as at Keystone."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from domain.log.record import Recorded
+from domain.neighbours.identity.events import UserChanged
+from domain.neighbours.identity.state import DOMAIN
 from tests.adapters.rest.client import Answer, Client
 from tests.adapters.rest.conftest import MakeWorld
 from tests.adapters.rest.world import BLUE, GREEN, World, login, new_server, user_id
@@ -27,6 +31,12 @@ async def role_id(root: Client, name: str) -> str:
 
 async def status_of_login(world: World, name: str, password: str, project: str = "blue") -> int:
     return (await (await world.client(None)).post(TOKENS, login(name, project, password))).status
+
+
+async def changes_of(world: World) -> list[Recorded]:
+    """What users and administrators have changed of users."""
+    history = await world.registry._store.load(DOMAIN)
+    return [recorded for recorded in history if isinstance(recorded.event, UserChanged)]
 
 
 def acting(world: World, answer: Answer) -> Client:
@@ -174,6 +184,8 @@ async def test_ones_own_password(cloud: MakeWorld):
         assert (await amy.get("/compute/v2.1/servers")).status == 200
         assert (await amy.post(path, change("amy-secret", "new-secret"))).status == 204
         assert (await amy.get("/compute/v2.1/servers")).status == 401, "tokens of the old password ended"
+        (changed,) = [each for each in await changes_of(world) if each.event.user_id == user_id("amy")]
+        assert changed.meta.user_id == user_id("amy")
         assert await status_of_login(world, "amy", "amy-secret") == 401
         assert await status_of_login(world, "amy", "new-secret") == 201
 
@@ -267,9 +279,67 @@ async def test_a_program_has_no_role_that_its_user_has_lost_and_ends_in_time(clo
         assert (await root.delete(held)).status == 204
         assert (await program.get("/compute/v2.1/servers")).status == 401
         assert (await root.put(held)).status == 204
+        assert (await nobody.post(TOKENS, by_program(made))).status == 401, "it does not come back with the role"
+        again = {"application_credential": {"name": "ci", "expires_at": ends}}
+        made = (await amy.post(at, again)).body["application_credential"]
+        program = acting(world, await nobody.post(TOKENS, by_program(made)))
         world.clock.advance(61)
         assert (await program.get("/compute/v2.1/servers")).status == 401
         assert (await nobody.post(TOKENS, by_program(made))).status == 401
+
+
+@asynchronous
+async def test_a_program_gets_no_more_than_it_has_by_another_one(cloud: MakeWorld):
+    """Not even one that may make others: an administrator's that only reads does not become an administrator."""
+    async with cloud() as world:
+        root, nobody = await world.client("root"), await world.client(None)
+        at = f"{V3}/users/{user_id('root')}/application_credentials"
+        body = {"name": "reads", "roles": [{"name": "reader"}], "unrestricted": True}
+        made = (await root.post(at, {"application_credential": body})).body["application_credential"]
+        program = acting(world, await nobody.post(TOKENS, by_program(made)))
+        assert (await program.get(f"{V3}/users")).status == 403
+        more = {"application_credential": {"name": "more", "roles": [{"name": "admin"}]}}
+        assert (await program.post(at, more)).status == 400
+        as_much = await program.post(at, {"application_credential": {"name": "as much"}})
+        assert [role["name"] for role in as_much.body["application_credential"]["roles"]] == ["reader"]
+
+
+@asynchronous
+async def test_a_restricted_program_does_not_set_its_own_users_password(cloud: MakeWorld):
+    async with cloud() as world:
+        root, nobody = await world.client("root"), await world.client(None)
+        at = f"{V3}/users/{user_id('root')}/application_credentials"
+        made = (await root.post(at, {"application_credential": {"name": "ci"}})).body["application_credential"]
+        program = acting(world, await nobody.post(TOKENS, by_program(made)))
+        path = f"{V3}/users/{user_id('root')}"
+        assert (await program.patch(path, {"user": {"password": "mine"}})).status == 403
+        assert (await program.patch(path, {"user": {"description": "d"}})).status == 200
+
+
+@asynchronous
+async def test_hashes_that_users_ask_for_are_made_one_at_a_time(cloud: MakeWorld):
+    """They take long, and everybody's log-in waits behind them."""
+    async with cloud() as world:
+        amy = await world.client("amy")
+        at = f"{V3}/users/{user_id('amy')}/application_credentials"
+        asked = [amy.post(at, {"application_credential": {"name": str(number)}}) for number in range(5)]
+        statuses = sorted(answer.status for answer in await asyncio.gather(*asked))
+        assert statuses == [201, 429, 429, 429, 429]
+        assert (await amy.post(at, {"application_credential": {"name": "later"}})).status == 201
+
+
+@asynchronous
+async def test_refusals_do_not_repeat_secrets(cloud: MakeWorld):
+    async with cloud() as world:
+        root, amy = await world.client("root"), await world.client("amy")
+        answers = [
+            await root.post(f"{V3}/users", {"user": {"name": "x", "password": "hidden-one", "magic": 1}}),
+            await amy.post(f"{V3}/users/{user_id('amy')}/password", {"user": {"password": "hidden-one"}}),
+            await amy.post("/compute/v2.1/servers", {"server": {"adminPass": "hidden-one", "magic": 1}}),
+        ]
+        for answer in answers:
+            assert answer.status == 400
+            assert b"hidden-one" not in answer.content, answer
 
 
 NOT_MADE: list[tuple[dict[str, Any], int]] = [
@@ -278,6 +348,7 @@ NOT_MADE: list[tuple[dict[str, Any], int]] = [
     ({"name": "x", "roles": [{"id": "none"}]}, 404),
     ({"name": "x", "roles": [{}]}, 400),
     ({"name": "x", "expires_at": "soon"}, 400),
+    ({"name": "x", "expires_at": "0001-01-01T00:00:00+14:00"}, 400),
     ({"name": "x", "access_rules": [{"path": "/", "method": "GET", "service": "x"}]}, 501),
     ({"name": "x", "project_id": GREEN}, 403),
 ]

@@ -175,6 +175,43 @@ def test_an_entry_of_the_file_counts_when_it_is_another() -> None:
     assert (after.users["root"].password, after.users["root"].credential_version) == ("s2", "c2")
 
 
+def test_of_a_changed_entry_only_what_is_another_counts() -> None:
+    """Who gives somebody a role in the file does not bring back a password that was changed because it had leaked."""
+    state = given(UserChanged(user_id="root", password="own", credential_version="own", enabled=False))
+    after = with_file(state, users=another(roles={"ops": ("r-admin",), "blue": ("r-member",)}))
+    root = after.users["root"]
+    assert (root.password, root.credential_version, root.enabled) == ("own", "own", False)
+    assert root.roles == {"ops": ("r-admin",), "blue": ("r-member",)}
+
+
+def test_who_was_disabled_has_other_tokens_when_enabled_again() -> None:
+    other = ConfiguredUser(user_id="rob", name="rob", password="s", credential_version="c", mark="m")
+    state = with_file(given(), users=(ROOT, other))
+    off = with_file(state, users=(ROOT, replace(other, mark="n", enabled=False)))
+    on = with_file(off, users=(ROOT, other))
+    rob = on.users["rob"]
+    assert (rob.enabled, rob.password) == (True, "s")
+    assert rob.credential_version != "c"
+
+
+def test_an_application_credential_does_not_come_back_with_its_role() -> None:
+    state = evolve(given(AMY, MEMBER), PROGRAM, meta())
+    assert state.users["amy"].application_credentials
+    taken = RoleTaken(user_id="amy", project_id="blue", role_id="r-member")
+    for gone in (evolve(state, taken, meta()), evolve(state, rules.delete_role(state, "r-member"), meta())):
+        assert gone.users["amy"].application_credentials == {}
+    elsewhere = RoleTaken(user_id="amy", project_id="ops", role_id="r-member")
+    assert evolve(state, elsewhere, meta()).users["amy"].application_credentials
+
+
+def test_the_file_says_nothing_of_projects_where_nobody_has_a_role() -> None:
+    projects = {f"p{number}": f"p{number}" for number in range(50)} | FILE.projects
+    entry = replace(ROOT, mark="m2", roles=dict.fromkeys(projects, ()) | {"ops": ("r-admin",)})
+    event = configure(given(), replace(FILE, projects=projects, users=(entry,)))
+    assert event
+    assert event.users[0].roles == {"ops": ("r-admin",)}
+
+
 def test_a_changed_entry_leaves_roles_in_projects_of_others() -> None:
     state = given(
         ProjectCreated(project_id="new", name="new"),
