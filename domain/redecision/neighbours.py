@@ -52,15 +52,16 @@ def _ports(state: Network | None, change: PortChange, _limits: Limits) -> Iterab
                 state, port_id=change.port_id, server_id=change.server_id, cell=change.cell,
                 project_id=change.project_id, index=change.index, ip_address=address,
             )  # fmt: skip
-            return [replace(port, ip_address=change.ip_address) for port in decided]
+            return [replace(port, ip_address=change.ip_address, asked=change.asked) for port in decided]
         case PortDeleted():
             return [change] if change.port_id in state.ports else []
         case PortMade():
             said = network.Said(change.name, change.description, change.device_id, change.device_owner)
-            return network.make_port(
+            decided_ports = network.make_port(
                 state, port_id=change.port_id, project_id=change.project_id, now=change.made_at, said=said,
                 mac_address=change.mac_address, ip_address=change.fixed_ip,
             )  # fmt: skip
+            return [replace(port, asked=change.asked) for port in decided_ports]
         case PortUpdated():
             said = network.Said(change.name, change.description, change.device_id, change.device_owner)
             return network.update_port(state, change.port_id, lambda _: said)
@@ -69,7 +70,8 @@ def _ports(state: Network | None, change: PortChange, _limits: Limits) -> Iterab
                 state, change.port_id, server_id=change.server_id, cell=change.cell, index=change.index
             )
         case PortUnbound():
-            return [change] if state.ports[change.port_id].server_id == change.server_id else []
+            port = state.ports.get(change.port_id)
+            return [change] if port and port.server_id == change.server_id else []
 
 
 RULES: dict[type[Event], Rule] = {

@@ -100,6 +100,24 @@ class GroupWriter(Generic[S]):
             await self._catch_up()
         return self.state
 
+    async def execute(
+        self, context: Context, decide: Callable[[S | None], Event | None]
+    ) -> tuple[S | None, Recorded | None]:
+        """Record one event of another kind, decided on the certainly present state; returns the state after, which
+        is changed in place by what comes next, and what was recorded. Raises what ``decide`` raises, Stale,
+        Unavailable and OutOfOrder."""
+        async with self._lock:
+            for _ in range(MAX_CONFLICTS):
+                await self._catch_up()
+                event = decide(self._state)
+                if event is None:
+                    return self._state, None
+                with suppress(Stale):
+                    recorded = await self._store.append(self._aggregate, event, self._stamp(context), self.tail)
+                    self._fold(recorded)
+                    return self._state, recorded
+        raise Stale(f"Too many changes of {self._aggregate} at once.")
+
     async def submit(self, context: Context, decide: Decide[S]) -> tuple[tuple[Change, ...], int]:
         """Record the changes that ``decide`` returns for the present state, with others' in one event.
 

@@ -112,12 +112,12 @@ class Registry:
         self, context: Context, aggregate: AggregateId, decide: Callable[[Any | None], Event | None]
     ) -> tuple[Any, Accepted]:
         """Decide on one aggregate and append; returns its state after, and what has come of it."""
-        repository = Repository(self._kinds[aggregate.kind], self._store, self._stamp)
         if self._batching(aggregate):
-            state, recorded = await repository.execute(context, aggregate, decide)
+            state, recorded = await self.writer(aggregate).execute(context, decide)
             if recorded:
-                self._relist(aggregate, await self.writer(aggregate).refresh())
+                self._relist(aggregate, state)
             return state, accepted(self._store.cell, aggregate, recorded)
+        repository = Repository(self._kinds[aggregate.kind], self._store, self._stamp)
         known = self._states.get(aggregate, (None, GENESIS))
         state, recorded = await repository.execute(context, aggregate, decide, known)
         if recorded and recorded.version > self._states.get(aggregate, (None, GENESIS))[1].version:

@@ -23,6 +23,7 @@ NOBODYS = {
     "network.subnet_created subnet.gateway_ip", "network.subnet_created subnet.dhcp_ip",
     "network.subnet_changed subnet.gateway_ip", "network.subnet_changed subnet.dhcp_ip",
     "network.created description", "network.changed description",  # what is said of a network
+    "network.subnet_created subnet.former_dhcp_ip", "network.subnet_changed subnet.former_dhcp_ip",
     "network.ports_changed changes.fixed_ip", "network.ports_changed changes.description",
     "network.subnet_created subnet.description", "network.subnet_changed subnet.description",
     "flavor.created flavor.description", "server.requested flavor.description",  # an operator's words

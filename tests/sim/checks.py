@@ -26,6 +26,7 @@ from domain.server.creation import ServerBuilt
 from domain.server.fold import CHANGES, evolve
 from domain.server.moves.all import ENDINGS, MOVES
 from domain.server.moves.course import ServerMoveReturned
+from domain.server.moves.dead_hosts import TAKING
 from domain.server.moves.evacuation import ServerEvacuated, ServerEvacuateRequested
 from domain.server.reset import ServerStateReset
 from domain.server.state import (
@@ -180,13 +181,13 @@ def _together(all_servers: list[Server]) -> Iterator[str]:
 
 
 def _guests(world: World, all_servers: list[Server], history: list[Recorded]) -> Iterator[str]:
-    doubtful = _perhaps_rescued(history)
+    doubtful, lost = _perhaps_rescued(history), _not_taken_back(history)
     by_id = {server.id: server for server in all_servers}
     for host, hypervisor in world.hypervisors.items():
         if host in world.lost:
             continue
-        for server_id, guest in hypervisor._guests.items():
-            server = by_id.get(server_id)
+        for server_id in hypervisor._guests.keys() - lost:
+            server, guest = by_id.get(server_id), hypervisor._guests[server_id]
             if server is None or not _placed(server) or host not in [place[0] for place in places(server)]:
                 yield f"guest {server_id} on {host} should not be there ({server and server.vm_state})"
             elif host != server.host:
@@ -199,7 +200,7 @@ def _guests(world: World, all_servers: list[Server], history: list[Recorded]) ->
                 if rescued != (server.vm_state == RESCUED):
                     yield f"guest {server_id} is {'' if rescued else 'not '}rescued, its server is {server.vm_state}"
     for server in all_servers:
-        if server.vm_state in SETTLED and server.host not in world.lost:
+        if server.vm_state in SETTLED and server.host not in world.lost and server.id not in lost:
             assert server.host
             yield from _guest_of(server, world.hypervisors[server.host]._guests.get(server.id))
 
@@ -219,6 +220,28 @@ def _guest_of(server: Server, guest: Guest | None) -> Iterator[str]:
         yield f"guest {server.id} keeps aside what it was, and its server has not moved"
     if server.vm_state == ACTIVE and server.power_state is not PowerState.RUNNING:
         yield f"server {server.id} is active but {server.power_state!r}"
+
+
+def _not_taken_back(history: list[Recorded]) -> set[str]:
+    """Servers that an administrator has said to be active, though their host did not take back what it had given: a
+    hard reboot does that. Their power is told to be unknown."""
+    failed: set[str] = set()
+    said: set[str] = set()
+    states: dict[str, Server] = {}
+    for recorded in history:
+        if recorded.aggregate.kind != "server":
+            continue
+        server_id = recorded.aggregate.id
+        before = states.get(server_id)
+        states[server_id] = evolve(before, recorded.event, recorded.meta)
+        if isinstance(recorded.event, ServerActionFailed) and before and before.move:
+            failed |= {server_id} if before.move.leg in TAKING else set()
+        elif isinstance(recorded.event, ServerStateReset):
+            said |= failed & {server_id}
+        elif isinstance(recorded.event, DONE):
+            failed.discard(server_id)
+            said.discard(server_id)
+    return {server_id for server_id in said if states[server_id].power_state is PowerState.NOSTATE}
 
 
 def _perhaps_rescued(history: list[Recorded]) -> set[str]:

@@ -105,8 +105,9 @@ async def create(call: Call) -> Any:
         domain_network.aggregate(created.network_id),
         lambda known: domain_network.create(known, created),
     )
+    document = network_document(call, network)
     await call.settle(accepted)
-    return {"network": network_document(call, network)}
+    return {"network": document}
 
 
 @operations("PUT", "/v2.0/networks/{network_id}", Access.MEMBER, "update_network", body=UpdateBody)
@@ -128,8 +129,9 @@ async def update(call: Call) -> Any:
     network, accepted = await call.services.registry.execute(
         call.context, domain_network.aggregate(network.id), lambda known: domain_network.change(known, edit)
     )
+    document = network_document(call, network)
     await call.settle(accepted)
-    return {"network": network_document(call, network)}
+    return {"network": document}
 
 
 @operations("DELETE", "/v2.0/networks/{network_id}", Access.MEMBER, "delete_network", status=204)

@@ -97,7 +97,7 @@ async def quota_details(call: Call) -> Any:
     require_owner(call, project_id, "get_quota")
     registry = call.services.registry
     own: list[Network] = list(registry.listed("network", of_project(project_id)))
-    ports = sum(1 for network in registry.all("network") for port in network.ports_in(project_id) if port.own)
+    ports = sum(network.own_ports(project_id) for network in registry.all("network"))
     used = {"network": len(own), "subnet": sum(len(network.subnets) for network in own), "port": ports}
     limits = _quota(call)["quota"].items()
     return {"quota": {name: {"limit": limit, "used": used.get(name, 0), "reserved": 0} for name, limit in limits}}

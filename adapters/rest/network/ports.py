@@ -19,6 +19,7 @@ from domain.neighbours.network import Network, Own, Port, Said
 operations = Operations()
 
 MAC_ADDRESS = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+NO_ADDRESS = "00:00:00:00:00:00"
 MULTICAST = 1
 """The bit of a MAC address's first byte that no interface has."""
 UNUSUAL = {
@@ -138,6 +139,8 @@ async def create(call: Call) -> Any:
     asked: NewPort = call.body.port
     network, project_id = find(call, asked.network_id), owner(call, asked, "port")
     _refuse_unusual(asked)
+    if not await call.services.neighbours.identity.project_exists(project_id):
+        raise Invalid(f"Invalid input for project_id. Reason: there is no project {project_id}.")
     _check_quota(call, project_id)
     port_id, now = call.services.stamp.ids.uuid(), call.services.stamp.clock.now()
     mac_address, (subnet_id, ip_address) = _mac_address(asked), _fixed_ip(call, asked)
@@ -211,7 +214,7 @@ def _mac_address(asked: NewPort) -> str | None:
     if not isinstance(asked.mac_address, str):
         return None
     address = asked.mac_address.lower()
-    if MAC_ADDRESS.fullmatch(address) is None or int(address[:2], 16) & MULTICAST:
+    if MAC_ADDRESS.fullmatch(address) is None or address == NO_ADDRESS or int(address[:2], 16) & MULTICAST:
         raise Invalid(f"Invalid input for mac_address. Reason: '{asked.mac_address}' is not a valid MAC address.")
     return address
 
@@ -238,6 +241,5 @@ def _check_quota(call: Call, project_id: str) -> None:
     """Ports that come with servers are limited as these are."""
     limit = call.services.limits.stock.ports
     known: Iterator[Network] = call.services.registry.all("network")
-    own = (port for network in known for port in network.ports_in(project_id) if port.own)
-    if 0 <= limit <= sum(1 for _ in own):
+    if 0 <= limit <= sum(network.own_ports(project_id) for network in known):
         raise Refused("over_quota", "Quota exceeded for resources: ['port'].")

@@ -125,8 +125,9 @@ async def create(call: Call) -> Any:
     changed, accepted = await call.services.registry.execute(
         call.context, domain_network.aggregate(network.id), lambda known: domain_network.add_subnet(known, wanted)
     )
+    document = subnet_document(changed, changed.subnets[wanted.id])
     await call.settle(accepted)
-    return {"subnet": subnet_document(changed, changed.subnets[wanted.id])}
+    return {"subnet": document}
 
 
 @operations("PUT", "/v2.0/subnets/{subnet_id}", Access.MEMBER, "update_subnet", body=UpdateBody)
@@ -142,8 +143,9 @@ async def update(call: Call) -> Any:
         domain_network.aggregate(network.id),
         lambda known: domain_network.change_subnet(known, present.id, partial(_changed, asked), has_dhcp=has_dhcp),
     )
+    document = subnet_document(changed, changed.subnets[present.id])
     await call.settle(accepted)
-    return {"subnet": subnet_document(changed, changed.subnets[present.id])}
+    return {"subnet": document}
 
 
 @operations("DELETE", "/v2.0/subnets/{subnet_id}", Access.MEMBER, "delete_subnet", status=204)

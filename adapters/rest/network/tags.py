@@ -67,8 +67,9 @@ async def _have(call: Call, edit: Callable[[Tags], Iterable[str]]) -> Tags:
             else domain_network.change(known, of_network)
         ),
     )
+    tags = _tags(network, network.subnets[subnet.id] if subnet else None)
     await call.settle(accepted)
-    return _tags(network, network.subnets[subnet.id] if subnet else None)
+    return tags
 
 
 @operations("GET", "/v2.0/networks/{network_id}/tags", Access.READER, "get_tags")

@@ -18,6 +18,8 @@ class PortCreated(Change, tag="port_created", frozen=True, kw_only=True):
     index: int
     mac_address: str
     ip_address: str
+    asked: bool = False
+    """Whether that address was asked for, so that it was nobody's turn."""
 
 
 class PortDeleted(Change, tag="port_deleted", frozen=True, kw_only=True):
@@ -35,6 +37,8 @@ class PortMade(Change, tag="port_made", frozen=True, kw_only=True):
     made_at: datetime
     mac_address: str
     fixed_ip: str
+    asked: bool = False
+    """Whether that address was asked for, so that it was nobody's turn."""
     name: str = ""
     description: str = ""
     device_id: str = ""

@@ -40,7 +40,7 @@ def create(network: Network | None, event: NetworkCreated) -> NetworkCreated:
     if network is not None:
         raise Refused("network.exists", f"Network {event.network_id} already exists.")
     if event.subnet_id:
-        subnets.made(event.subnet_id, "", event.cidr)
+        subnets.check_range(event.cidr)
     return event
 
 
@@ -88,7 +88,9 @@ def change_subnet(
         raise Refused(
             "gateway_ip_in_use", f"Current gateway ip {gateway} already in use by a port. Unable to update."
         )
-    changed = replace(wanted, dhcp_ip=present.dhcp_ip if has_dhcp else None)
+    changed = replace(wanted, dhcp_ip=present.dhcp_ip, former_dhcp_ip=present.former_dhcp_ip)
+    if not has_dhcp:
+        changed = replace(changed, dhcp_ip=None, former_dhcp_ip=present.dhcp_ip or present.former_dhcp_ip)
     if has_dhcp:
         changed = subnets.with_dhcp(changed, (port.ip_address for port in network.ports_on(present)))
     return None if changed == present else SubnetChanged(subnet=changed)
@@ -98,7 +100,7 @@ def delete_subnet(network: Network | None, subnet_id: str) -> SubnetDeleted:
     """Have it no more. Raises Refused (404; 409 while a port has an address of it)."""
     present = _subnet(_living(network), subnet_id)
     assert network
-    if any(network.ports_on(present)):
+    if network.is_used(present):
         raise Refused(
             "subnet_in_use",
             f"Unable to complete operation on subnet {subnet_id}: One or more ports have an IP allocation from this "
@@ -152,6 +154,7 @@ def allocate(
             index=index,
             mac_address=network.free_mac_address(port_id),
             ip_address=ip_address or network.free_address(),
+            asked=ip_address is not None,
             request_id=request_id,
         ),
     )
@@ -209,7 +212,7 @@ def make_port(
         PortMade(
             port_id=port_id, project_id=project_id, made_at=now, request_id=request_id,
             mac_address=mac_address or network.free_mac_address(port_id),
-            fixed_ip=ip_address or network.free_address(subnet), **said._asdict(),
+            fixed_ip=ip_address or network.free_address(subnet), asked=ip_address is not None, **said._asdict(),
         ),
     )  # fmt: skip
 
@@ -218,10 +221,13 @@ def update_port(
     network: Network | None, port_id: str, edit: Callable[[Own], Said], request_id: str | None = None
 ) -> tuple[PortUpdated, ...]:
     """Change what is said of a port; nothing to do if it is so. Raises Refused (404; 409 for a server's)."""
-    own = _own(_port(network, port_id))
+    port = _port(network, port_id)
+    own = _own(port)
     said = edit(own)
     if said == Said(own.name, own.description, own.device_id, own.device_owner):
         return ()
+    if port.server_id is not None and (said.device_id, said.device_owner) != (own.device_id, own.device_owner):
+        raise Refused("port_in_use", f"Port {port_id} is an interface of server {port.server_id}, and of no other.")
     return (PortUpdated(port_id=port_id, request_id=request_id, **said._asdict()),)
 
 

@@ -102,6 +102,10 @@ class Network:
         """Those of a project's own of which it says whose they are."""
         self._taken: set[str] = set()
         """Addresses and MAC addresses of the ports."""
+        self._used: dict[str, int] = {}
+        """Ports by subnet."""
+        self._own: dict[str, int] = {}
+        """Ports of a project's own, by project."""
         self._next: dict[str, int] = {}
         """By subnet, where in its pools the next address is looked for."""
 
@@ -111,6 +115,14 @@ class Network:
             return None
         found = IPv4Address(address)
         return next((subnet for subnet in self.subnets.values() if found in subnet.range), None)
+
+    def is_used(self, subnet: Subnet) -> bool:
+        """Whether a port has an address of it."""
+        return self._used.get(subnet.id, 0) > 0
+
+    def own_ports(self, project_id: str) -> int:
+        """How many ports of its own a project has here."""
+        return self._own.get(project_id, 0)
 
     def ports_on(self, subnet: Subnet) -> Iterator[Port]:
         """The ports with an address of a subnet."""
@@ -148,7 +160,7 @@ class Network:
                     id=change.port_id, project_id=change.project_id, mac_address=change.mac_address,
                     ip_address=change.ip_address, server_id=change.server_id, index=change.index, cell=change.cell,
                 )  # fmt: skip
-                self._take(journal, port)
+                self._take(journal, port, in_turn=not change.asked)
             case PortMade():
                 own = Own(
                     made_at=change.made_at, name=change.name, description=change.description,
@@ -158,7 +170,7 @@ class Network:
                     id=change.port_id, project_id=change.project_id, mac_address=change.mac_address,
                     ip_address=change.fixed_ip, own=own,
                 )  # fmt: skip
-                self._take(journal, port)
+                self._take(journal, port, in_turn=not change.asked)
             case PortDeleted():
                 self._leave(journal, self.ports[change.port_id])
             case PortUpdated():
@@ -178,14 +190,18 @@ class Network:
                 journal.drop(self._by_server, (change.server_id, port.index))
                 self._put(journal, msgspec.structs.replace(port, server_id=None, cell=None, index=0))
 
-    def _take(self, journal: Journal, port: Port) -> None:
+    def _take(self, journal: Journal, port: Port, *, in_turn: bool) -> None:
         if port.project_id not in self._by_project:
             journal.put(self._by_project, port.project_id, {})
         self._put(journal, port)
         journal.join(self._taken, port.ip_address)
         journal.join(self._taken, port.mac_address)
         subnet = self.subnet_with(port.ip_address)
-        place = subnet.place_of(port.ip_address) if subnet else None
+        if subnet:
+            journal.put(self._used, subnet.id, self._used.get(subnet.id, 0) + 1)
+        if port.own:
+            journal.put(self._own, port.project_id, self.own_ports(port.project_id) + 1)
+        place = subnet.place_of(port.ip_address) if subnet and in_turn else None
         if subnet and place is not None:
             journal.put(self._next, subnet.id, place + 1)
 
@@ -213,6 +229,10 @@ class Network:
         if port.server_id is not None:
             journal.drop(self._by_server, (port.server_id, port.index))
         journal.drop(self._by_project[port.project_id], port.id)
+        if subnet := self.subnet_with(port.ip_address):
+            journal.put(self._used, subnet.id, self._used[subnet.id] - 1)
+        if port.own:
+            journal.put(self._own, port.project_id, self._own[port.project_id] - 1)
         journal.leave(self._taken, port.ip_address)
         journal.leave(self._taken, port.mac_address)
 

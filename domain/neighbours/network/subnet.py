@@ -46,6 +46,8 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict
     """Where addresses are given out from, in this order."""
     dhcp_ip: str | None
     """The DHCP server's; None where there is none."""
+    former_dhcp_ip: str | None = None
+    """Where there was one: hosts of older guests may have that address still."""
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[Route, ...] = ()
     description: str = ""
@@ -80,8 +82,25 @@ class Subnet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict
     def serves(self, address: str) -> bool:
         """Whether the address is one of this range that a port can have."""
         found = IPv4Address(address)
-        taken = (self.gateway_ip, self.dhcp_ip, str(self.range.network_address), str(self.range.broadcast_address))
+        taken = (
+            self.gateway_ip,
+            self.dhcp_ip,
+            self.former_dhcp_ip,
+            str(self.range.network_address),
+            str(self.range.broadcast_address),
+        )
         return found in self.range and address not in taken
+
+
+def check_range(cidr: str) -> IPv4Network:
+    """The range, if it is one and has room for a port. Raises Invalid."""
+    try:
+        whole = IPv4Network(cidr)
+    except ValueError as error:
+        raise Invalid(f"Invalid input for cidr. Reason: {error}.") from None
+    if whole.num_addresses <= SERVICES + 2:
+        raise Invalid(f"Invalid input for cidr. Reason: {cidr} has no room for a port.")
+    return whole
 
 
 def made(
@@ -99,14 +118,9 @@ def made(
 ) -> Subnet:
     """A subnet: the first address is the gateway's, and the rest a pool, unless something else is said; the DHCP
     server has the first free address of the pools. Raises Invalid, and Refused (409) for a gateway inside a pool."""
-    try:
-        whole = IPv4Network(cidr)
-    except ValueError as error:
-        raise Invalid(f"Invalid input for cidr. Reason: {error}.") from None
+    whole = check_range(cidr)
     if any(whole.overlaps(reserved) for reserved in RESERVED):
         raise Invalid(f"Invalid input for cidr. Reason: {cidr} has addresses that no guest can have.")
-    if whole.num_addresses <= SERVICES + 2:
-        raise Invalid(f"Invalid input for cidr. Reason: {cidr} has no room for a port.")
     gateway = (gateway_ip or str(whole[1])) if has_gateway else None
     subnet = Subnet(
         id=subnet_id, name=name, cidr=str(whole), gateway_ip=gateway, dhcp_ip=None, host_routes=host_routes,
@@ -129,6 +143,8 @@ def with_dhcp(subnet: Subnet, taken: Iterable[str]) -> Subnet:
     """The subnet with a DHCP server, at the first address of the pools that nobody has. Raises Refused (409)."""
     if subnet.dhcp_ip is not None:
         return subnet
+    if subnet.former_dhcp_ip not in (None, subnet.gateway_ip):
+        return msgspec.structs.replace(subnet, dhcp_ip=subnet.former_dhcp_ip)
     others = {subnet.gateway_ip, *taken}
     address = next((one for one in map(subnet.at, range(subnet.addresses)) if one not in others), None)
     if address is None:

@@ -13,7 +13,14 @@ from domain.server.creation import ServerBuildFailed
 from domain.server.deletion import DELETING
 from domain.server.moves import course, evacuation
 from domain.server.moves.cold import RESIZE_FINISH, RESIZE_REVERTING, TAKING_BACK, target_cleared
-from domain.server.moves.course import LIVE_PREPARING, RESIZE_MIGRATING, RETURNING, UNDOING, moving
+from domain.server.moves.course import (
+    LIVE_PREPARING,
+    RESIZE_MIGRATING,
+    RETURNING,
+    UNDOING,
+    ServerTargetCleared,
+    moving,
+)
 from domain.server.moves.move import EVACUATION, SOURCE, TARGET, Remains
 from domain.server.parts import Fault
 from domain.server.state import Server
@@ -47,6 +54,8 @@ def ended(server: Server | None, epoch: int, now: datetime) -> Event | None:
             return lost
         if move.leg in ARRIVING:
             return course.abandoned(server, TARGET_DEAD, now)
+        if move.target and move.target.host_id == move.source.host_id:
+            return _within_one_host(move.leg, epoch)
         return left(server, epoch)
     if epoch != move.at(SOURCE).epoch:
         return None
@@ -70,10 +79,14 @@ def left(server: Server | None, epoch: int) -> ServerTargetLeft | None:
     move = server.move if server else None
     if move is None or move.leg not in CLEARING or move.target is None or move.target.epoch != epoch:
         return None
-    if move.target.host_id == move.source.host_id:
-        # What is there is the server itself, as it was before.
-        return None
     return ServerTargetLeft(epoch=epoch)
+
+
+def _within_one_host(leg: str | None, epoch: int) -> ServerActionFailed | ServerTargetCleared | None:
+    """Its source is as dead: a revert goes on to that, and ends there."""
+    if leg == UNDOING:
+        return ServerActionFailed(fault=SOURCE_DEAD, to_error=True)
+    return ServerTargetCleared(epoch=epoch) if leg == RESIZE_REVERTING else None
 
 
 def _not_taken_back(server: Server) -> Fault:

@@ -70,9 +70,15 @@ def evacuate(
 
 def is_void(server: Server | None, host: str, epoch: int) -> bool:
     """Whether a guest must not run there any more, since another host may be making it, though its disk is wanted
-    should that fail."""
+    should that fail; or since its source takes it back."""
     move = server.move if server else None
-    if move is None or move.kind != EVACUATION or move.leg not in (EVACUATING, UNDOING):
+    if server is None or move is None:
+        return False
+    if any(
+        left.move_id == move.id and (left.place.host, left.place.epoch) == (host, epoch) for left in server.remains
+    ):
+        return True
+    if move.kind != EVACUATION or move.leg not in (EVACUATING, UNDOING):
         return False
     return (move.source.host, move.source.epoch) == (host, epoch)
 

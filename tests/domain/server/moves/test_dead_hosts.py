@@ -8,9 +8,9 @@ from domain.log.record import Event
 from domain.server.action import ServerActionFailed
 from domain.server.creation import ServerBuildFailed
 from domain.server.moves import course, dead_hosts
-from domain.server.moves.course import ServerMoveAbandoned, ServerMoveReturned
+from domain.server.moves.course import ServerMoveAbandoned, ServerMoveReturned, ServerTargetCleared
 from domain.server.moves.dead_hosts import ServerTargetLeft
-from domain.server.moves.evacuation import left_at
+from domain.server.moves.evacuation import is_void, left_at
 from domain.server.moves.move import Remains
 from domain.server.state import ERROR, Server, existing
 from domain.server.steps import ClearRemains, Command, next_step
@@ -76,12 +76,27 @@ def test_what_a_dead_target_has_is_left_there_and_remembered(history: str, leg: 
     assert next_step(done, NOW) == ClearRemains()
 
 
-def test_within_one_host_nothing_is_left() -> None:
-    server = there("undoing")
+@pytest.mark.parametrize(
+    ("history", "outcome"),
+    [
+        ("undoing", ServerActionFailed(fault=dead_hosts.SOURCE_DEAD, to_error=True)),
+        ("reverting", ServerTargetCleared(epoch=TARGET)),
+    ],
+)
+def test_within_one_host_nothing_is_left_and_nothing_waits(history: str, outcome: Event) -> None:
+    server = there(history)
     assert server.move
     assert server.move.target
     within = replace(server, move=replace(server.move, target=replace(server.move.target, host_id="h1")))
-    assert ended(within, TARGET) is None
+    assert ended(within, TARGET) == outcome
+
+
+@pytest.mark.parametrize("history", ["undoing", "reverting"])
+def test_what_runs_where_it_was_left_is_void_until_the_source_has_it(history: str) -> None:
+    server = existing(told_by([*MOVING[history], ServerTargetLeft(epoch=TARGET)]), SERVER_ID)
+    assert is_void(server, "node2", TARGET)
+    assert not is_void(server, "node1", SOURCE)
+    assert not is_void(there(history), "node2", TARGET)
 
 
 @pytest.mark.parametrize(("history", "epoch"), [
