@@ -1,6 +1,7 @@
 """One network's DHCP server: a dnsmasq that outlives the agent and is known again by its pid file."""
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
@@ -33,18 +34,21 @@ class DhcpPlan:
 
 
 def dhcp_plan(guests: list[GuestSpec], network_id: str) -> DhcpPlan:
-    """What the DHCP server of a network says to these guests' interfaces on it. Pure."""
+    """What the DHCP server of a network says to these guests' interfaces on it: to each what its port was made with,
+    which need not be the same on one subnet. Pure."""
     served = [
         (guest, nic)
         for guest in guests
         for nic in guest.nics
         if nic.network_id == network_id and nic.dhcp_ip is not None and ip_network(nic.cidr).version == 4
     ]
-    subnets = {nic.cidr: nic for _, nic in reversed(served)}
-    lines = [line for number, nic in enumerate(subnets.values()) for line in _subnet_lines(f"subnet{number}", nic)]
-    hosts = sorted(f"{nic.mac_address},{nic.ip_address},{host_name(guest.name)}" for guest, nic in served)
-    addresses = tuple(f"{nic.dhcp_ip}/{ip_network(nic.cidr).prefixlen}" for nic in subnets.values())
-    return DhcpPlan("\n".join(lines), "".join(f"{line}\n" for line in hosts), addresses)
+    ranges = sorted({_range(nic) for _, nic in served})
+    options = sorted({line for _, nic in served for line in _options(nic)})
+    hosts = sorted(
+        f"{nic.mac_address},set:{_tag(nic)},{nic.ip_address},{host_name(guest.name)}" for guest, nic in served
+    )
+    addresses = sorted({f"{nic.dhcp_ip}/{ip_network(nic.cidr).prefixlen}" for _, nic in served})
+    return DhcpPlan("\n".join((*ranges, *options)), "".join(f"{line}\n" for line in hosts), tuple(addresses))
 
 
 def host_name(server_name: str) -> str:
@@ -53,8 +57,18 @@ def host_name(server_name: str) -> str:
     return plain.split(".", 1)[0][:63].strip("-") or "server"
 
 
-def _subnet_lines(tag: str, nic: Nic) -> list[str]:
+def _range(nic: Nic) -> str:
     subnet = ip_network(nic.cidr)
+    return f"dhcp-range={subnet.network_address},static,{subnet.netmask},{LEASE_SECONDS}"
+
+
+def _tag(nic: Nic) -> str:
+    """The same for all who are told the same."""
+    told = (nic.cidr, nic.gateway_ip, nic.dhcp_ip, nic.mtu, nic.dns_nameservers, nic.host_routes or ())
+    return f"told{hashlib.sha256(repr(told).encode()).hexdigest()[:10]}"
+
+
+def _options(nic: Nic) -> list[str]:
     routes = [f"{METADATA_ADDRESS}/32,{nic.dhcp_ip}"]
     routes += [f"{route.destination},{route.nexthop}" for route in nic.host_routes or ()]
     if nic.gateway_ip:
@@ -66,9 +80,8 @@ def _subnet_lines(tag: str, nic: Nic) -> list[str]:
         "classless-static-route": ",".join(routes),
         "dns-server": ",".join(nic.dns_nameservers),
     }
-    said = [f"dhcp-option=tag:{tag},option:{name}{',' if value else ''}{value}" for name, value in options.items()]
-    spans = f"{subnet.network_address},static,{subnet.netmask},{LEASE_SECONDS}"
-    return [f"dhcp-range=set:{tag},{spans}", *said]
+    tag = _tag(nic)
+    return [f"dhcp-option=tag:{tag},option:{name}{',' if value else ''}{value}" for name, value in options.items()]
 
 
 class Dnsmasq:
@@ -151,7 +164,7 @@ class Dnsmasq:
         dnsmasq does not give away an address that is leased, whatever its list of hosts says; and only while
         it is not running can a lease be taken from it.
         """
-        owners = {tuple(line.split(",")[:2]) for line in plan.hosts.splitlines()}
+        owners = {(words[0], words[2]) for line in plan.hosts.splitlines() if (words := line.split(","))}
         return {
             line
             for line in _read(self._leases).splitlines()

@@ -201,3 +201,37 @@ def test_what_is_decided_of_a_port_is_decided_anew_the_same() -> None:
         network.apply(change)
     with pytest.raises(Refused):
         decide(network, PortBound(port_id=port_id, server_id="7", cell="c", index=1), Limits())
+
+
+def test_an_address_that_is_asked_for_is_nobodys_turn() -> None:
+    """Or everybody's next search would begin where it is, in the midst of what is taken."""
+    network = _network()
+    first = _allocate(network, "1", ip_address="10.0.0.6")
+    second = _allocate(network, "2")
+    assert first
+    assert second
+    assert (first.asked, second.ip_address) == (True, "10.0.0.3")
+    assert list(BATCHES["network"](_network(), first, Limits())) == [first]
+    # As it was when this was not told.
+    older = _network()
+    older.apply(replace(first, asked=False))
+    again = _allocate(older, "2")
+    assert again
+    assert again.ip_address == "10.0.0.3", "the turn begins anew behind the last one"
+
+
+def test_a_port_in_use_is_said_to_be_nobody_elses() -> None:
+    network = _network()
+    (made,) = make_port(network, port_id="00000000-0000-4000-8000-000000000001", project_id="p", now=META.time,
+                        said=Said(name="n"))  # fmt: skip
+    evolve(network, PortsChanged(changes=(made,)), META)
+    assert (network.own_ports("p"), network.own_ports("q")) == (1, 0)
+    network.apply(PortBound(port_id=made.port_id, server_id="7", cell="c", index=0))
+    assert update_port(network, made.port_id, lambda _: Said(name="m"))
+    with pytest.raises(Refused, match="is an interface of server 7"):
+        update_port(network, made.port_id, lambda _: Said(name="n", device_id="7"))
+
+
+def test_ranges_that_older_versions_took_are_still_decided_so() -> None:
+    old = replace(CREATED, cidr="169.254.0.0/24")
+    assert create(None, old) == old

@@ -106,3 +106,24 @@ def test_of_what_is_gone_nothing_can_be_changed() -> None:
     assert refusal.value.status == 404
     with pytest.raises(Invalid, match="overlaps"):
         networks.add_subnet(with_port("10.1.0.3"), replace(small(), id="t"))
+
+
+def test_the_address_of_a_former_dhcp_server_is_kept_for_it() -> None:
+    """Hosts of older guests have it still."""
+    network = with_port("10.1.0.6")
+    for has_dhcp, served in ((False, None), (True, "10.1.0.2"), (False, None)):
+        changed = networks.change_subnet(network, "s", lambda present: present, has_dhcp=has_dhcp)
+        assert changed
+        networks.evolve(network, changed, meta())
+        assert network.subnets["s"].dhcp_ip == served
+        assert not network.subnets["s"].serves("10.1.0.2")
+    assert networks.change_subnet(network, "s", lambda present: present) is None
+
+
+def test_whether_a_subnet_is_used_is_counted() -> None:
+    network = with_port("10.1.0.6")
+    assert network.is_used(network.subnets["s"])
+    evolved = networks.release(network, "1", 1, None)
+    networks.evolve(network, PortsChanged(changes=evolved), meta())
+    assert not network.is_used(network.subnets["s"])
+    assert networks.delete_subnet(network, "s")

@@ -1,6 +1,7 @@
 """What belongs to whom is found by lists, which say what a look at everything would say."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import given
@@ -20,6 +21,7 @@ from handlers.context import Context, Stamp
 from handlers.log.registry import Registry
 from tests.aio import asynchronous
 from tests.clocks import InstantClock
+from tests.handlers.log.test_long_histories import CountingStore
 
 CONTEXT = Context(request_id="req-1")
 VISIBILITIES = ("public", "private", "shared", "community")
@@ -97,3 +99,42 @@ async def test_lists_of_networks() -> None:
         assert not list(registry.listed("network", "range 10.0.1.0/24"))
         assert [each.id for each in registry.all("network")] == ["n0", "n2", "n3"]
     reading.cancel()
+
+
+@asynchronous
+async def test_a_change_of_a_network_reads_only_what_is_new_and_misses_nothing() -> None:
+    """Its history has every port that ever was."""
+    clock = InstantClock()
+    stamp, broker = Stamp(clock, SystemIds()), Broker(clock)
+    store = CountingStore(broker, "api", EventMapper(EVENTS))
+    here, other = Registry(store, stamp, [network.KIND]), Registry(
+        MemoryEventStore(broker, "api", EventMapper(EVENTS)), stamp, [network.KIND]
+    )  # fmt: skip
+    aggregate = network.aggregate("n")
+    created = NetworkCreated(network_id="n", name="n", project_id="p", subnet_id="s", cidr="10.0.0.0/24")
+    await here.execute(CONTEXT, aggregate, lambda known: network.create(known, created))
+
+    def ports(number: int) -> Callable[[Any], Sequence[Any]]:
+        server_id = f"{number:08x}-0000-4000-8000-000000000000"
+        return lambda state: network.allocate(
+            state, port_id=server_id, server_id=server_id, cell="c", project_id="p", index=0
+        )
+
+    for number in range(20):
+        await here.submit(CONTEXT, aggregate, ports(number))
+    store.read = 0
+
+    def renamed(name: str) -> Callable[[Any], Event | None]:
+        edit = network.NetworkChanged(name=name, description="", mtu=1400, shared=False, tags=())
+        return lambda known: network.change(known, lambda _: edit)
+
+    state, _ = await here.execute(CONTEXT, aggregate, renamed("m"))
+    assert (state.name, len(state.ports), store.read) == ("m", 20, 0)
+    for number in range(20, 23):
+        await other.submit(CONTEXT, aggregate, ports(number))
+    state, _ = await here.execute(CONTEXT, aggregate, renamed("o"))
+    assert (state.name, len(state.ports), store.read) == ("o", 23, 3)
+    again, accepted = await here.execute(CONTEXT, aggregate, renamed("o"))
+    assert (again is state, accepted.position) == (True, 0)
+    await here.submit(CONTEXT, aggregate, ports(30))
+    assert len(state.ports) == 24, "it is the writer's own"
