@@ -124,11 +124,13 @@ class Moving:
         host = self._hosts.by_id(place.host_id)
         if host.name == step.host:
             return Peer(host=host.name)
+        if self._is_dead(host.name):
+            # Who was told before ends it by itself; who was not will never be able to be.
+            fault = dead_hosts.TARGET_DEAD if task.at == SOURCE else dead_hosts.SOURCE_DEAD
+            raise HostFailed(fault.message)
         if task.at == SOURCE:
             answer = await self._bus.ask(host.name, encode(ArrivalQuestion(server_id=server.id)))
             return Peer(host=host.name, arrival=read_arrival(answer))
-        if self._is_dead(host.name):
-            raise HostFailed(dead_hosts.SOURCE_DEAD.message)
         described = host.description
         answer = await self._bus.ask(host.name, encode(DiskQuestion(server_id=server.id, epoch=step.epoch or 0)))
         offer = read_disk_offer(answer, {described.migration_ip or described.host_ip})

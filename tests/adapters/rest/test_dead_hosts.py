@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from domain.errors import Unavailable
 from handlers.conducting import remains
 from tests.adapters.rest.client import Client
 from tests.adapters.rest.conftest import MakeWorld
@@ -142,3 +143,35 @@ async def test_a_new_server_is_built_elsewhere(cloud: MakeWorld) -> None:
         server = await shown(root, server_id)
         assert (server["status"], server[HOST]) == ("ACTIVE", "node2")
         assert claims(world) == {"node2": 64}
+
+
+@asynchronous
+async def test_a_live_migration_whose_target_dies_before_its_source_is_told_comes_to_nothing(
+    cloud: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cloud() as world:
+        root = await world.client("root")
+        server_id = await boot(world, root)
+        source = (await shown(root, server_id))[HOST]
+        target = other_than(source)
+
+        async def silent(host: str, _question: bytes, *_seconds: float) -> bytes:
+            if host == target and target in world._tasks:
+                await world.stop(target)
+            raise Unavailable(f"{host} does not answer.")
+
+        monkeypatch.setattr(world.bus, "ask", silent)
+        assert (
+            await act(root, server_id, **{"os-migrateLive": {"host": None, "block_migration": "auto"}})
+        ).status == 202
+
+        async def is_ready() -> bool:
+            return target not in world._tasks
+
+        await world.advance_until(is_ready)
+        await declare(root, target, dead=True)
+        async with at_once(world, root, server_id):
+            pass
+        server = await shown(root, server_id)
+        assert (server["status"], server[HOST]) == ("ACTIVE", source)
+        assert claims(world) == {source: 64, target: 64}
