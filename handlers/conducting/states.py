@@ -80,6 +80,10 @@ class ServerStates:
                 known = await self._repository.load(aggregate(server_id))
             except OutOfOrder as error:
                 raise self._disorder.note(aggregate(server_id), error) from None
+            newer = self._known.get(server_id)
+            if newer is not None and newer[1].version > known[1].version:
+                # What the log has delivered meanwhile must not be forgotten for what was read before.
+                return newer[0]
             self._remember(server_id, known)
         return known[0]
 

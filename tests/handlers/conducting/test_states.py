@@ -10,7 +10,7 @@ from adapters.memory.broker import Broker
 from adapters.memory.store import MemoryEventStore
 from domain.errors import Stale
 from domain.kinds import EVENTS
-from domain.log.record import GENESIS, Event
+from domain.log.record import GENESIS, AggregateId, Event, Tail
 from domain.server.state import Server, aggregate
 from handlers.conducting.states import ServerStates
 from handlers.context import Stamp
@@ -60,3 +60,30 @@ async def test_who_was_told_that_he_decided_on_too_old_a_state_decides_on_the_ne
     server = await states.get(SERVER_ID)
     assert server
     assert server.version == 2
+
+
+@asynchronous
+async def test_what_is_delivered_while_a_server_is_loaded_is_not_forgotten_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or nobody would look again at an action that began meanwhile."""
+    clock = VirtualClock()
+    stamp = Stamp(clock, SeededIds(Random(1)))
+    store = MemoryEventStore(Broker(clock), "cell1", EventMapper(EVENTS))
+    states, recorded, tail = ServerStates(store, stamp), [], GENESIS
+    for event in (REQUESTED, PLACED, BUILT, STOP):
+        recorded.append(await store.append(aggregate(SERVER_ID), event, stamp(stamp.own_context()), tail))
+        tail = recorded[-1].tail
+    older = ServerStates(store, stamp)
+    before = [older.advance(each) for each in recorded[:3]]
+
+    async def slow(_aggregate: AggregateId) -> tuple[Server | None, Tail]:
+        for each in recorded:
+            states.advance(each)
+        return before[-1], recorded[2].tail
+
+    monkeypatch.setattr(states._repository, "load", slow)
+    for _ in range(2):
+        server = await states.get(SERVER_ID)
+        assert server
+        assert server.version == 4
