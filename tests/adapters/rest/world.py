@@ -1,4 +1,7 @@
-"""The REST faces of a cell in memory: the real handlers, conductor and agents, and simulated hosts."""
+"""The REST faces of a cell in memory: the real handlers, conductor and agents, and simulated hosts.
+
+Longer than other files are: it is one cloud, put together in one place, and no part of it is used without the others.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
